@@ -1,0 +1,105 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+tiba_status tb_file_open(tb_file *out, const char *path, tiba_error *error) {
+    *out = (tb_file){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return tb_fail(error, TIBA_ERROR_INPUT, "%s: %s", path, strerror(errno));
+    struct stat info;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(fd);
+        return tb_fail(error, TIBA_ERROR_INPUT, "%s: not a regular file", path);
+    }
+    out->size = (size_t)info.st_size;
+    if (out->size > 0) {
+        void *map = mmap(NULL, out->size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) {
+            int reason = errno;
+            close(fd);
+            *out = (tb_file){0};
+            return tb_fail(error, TIBA_ERROR_INPUT, "%s: %s", path, strerror(reason));
+        }
+        out->map = map;
+        out->data = map;
+    } else {
+        out->data = (const unsigned char *)"";
+    }
+    close(fd);
+    return TIBA_OK;
+}
+
+void tb_file_close(tb_file *file) {
+    if (file->map) munmap(file->map, file->size);
+    *file = (tb_file){0};
+}
+
+static tiba_status write_failed(const char *path, int reason, tiba_error *error) {
+    return tb_fail(error, TIBA_ERROR_RESOURCE, "%s: cannot write: %s", path, strerror(reason));
+}
+
+tiba_status tb_file_write(const char *path, const void *data, size_t size, tiba_error *error) {
+    struct stat info;
+    bool exists = stat(path, &info) == 0;
+    bool direct = exists && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+    size_t length = strlen(path) + 16;
+    char *temporary = tb_alloc(NULL, length);
+    if (!temporary) return tb_out_of_memory(error);
+    snprintf(temporary, length, "%s.XXXXXX", path);
+    /* /dev/stdout and other non-files are written as they are: they cannot be replaced. */
+    int fd = direct ? open(path, O_WRONLY | O_CLOEXEC) : mkstemp(temporary);
+    if (fd < 0) {
+        int reason = errno;
+        tb_free(temporary);
+        return write_failed(path, reason, error);
+    }
+    int reason = 0;
+    const char *bytes = data;
+    for (size_t done = 0; done < size && !reason;) {
+        ssize_t n = write(fd, bytes + done, size - done);
+        if (n < 0 && errno != EINTR) reason = errno;
+        if (n > 0) done += (size_t)n;
+    }
+    if (!direct && !reason) {
+        mode_t mask = umask(0);
+        umask(mask);
+        mode_t mode = exists ? info.st_mode & 07777 : (mode_t)(0666 & ~mask);
+        if (fchmod(fd, mode) != 0) reason = errno;
+    }
+    if (close(fd) != 0 && !reason) reason = errno;
+    if (!direct) {
+        if (!reason && rename(temporary, path) != 0) reason = errno;
+        if (reason) unlink(temporary);
+    }
+    tb_free(temporary);
+    return reason ? write_failed(path, reason, error) : TIBA_OK;
+}
+
+char *tb_path_join(tb_arena *arena, const char *folder, const char *name) {
+    size_t n = strlen(folder);
+    return tb_arena_format(arena, n > 0 && folder[n - 1] == '/' ? "%s%s" : "%s/%s", folder, name);
+}
+
+char *tb_path_folder(tb_arena *arena, const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return tb_arena_strdup(arena, ".");
+    if (slash == path) return tb_arena_strdup(arena, "/");
+    return tb_arena_strndup(arena, path, (size_t)(slash - path));
+}
+
+bool tb_is_folder(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+bool tb_is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
