@@ -1,5 +1,5 @@
 /*
- * npy.h: numpy's .npy files, versions 1 and 2, C and Fortran order, either byte order.
+ * npy.h: numpy's .npy files, versions 1, 2 and 3, C and Fortran order, either byte order.
  */
 #ifndef TB_BASE_NPY_H
 #define TB_BASE_NPY_H
