@@ -1,0 +1,35 @@
+/*
+ * bind.h: from a source graph and actual inputs to a static graph of float operators.
+ *
+ * Binding goes through the source graph in execution order and builds the bound graph node by node
+ * (graph/build.h): shapes become numbers, every value that needs no float input and no embedding
+ * look-up is computed with the operator's own kernel and becomes a constant, `If` takes its branch,
+ * `Loop` and `Scan` are unrolled, fused operators are lowered to primitives (lower.def), older
+ * operator forms are brought to the newest one (opset.c).
+ */
+#ifndef TB_GRAPH_BIND_H
+#define TB_GRAPH_BIND_H
+
+#include "graph/op.h"
+
+/** A named input. Float inputs give their shape only: the data is read when the graph runs. */
+typedef struct tb_feed {
+    const char *name;
+    tiba_tensor tensor;
+} tb_feed;
+
+typedef struct tb_bound {
+    tb_arena *arena; /**< owns the graph */
+    tb_graph *graph; /**< inputs and outputs in the source's order; integer inputs are constants */
+} tb_bound;
+
+/** Binds `source` to the feeds, one for each graph input. Constants that come from the file are
+ *  borrowed from `source`, which must outlive the result; integer feeds are copied. Errors name the
+ *  input or node. Free with tb_bound_destroy. */
+tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
+                    tb_exec *exec, tiba_error *error);
+void tb_bound_destroy(tb_bound *bound);
+/** Can the bound graph serve these feeds: same shapes and types, same integer data? */
+bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds);
+
+#endif

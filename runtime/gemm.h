@@ -1,0 +1,28 @@
+/*
+ * gemm.h: the one door to BLAS. Work is cut into panels by its size alone and the panels run on the
+ * pool with single-threaded BLAS, so a result is the same bytes at any number of threads.
+ */
+#ifndef TB_RUNTIME_GEMM_H
+#define TB_RUNTIME_GEMM_H
+
+#include "graph/op.h"
+
+/** C = alpha · op(A) op(B) + beta · C, row-major; op(A) is [m, k], op(B) is [k, n]; lda, ldb, ldc
+ * are row strides in elements as stored. */
+void tb_gemm(tb_exec *exec, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+             float alpha, const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
+             float *c, int64_t ldc);
+
+/** One product of a batch. */
+typedef struct tb_gemm_item {
+    const float *a, *b;
+    float *c;
+} tb_gemm_item;
+
+/** The same product for `count` items (attention heads): items run in parallel when they are many
+ *  and small, else each is split as tb_gemm does; the choice depends on sizes only. */
+void tb_gemm_batch(tb_exec *exec, int64_t count, const tb_gemm_item *items, bool trans_a,
+                   bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, int64_t lda,
+                   int64_t ldb, float beta, int64_t ldc);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * support.h: what tests of graphs and kernels share.
+ */
+#ifndef TB_TESTS_SUPPORT_H
+#define TB_TESTS_SUPPORT_H
+
+#include <stdint.h>
+
+/** A small deterministic generator (xorshift64*), so that a test gives the same numbers anywhere.
+ */
+static inline double test_uniform(uint64_t *state) {
+    uint64_t x = *state ? *state : 88172645463325252ULL;
+    x ^= x >> 12, x ^= x << 25, x ^= x >> 27;
+    *state = x;
+    return (double)((x * 2685821657736338717ULL) >> 11) / 9007199254740992.0;
+}
+
+#endif
