@@ -10,8 +10,7 @@
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
 #if __has_attribute(target_clones)
-#define TB_CLONES                                                                                  \
-    __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define TB_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 #endif
 #endif
 #ifndef TB_CLONES

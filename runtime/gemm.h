@@ -13,6 +13,11 @@ void tb_gemm(tb_exec *exec, bool trans_a, bool trans_b, int64_t m, int64_t n, in
              float alpha, const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
              float *c, int64_t ldc);
 
+/** C = A op(B) + bias, the row `bias` [n] added to every row of C; bias may be NULL. */
+void tb_gemm_bias(tb_exec *exec, bool trans_b, int64_t m, int64_t n, int64_t k, const float *a,
+                  int64_t lda, const float *b, int64_t ldb, const float *bias, float *c,
+                  int64_t ldc);
+
 /** One product of a batch. */
 typedef struct tb_gemm_item {
     const float *a, *b;
