@@ -107,7 +107,9 @@ static tiba_status clean_copy(tb_picture_info *out, const walk *w, tb_budget *bu
     memcpy(to, bytes, 8);
     to = append_chunk(to + 8, "IHDR", bytes + w->header, 13, 13);
     if (w->type == PALETTE) to = append_chunk(to, "PLTE", bytes + w->palette, w->palette_size, 768);
-    uint8_t *data = to + 8;
+    /* all image data in one chunk: an empty one, whose length is put right */
+    uint8_t *data = append_chunk(to, "IDAT", NULL, 0, 0) - 4;
+    for (int i = 0; i < 4; i++) to[i] = (uint8_t)(w->data_size >> (24 - 8 * i));
     for (size_t at = 8;;) { /* the walk has checked every length */
         size_t size = tb_read_be(bytes + at, 4);
         if (memcmp(bytes + at + 4, "IEND", 4) == 0) break;
@@ -117,8 +119,7 @@ static tiba_status clean_copy(tb_picture_info *out, const walk *w, tb_budget *bu
         }
         at += 12 + size;
     }
-    to = append_chunk(to, "IDAT", NULL, 0, 0) - 12;
-    for (int i = 0; i < 4; i++) to[i] = (uint8_t)(w->data_size >> (24 - 8 * i));
+    memset(data, 0, 4);
     to = append_chunk(data + 4, "IEND", NULL, 0, 0);
     out->clean_size = (size_t)(to - out->clean);
     return TIBA_OK;
