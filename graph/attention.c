@@ -1,0 +1,339 @@
+#include "graph/attention.h"
+
+#include <string.h>
+
+/* -------------------------------------------------------------------- attentions */
+
+typedef struct search {
+    const tb_graph *graph;
+    tb_axes *axes;
+    tb_attention *list; /* room for one per node */
+    int n;
+    unsigned char *seen; /* by value id, one softmax at a time */
+} search;
+
+static int64_t product_of(const tiba_tensor *t, int from, int to) {
+    int64_t product = 1;
+    for (int d = from; d < to; d++) product *= t->dims[d];
+    return product;
+}
+
+/* How many of p's leading rows are samples, and is there anything else than samples and heads? */
+static void leading(search *s, tb_attention *a) {
+    const tb_value *p = a->p;
+    int64_t rows = product_of(&p->t, 0, p->t.rank - 2), matrix = a->queries * a->keys;
+    const tb_value_axes *va = s->axes->values[p->id];
+    a->samples = 1;
+    a->plain = true;
+    int n = 0;
+    for (int i = 0; va && i < va->n; i++) {
+        const tb_factor *f = &va->factors[i];
+        if (f->inner < matrix) continue;
+        /* labels in front of the matrix: one, outermost, and an input's first axis */
+        const tb_label *l = &s->axes->labels[tb_axes_root(s->axes, f->label)];
+        bool batch = l->dim == 0 && (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP);
+        bool outermost = f->inner * f->count == rows * matrix;
+        if (n++ > 0 || !batch || !outermost)
+            a->plain = false;
+        else
+            a->samples = f->count;
+    }
+    a->heads = rows / a->samples;
+}
+
+static bool record(search *s, const tb_node *softmax, const tb_node *product, int side) {
+    const tb_value *p = product->in[side], *v = product->in[1 - side];
+    for (int i = 0; i < s->n; i++)
+        if (s->list[i].product == product) return true;
+    tb_attention *a = &s->list[s->n++];
+    *a = (tb_attention){.softmax = softmax, .product = product, .p = p, .v = v, .tower = -1};
+    a->transposed = side == 1;
+    int rank = p->t.rank, query = a->transposed ? rank - 1 : rank - 2;
+    int key = a->transposed ? rank - 2 : rank - 1;
+    a->queries = p->t.dims[query];
+    a->keys = p->t.dims[key];
+    a->query_label = tb_axes_dim(s->axes, p, query);
+    a->key_label = tb_axes_dim(s->axes, p, key);
+    if (a->query_label == -2 || a->key_label == -2) return false;
+    leading(s, a);
+    return true;
+}
+
+/* The dimension of `value` that is the label, -1 if none. */
+static int dim_of(search *s, const tb_value *value, int label) {
+    for (int d = value->t.rank - 1; d >= 0; d--)
+        if (tb_axes_dim(s->axes, value, d) == label) return d;
+    return -1;
+}
+
+/* Follows what descends from the softmax while it still has the key axis, to the products that
+ * contract it. */
+static bool follow(search *s, const tb_node *softmax, const tb_value *value, int key, int depth) {
+    if (s->seen[value->id] || depth > 64) return true;
+    s->seen[value->id] = 1;
+    for (int i = 0; i < value->n_uses; i++) {
+        const tb_node *node = value->uses[i].node;
+        int at = value->uses[i].index;
+        if (tb_is(node, TB_OP_MatMul) && node->in[0]->active && node->in[1]->active) {
+            int contracted = at == 0 ? value->t.rank - 1 : value->t.rank - 2;
+            int64_t size = contracted >= 0 ? value->t.dims[contracted] : 0;
+            bool keys =
+                key >= 0 ? tb_axes_dim(s->axes, value, contracted) == key : at == 0 && size > 1;
+            if (value->t.rank >= 2 && keys) {
+                if (!record(s, softmax, node, at)) return false;
+                continue;
+            }
+        }
+        /* a sum with another activation (a residual) is no longer this softmax's result */
+        int actives = 0;
+        for (int k = 0; k < node->n_in; k++) actives += node->in[k] && node->in[k]->active;
+        if (actives > 1 && node->op->class != TB_CLASS_MOVE) continue;
+        for (int k = 0; k < node->n_out; k++) {
+            const tb_value *out = node->out[k];
+            if (!out || !out->active) continue;
+            if (key >= 0 ? dim_of(s, out, key) < 0
+                         : tb_tensor_count(&out->t) != tb_tensor_count(&value->t))
+                continue;
+            if (!follow(s, softmax, out, key, depth + 1)) return false;
+        }
+    }
+    return true;
+}
+
+static tiba_status find_attentions(search *s, tiba_error *error) {
+    const tb_graph *graph = s->graph;
+    for (const tb_node *node = graph->first; node; node = node->next) {
+        if (!tb_is(node, TB_OP_Softmax) || !node->out[0] || !node->out[0]->active) continue;
+        const tb_value *value = node->out[0];
+        int64_t axis = tb_attr_int(node, "axis", -1);
+        if (axis < 0) axis += value->t.rank;
+        memset(s->seen, 0, (size_t)graph->n_values);
+        int key = tb_axes_dim(s->axes, value, (int)axis);
+        if (key == -1 && axis != value->t.rank - 1) continue;
+        if (key == -2 || !follow(s, node, value, key, 0)) return tb_out_of_memory(error);
+    }
+    return TIBA_OK;
+}
+
+/* -------------------------------------------------------------------- towers */
+
+/* The graph input that feeds a node's data, by way of the first active operands. */
+static int input_behind(const tb_node *node) {
+    const tb_value *value = node->in[0];
+    for (int depth = 0; value && depth < 100000; depth++) {
+        if (value->input >= 0 && !value->producer) return value->input;
+        if (!value->producer) return -1;
+        const tb_value *next = NULL;
+        for (int i = 0; i < value->producer->n_in && !next; i++) {
+            tb_value *in = value->producer->in[i];
+            if (in && in->active)
+                next = in;
+            else if (in && in->ids_of >= 0)
+                return in->ids_of;
+        }
+        value = next;
+    }
+    return -1;
+}
+
+/* Fills what a merged label says of the grid: its parents are rows and columns. */
+static void grid_of_merge(const tb_axes *axes, const tb_label *l, tb_tower *tower) {
+    tower->rows = 1;
+    for (int i = 0; i + 1 < l->n_parents; i++)
+        tower->rows *= axes->labels[tb_axes_root(axes, l->parents[i])].count;
+    tower->columns = axes->labels[tb_axes_root(axes, l->parents[l->n_parents - 1])].count;
+}
+
+/* Follows a token label back to the input that feeds it; `from` is its place in the tower's axis.
+ */
+static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower, int depth) {
+    label = tb_axes_root(axes, label);
+    if (label < 0 || depth > 32) return;
+    const tb_label *l = &axes->labels[label];
+    switch (l->kind) {
+    case TB_LABEL_INPUT:
+    case TB_LABEL_LOOKUP:
+        tower->input = l->input;
+        tower->prefix = from;
+        break;
+    case TB_LABEL_GRID: /* frames of a one-dimensional convolution */
+        tower->input = input_behind(l->node);
+        tower->image = true;
+        tower->rows = 1;
+        tower->columns = l->count;
+        tower->prefix = from;
+        break;
+    case TB_LABEL_MERGE: {
+        const tb_label *first = &axes->labels[tb_axes_root(axes, l->parents[0])];
+        trace(axes, l->parents[0], from, tower, depth + 1);
+        if (tower->input < 0) break;
+        tower->image = first->kind != TB_LABEL_LOOKUP;
+        grid_of_merge(axes, l, tower);
+        tower->prefix = from;
+        break;
+    }
+    case TB_LABEL_JOIN: { /* the longest operand that comes from an input */
+        int best = -1;
+        int64_t most = 0;
+        for (int i = 0; i < l->n_parents; i++) {
+            if (l->parents[i] < 0) continue;
+            int64_t count = axes->labels[tb_axes_root(axes, l->parents[i])].count;
+            if (count > most) most = count, best = i;
+        }
+        if (best >= 0) trace(axes, l->parents[best], from + l->offsets[best], tower, depth + 1);
+        break;
+    }
+    case TB_LABEL_CUT: {
+        const tb_label *parent = &axes->labels[tb_axes_root(axes, l->parents[0])];
+        int64_t start = l->offsets[0];
+        trace(axes, l->parents[0], from - start, tower, depth + 1);
+        /* a piece of the patches has no grid of its own */
+        if (l->step != 1 || tower->prefix < 0 || parent->count < l->count)
+            tower->rows = tower->columns = 0;
+        break;
+    }
+    case TB_LABEL_PART:
+        trace(axes, l->parents[0], from, tower, depth + 1);
+        if (tower->input >= 0 && tower->rows == 0) {
+            tower->rows = 1;
+            tower->columns = l->count;
+        }
+        break;
+    case TB_LABEL_OTHER:
+        if (l->n_parents) trace(axes, l->parents[0], from, tower, depth + 1);
+        tower->rows = tower->columns = 0;
+        break;
+    }
+    /* the grid must fit into the tokens */
+    if (tower->rows * tower->columns + tower->prefix > tower->tokens)
+        tower->rows = tower->columns = 0;
+}
+
+static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_axes *axes,
+                               tiba_error *error) {
+    tb_arena *arena = axes->arena;
+    found->towers = TB_NEW(arena, tb_tower, found->n_attentions);
+    if (!found->towers) return tb_out_of_memory(error);
+    for (int i = 0; i < found->n_attentions; i++) {
+        tb_attention *a = &found->attentions[i];
+        /* labels may have been lined up since */
+        a->query_label = tb_axes_root(axes, a->query_label);
+        a->key_label = tb_axes_root(axes, a->key_label);
+        if (!a->plain || a->key_label < 0 || a->query_label != a->key_label ||
+            a->queries != a->keys)
+            continue;
+        int t = 0;
+        while (t < found->n_towers && found->towers[t].label != a->key_label) t++;
+        tb_tower *tower = &found->towers[t];
+        if (t == found->n_towers) {
+            found->n_towers++;
+            *tower = (tb_tower){.label = a->key_label, .tokens = a->keys, .input = -1};
+            tower->attentions = TB_NEW(arena, int, found->n_attentions);
+            if (!tower->attentions) return tb_out_of_memory(error);
+            trace(axes, tower->label, 0, tower, 0);
+            const tb_value *input = tower->input >= 0 ? graph->inputs[tower->input] : NULL;
+            /* embeddings given as they are have tokens but no picture */
+            if (!input || !tower->image || tower->rows == 0) tower->rows = tower->columns = 0;
+        }
+        a->tower = t;
+        tower->attentions[tower->n_attentions++] = i;
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_axes *axes,
+                               tiba_error *error) {
+    tb_attentions *found = TB_NEW(axes->arena, tb_attentions, 1);
+    search s = {.graph = graph, .axes = axes};
+    s.list = TB_NEW(axes->arena, tb_attention, graph->n_nodes + 1);
+    s.seen = TB_NEW(axes->arena, unsigned char, graph->n_values + 1);
+    if (!found || !s.list || !s.seen) return tb_out_of_memory(error);
+    TB_TRY(find_attentions(&s, error));
+    /* execution order of the products, not of the softmaxes */
+    int *order = TB_NEW(axes->arena, int, graph->next_node_id + 1), at = 0;
+    if (!order) return tb_out_of_memory(error);
+    for (const tb_node *node = graph->first; node; node = node->next) order[node->id] = at++;
+    for (int i = 1; i < s.n; i++)
+        for (int k = i; k > 0 && order[s.list[k].product->id] < order[s.list[k - 1].product->id];
+             k--) {
+            tb_attention swap = s.list[k];
+            s.list[k] = s.list[k - 1];
+            s.list[k - 1] = swap;
+        }
+    found->attentions = s.list;
+    found->n_attentions = s.n;
+    TB_TRY(find_towers(found, graph, axes, error));
+    *out = found;
+    return TIBA_OK;
+}
+
+/* -------------------------------------------------------------------- readout */
+
+/* How often the value is read on the way to the target. */
+static int uses_above(const tb_value *value, const unsigned char *above) {
+    int count = 0;
+    for (int k = 0; k < value->n_uses; k++) {
+        const tb_node *user = value->uses[k].node;
+        bool on = false;
+        for (int o = 0; o < user->n_out; o++)
+            on |= user->out[o] && user->out[o]->active && above[user->out[o]->id];
+        count += on;
+    }
+    return count;
+}
+
+const tb_value *tb_tower_readout(const tb_graph *graph, const tb_axes *axes,
+                                 const tb_attentions *found, const tb_tower *tower,
+                                 const tb_value *target, int64_t *inner) {
+    tb_arena *arena = axes->arena;
+    const tb_attention *last = &found->attentions[tower->attentions[tower->n_attentions - 1]];
+    unsigned char *below = TB_NEW(arena, unsigned char, graph->n_values); /* the attention */
+    unsigned char *above = TB_NEW(arena, unsigned char, graph->n_values); /* reaches target */
+    int *left = TB_NEW(arena, int, graph->n_values); /* uses on the way that are still to come */
+    if (!below || !above || !left) return NULL;
+    below[last->product->out[0]->id] = 1;
+    for (const tb_node *node = last->product->next; node; node = node->next) {
+        bool on = false;
+        for (int i = 0; i < node->n_in; i++)
+            on |= node->in[i] && node->in[i]->active && below[node->in[i]->id];
+        for (int i = 0; on && i < node->n_out; i++)
+            if (node->out[i] && node->out[i]->active) below[node->out[i]->id] = 1;
+    }
+    above[target->id] = 1;
+    for (const tb_node *node = graph->last; node; node = node->prev) {
+        bool on = false;
+        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && above[node->out[i]->id];
+        for (int i = 0; on && i < node->n_in; i++)
+            if (node->in[i] && node->in[i]->active) above[node->in[i]->id] = 1;
+    }
+    if (!below[target->id]) return NULL;
+    /* In execution order, a value is on every path if no other value is still waiting to be read
+     * when it has been made. */
+    const tb_value *best = NULL;
+    int waiting = 0;
+    for (const tb_node *node = last->product; node; node = node->next) {
+        for (int i = 0; i < node->n_in; i++) {
+            const tb_value *in = node->in[i];
+            bool on = in && below[in->id] && above[in->id] && left[in->id] > 0;
+            if (on && --left[in->id] == 0) waiting--;
+        }
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_value *out = node->out[i];
+            if (!out || !below[out->id] || !above[out->id]) continue;
+            left[out->id] = uses_above(out, above);
+            waiting += left[out->id] > 0;
+        }
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_value *out = node->out[i];
+            if (!out || !below[out->id] || !above[out->id]) continue;
+            int64_t stride;
+            if (waiting == (left[out->id] > 0) &&
+                tb_axes_carries(axes, out, tower->label, &stride)) {
+                best = out;
+                *inner = stride;
+            }
+            if (out == target) return best;
+        }
+    }
+    return best;
+}

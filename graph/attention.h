@@ -1,0 +1,53 @@
+/*
+ * attention.h: attentions and towers, found by the way of the data.
+ *
+ * An attention is P·V where P descends from a softmax over an axis that the product contracts; what
+ * lies between softmax and product (dropout, masks, casts, head mixing) does not matter, P is the
+ * operand that really multiplies V. Attentions whose queries and keys are the same tokens (the same
+ * label, graph/axes.h) form the tower of those tokens.
+ */
+#ifndef TB_GRAPH_ATTENTION_H
+#define TB_GRAPH_ATTENTION_H
+
+#include "graph/axes.h"
+
+typedef struct tb_attention {
+    const tb_node *softmax;
+    const tb_node *product; /**< the MatMul of P and V */
+    const tb_value *p, *v;
+    bool transposed;       /**< the product is Vᵀ·Pᵀ: p is [..., keys, queries] */
+    int64_t queries, keys; /**< p is [samples × heads, queries, keys] */
+    int64_t samples, heads;
+    int query_label, key_label; /**< -1: not from any input (a learned query) */
+    bool plain; /**< nothing but samples and heads in front of [queries, keys]: no windows */
+    int tower;  /**< index in towers, -1: none */
+} tb_attention;
+
+typedef struct tb_tower {
+    int label; /**< of its tokens */
+    int64_t tokens;
+    int n_attentions;
+    int *attentions;       /**< indices, in execution order */
+    int input;             /**< graph input that feeds the tokens, -1 unknown */
+    bool image;            /**< tokens are patches of a picture (or spectrogram) */
+    int64_t rows, columns; /**< patch grid, 0 × 0 if none; a sequence of frames is 1 × n */
+    int64_t prefix;        /**< tokens in front of the first patch */
+} tb_tower;
+
+typedef struct tb_attentions {
+    int n_attentions, n_towers;
+    tb_attention *attentions; /**< in execution order */
+    tb_tower *towers;         /**< in order of their first attention */
+} tb_attentions;
+
+/** Finds them all. The result belongs to axes->arena. No attention at all is no error here. */
+tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_axes *axes,
+                               tiba_error *error);
+
+/** The value nearest `target` that every path from the tower's last attention to the target passes
+ *  through and that carries the tower's token axis (stride *inner); NULL if there is none. */
+const tb_value *tb_tower_readout(const tb_graph *graph, const tb_axes *axes,
+                                 const tb_attentions *found, const tb_tower *tower,
+                                 const tb_value *target, int64_t *inner);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * axes.h: where every axis of every active value comes from.
+ *
+ * A label is an axis of a model input, of an embedding look-up's indices, of a convolution's output
+ * grid, or one made of others: joined by Concat, cut by Slice, split or merged by Reshape. The
+ * analysis carries labels through the bound graph, so that tokens are recognised by the way of the
+ * data, never by names, sizes or positions:
+ *
+ *   - the query and key axes of an attention have the same label exactly in self-attention;
+ *   - the attentions of one tower share that label;
+ *   - a label's parents lead back to the patch grid or to the text input, and tell the prefix
+ * tokens.
+ *
+ * A value's elements are in flat order; an axis of it is a factor (count, inner): element i has the
+ * coordinate (i / inner) % count. Reshape leaves factors alone, Transpose moves them.
+ */
+#ifndef TB_GRAPH_AXES_H
+#define TB_GRAPH_AXES_H
+
+#include "graph/op.h"
+
+enum { TB_MAX_FACTORS = 12 };
+
+typedef struct tb_factor {
+    int label;
+    int64_t count, inner;
+} tb_factor;
+
+typedef enum tb_label_kind {
+    TB_LABEL_INPUT,  /**< axis `dim` of graph input `input` */
+    TB_LABEL_LOOKUP, /**< axis `dim` of the indices of an embedding look-up in graph input `input`
+                      */
+    TB_LABEL_GRID,   /**< spatial axis `dim` of a convolution's or pooling's output */
+    TB_LABEL_JOIN,   /**< Concat: parents[i] starts at offsets[i] */
+    TB_LABEL_CUT,    /**< Slice, Split or Gather of parents[0]: starts at offsets[0], see `step` */
+    TB_LABEL_MERGE,  /**< parents in order, outermost first, seen as one axis */
+    TB_LABEL_PART,   /**< parents[0] split by Reshape; `step` is the part's stride in it */
+    TB_LABEL_OTHER   /**< padded, resampled, gathered in any order: an axis of its own */
+} tb_label_kind;
+
+typedef struct tb_label {
+    tb_label_kind kind;
+    int64_t count;
+    int same_as;         /**< union-find: labels that an element-wise operator lined up */
+    const tb_node *node; /**< where it arises; NULL for inputs */
+    int input, dim;
+    int64_t step;
+    int n_parents;
+    int *parents;     /**< labels, -1 for an operand without one (a constant class token) */
+    int64_t *offsets; /**< [n_parents] */
+} tb_label;
+
+typedef struct tb_value_axes {
+    int n;
+    tb_factor factors[TB_MAX_FACTORS]; /**< outermost first */
+} tb_value_axes;
+
+typedef struct tb_axes {
+    tb_arena *arena;
+    tb_label *labels;
+    int n_labels, cap_labels;
+    tb_value_axes **values; /**< by value id, NULL for values without labels */
+    int n_values;
+} tb_axes;
+
+/** Analyses a bound graph. The result belongs to `arena`. */
+tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, tiba_error *error);
+/** The representative of a label. */
+int tb_axes_root(const tb_axes *axes, int label);
+/** The label that covers dimension `dim` of the value exactly (a MERGE label where it takes
+ *  several factors), -1 if there is none; -2 out of memory. */
+int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim);
+/** Does the value carry the label? If so, *inner is its stride in flat order. MERGE labels count as
+ *  carried where their parents lie next to each other in order. */
+bool tb_axes_carries(const tb_axes *axes, const tb_value *value, int label, int64_t *inner);
+
+#endif

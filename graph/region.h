@@ -1,0 +1,29 @@
+/*
+ * region.h: closed regions of element-wise operators and broadcast-back reductions.
+ *
+ * A region has one active entry x and one exit y of the same shape; what is between depends on x
+ * alone and is read nowhere else. It is then an element-wise function of x or a normalisation of x,
+ * in whatever spelling, and relevance passes from y to x unchanged.
+ */
+#ifndef TB_GRAPH_REGION_H
+#define TB_GRAPH_REGION_H
+
+#include "graph/op.h"
+
+typedef struct tb_region {
+    tb_value *entry, *exit;
+    int n_nodes;
+    tb_node **nodes;
+} tb_region;
+
+typedef struct tb_regions {
+    int n;
+    tb_region *list;
+    int *of_node; /**< by node id: index of the region that the node is in, -1 if none */
+} tb_regions;
+
+/** Finds the largest such regions, which do not overlap. The result belongs to `arena`. */
+tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *arena,
+                            tiba_error *error);
+
+#endif

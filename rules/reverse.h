@@ -1,0 +1,41 @@
+/*
+ * reverse.h: one pass from the target back to the watched values that carries the gradient and the
+ * relevance side by side.
+ *
+ * Work is only done where it can matter: a step is taken if it lies between the target and a
+ * watched value. Memory is planned like the forward pass's.
+ */
+#ifndef TB_RULES_REVERSE_H
+#define TB_RULES_REVERSE_H
+
+#include "graph/region.h"
+#include "rules/rule.h"
+#include "runtime/program.h"
+
+enum { TB_REVERSE_GRADIENT = 1, TB_REVERSE_RELEVANCE = 2 };
+
+typedef struct tb_reverse tb_reverse;
+
+/** Receives what has arrived at a watched value, in its shape; NULL where zero. Valid during the
+ * call only: afterwards the memory is used again. */
+typedef tiba_status tb_reverse_watch_fn(void *context, const tb_value *value, const float *gradient,
+                                        const float *relevance, tiba_error *error);
+
+/** Plans a pass from `target` (an active value of the graph) to the values in `watch`. `what` says
+ *  what to carry. `regions` may be NULL. Free with tb_reverse_destroy. */
+tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_regions *regions,
+                              const tb_value *target, int n_watch, const tb_value *const *watch,
+                              int what, tb_ruleset ruleset, tb_budget *budget, tiba_error *error);
+void tb_reverse_destroy(tb_reverse *reverse);
+
+/** Sets keep[id] for every value of the forward pass that this pass reads. */
+void tb_reverse_keep(const tb_reverse *reverse, unsigned char *keep);
+
+/** Runs it: gradient and relevance start as 1 at element `element` of the target and 0 elsewhere.
+ *  The program has run, with what tb_reverse_keep asked for. `arrived` is called once for each
+ *  watched value, in the order of the pass. */
+tiba_status tb_reverse_run(tb_reverse *reverse, const tb_program *program, int64_t element,
+                           tb_reverse_watch_fn *arrived, void *context, tb_exec *exec,
+                           tiba_error *error);
+
+#endif

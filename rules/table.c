@@ -1,0 +1,104 @@
+/*
+ * The rule table and the conditions its rows name.
+ */
+#include "rules/rule.h"
+
+static bool active(const tb_node *node, int i) {
+    return i < node->n_in && node->in[i] && node->in[i]->active;
+}
+
+static bool always(const tb_node *node) {
+    (void)node;
+    return true;
+}
+
+static bool x_active(const tb_node *node) {
+    return active(node, 0);
+}
+
+static bool x_active_only(const tb_node *node) {
+    return active(node, 0) && !active(node, 1);
+}
+
+static bool both_active(const tb_node *node) {
+    return active(node, 0) && active(node, 1);
+}
+
+static bool weights_constant(const tb_node *node) {
+    return !active(node, 1) && !active(node, 2);
+}
+
+/* A picture: a graph input of rank 4 that reached the convolution by moving and scaling only. */
+static bool picture_input(const tb_node *node) {
+    if (!weights_constant(node)) return false;
+    const tb_value *value = node->in[0];
+    while (value && value->producer) {
+        const tb_node *from = value->producer;
+        bool carries = from->op->class == TB_CLASS_MOVE || tb_is(from, TB_OP_Cast) ||
+                       (from->op->class == TB_CLASS_BINARY && from->n_in == 2 &&
+                        active(from, 0) != active(from, 1));
+        if (!carries) return false;
+        const tb_value *next = NULL;
+        for (int i = 0; i < from->n_in; i++)
+            if (active(from, i)) {
+                if (next) return false;
+                next = from->in[i];
+            }
+        value = next;
+    }
+    return value && value->input >= 0 && value->t.rank == 4;
+}
+
+/* Does the constant vary along dimension `dim`? */
+static bool varies(const tiba_tensor *t, int dim) {
+    int64_t inner = 1, n = t->dims[dim], count = tb_tensor_count(t);
+    for (int d = dim + 1; d < t->rank; d++) inner *= t->dims[d];
+    if (n <= 1) return false;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t first = i - i / inner % n * inner;
+        if (tb_get_f64(t, i) != tb_get_f64(t, first)) return true;
+    }
+    return false;
+}
+
+/* The axis that holds the features: the last, or the channels of what a convolution made, or the
+ * rows of W x. */
+static int feature_axis(const tb_value *x) {
+    int rank = x->t.rank;
+    const tb_node *from = x->producer;
+    if (from && (tb_is(from, TB_OP_Conv) || tb_is(from, TB_OP_ConvTranspose))) return 1;
+    if (tb_is(from, TB_OP_MatMul) && !active(from, 0) && active(from, 1)) return rank - 2;
+    return rank - 1;
+}
+
+/* A constant that varies along the feature axis only, or not at all. */
+static bool bias(const tb_node *node) {
+    int x = active(node, 0) ? 0 : 1;
+    const tb_value *constant = node->in[1 - x];
+    if (!constant->t.data) return tb_tensor_count(&constant->t) == 1;
+    int axis = feature_axis(node->in[x]) - node->out[0]->t.rank + constant->t.rank;
+    if (axis < 0 && node->in[x]->t.rank < node->out[0]->t.rank) axis = constant->t.rank - 1;
+    for (int d = 0; d < constant->t.rank; d++)
+        if (d != axis && varies(&constant->t, d)) return false;
+    return true;
+}
+
+static const struct {
+    int kind, class; /* -1: any */
+    bool (*condition)(const tb_node *);
+    const tb_rule *rule;
+} rows[] = {
+#define RULE(op, condition, rule)          {TB_OP_##op, -1, condition, &tb_rule_##rule},
+#define RULE_CLASS(class, condition, rule) {-1, class, condition, &tb_rule_##rule},
+#include "rules/rule.def"
+#undef RULE
+#undef RULE_CLASS
+};
+
+const tb_rule *tb_find_rule(const tb_node *node) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        bool named = rows[i].kind == (int)node->op->kind || rows[i].class == (int)node->op->class;
+        if (named && rows[i].condition(node)) return rows[i].rule;
+    }
+    return &tb_rule_general;
+}

@@ -1,0 +1,140 @@
+#include "runtime/program.h"
+
+#include <string.h>
+
+/* What the planner knows of a value: values that are the same elements in the same order (Reshape
+ * and its like) have one buffer, that of their root. */
+typedef struct planning {
+    const tb_graph *graph;
+    int *root;              /* by value id */
+    tb_interval *intervals; /* by value id of the root */
+    unsigned char *outside; /* root's memory is not ours: a graph input's */
+} planning;
+
+static void touch(planning *p, const tb_value *value, int step) {
+    if (!value || value->t.data) return;
+    tb_interval *it = &p->intervals[p->root[value->id]];
+    if (step > it->death) it->death = step;
+    if (step < it->birth) it->birth = step;
+}
+
+static void plan_lifetimes(planning *p, const unsigned char *keep) {
+    const tb_graph *graph = p->graph;
+    for (int i = 0; i < graph->n_values; i++) {
+        p->root[i] = i;
+        p->intervals[i] = (tb_interval){.birth = graph->n_nodes + 1, .death = -1};
+        const tb_value *value = graph->values[i];
+        if (value && value->input >= 0 && !value->producer) p->outside[i] = 1;
+    }
+    int step = 0;
+    for (const tb_node *node = graph->first; node; node = node->next, step++) {
+        const tb_value *in = node->n_in > 0 ? node->in[0] : NULL;
+        if (node->op->def->alias && in && !in->t.data && node->out[0] &&
+            tb_dtype_size(in->t.dtype) == tb_dtype_size(node->out[0]->t.dtype))
+            p->root[node->out[0]->id] = p->root[in->id];
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_value *out = node->out[i];
+            if (!out || out->t.data) continue;
+            touch(p, out, step);
+            int root = p->root[out->id];
+            if (root == out->id) p->intervals[root].size = tb_tensor_bytes(&out->t);
+            if (out->is_output || (keep && keep[out->id])) touch(p, out, graph->n_nodes);
+        }
+        for (int i = 0; i < node->n_in; i++) touch(p, node->in[i], step);
+    }
+}
+
+static tiba_status create(tb_program *program, const unsigned char *keep, tiba_error *error) {
+    const tb_graph *graph = program->graph;
+    planning p = {.graph = graph};
+    int n = graph->n_values;
+    p.root = TB_NEW(program->arena, int, n);
+    p.intervals = TB_NEW(program->arena, tb_interval, n);
+    p.outside = TB_NEW(program->arena, unsigned char, n);
+    void **buffers = TB_NEW(program->arena, void *, n);
+    program->values = TB_NEW(program->arena, tiba_tensor *, n);
+    program->follows = TB_NEW(program->arena, unsigned char, n);
+    if (!p.root || !p.intervals || !p.outside || !buffers || !program->values || !program->follows)
+        return tb_out_of_memory(error);
+    plan_lifetimes(&p, keep);
+    TB_TRY(tb_plan(&program->block_bytes, n, p.intervals, error));
+    TB_TRY(tb_block_create(&program->block, buffers, program->block_bytes, n, p.intervals,
+                           program->budget, error));
+    for (int i = 0; i < n; i++) {
+        const tb_value *value = graph->values[i];
+        if (!value) continue;
+        tiba_tensor *tensor = TB_NEW(program->arena, tiba_tensor, 1);
+        if (!tensor) return tb_out_of_memory(error);
+        *tensor = value->t;
+        program->follows[i] = value->producer && p.outside[p.root[i]];
+        if (!tensor->data && !p.outside[p.root[i]]) tensor->data = buffers[p.root[i]];
+        program->values[i] = tensor;
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const unsigned char *keep,
+                              tb_budget *budget, tiba_error *error) {
+    *out = NULL;
+    tb_arena *arena = tb_arena_create(budget);
+    tb_program *program = arena ? TB_NEW(arena, tb_program, 1) : NULL;
+    if (!program) {
+        tb_arena_destroy(arena);
+        return tb_out_of_memory(error);
+    }
+    program->graph = graph;
+    program->arena = arena;
+    program->budget = budget;
+    tiba_status status = create(program, keep, error);
+    if (status != TIBA_OK) {
+        tb_program_destroy(program);
+        return status;
+    }
+    *out = program;
+    return TIBA_OK;
+}
+
+void tb_program_destroy(tb_program *program) {
+    if (!program) return;
+    tb_block_destroy(&program->block);
+    tb_arena_destroy(program->arena);
+}
+
+enum { MAX_OPERANDS = 64 };
+
+static tiba_status run_node(tb_program *program, const tb_node *node, tb_exec *exec,
+                            tiba_error *error) {
+    const tiba_tensor *in_few[MAX_OPERANDS];
+    tiba_tensor *out_few[MAX_OPERANDS];
+    const tiba_tensor **in = in_few;
+    tiba_tensor **out = out_few;
+    if (node->n_in > MAX_OPERANDS) in = tb_scratch(exec, (size_t)node->n_in, sizeof *in);
+    if (node->n_out > MAX_OPERANDS) out = tb_scratch(exec, (size_t)node->n_out, sizeof *out);
+    if (!in || !out) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++)
+        in[i] = node->in[i] ? program->values[node->in[i]->id] : NULL;
+    for (int i = 0; i < node->n_out; i++)
+        out[i] = node->out[i] ? program->values[node->out[i]->id] : NULL;
+    bool same = node->op->def->alias && in[0] && out[0] && in[0]->data == out[0]->data;
+    tiba_status status = same ? TIBA_OK : node->op->def->forward(exec, node, in, out, error);
+    tb_scratch_reset(exec);
+    return status;
+}
+
+tiba_status tb_program_run(tb_program *program, const void *const *inputs, tb_exec *exec,
+                           tiba_error *error) {
+    const tb_graph *graph = program->graph;
+    for (int i = 0; i < graph->n_inputs; i++) {
+        tb_value *value = graph->inputs[i];
+        if (!value || value->t.data) continue;
+        program->values[value->id]->data = (void *)(uintptr_t)inputs[i];
+    }
+    for (const tb_node *node = graph->first; node; node = node->next) {
+        const tb_value *in = node->n_in > 0 ? node->in[0] : NULL;
+        /* what aliases a graph input follows it to its memory of this run */
+        if (node->n_out > 0 && node->out[0] && program->follows[node->out[0]->id])
+            program->values[node->out[0]->id]->data = program->values[in->id]->data;
+        TB_TRY(run_node(program, node, exec, error));
+    }
+    return TIBA_OK;
+}

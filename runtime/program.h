@@ -1,0 +1,35 @@
+/*
+ * program.h: the forward pass of a bound graph with planned memory.
+ *
+ * Which values are kept after the pass (because a gradient or relevance step reads them again) is
+ * said when the program is made; everything else shares memory.
+ */
+#ifndef TB_RUNTIME_PROGRAM_H
+#define TB_RUNTIME_PROGRAM_H
+
+#include "graph/op.h"
+#include "runtime/plan.h"
+
+typedef struct tb_program {
+    const tb_graph *graph;
+    tb_arena *arena;
+    tb_budget *budget;
+    tiba_tensor **values;   /**< by value id: type, shape and memory; NULL where the graph has none.
+                                 Memory of values that are not kept is valid during the run only */
+    unsigned char *follows; /**< by value id: it is a graph input's memory under another shape */
+    tb_block block;
+    size_t block_bytes;
+} tb_program;
+
+/** Plans the pass. keep[id] != 0 keeps a value to the end; graph outputs are always kept. Free with
+ *  tb_program_destroy. */
+tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const unsigned char *keep,
+                              tb_budget *budget, tiba_error *error);
+void tb_program_destroy(tb_program *program);
+
+/** Runs it. inputs[i] is the data of graph->inputs[i] (float32; ignored for inputs that binding
+ * made constants), borrowed until the next run. */
+tiba_status tb_program_run(tb_program *program, const void *const *inputs, tb_exec *exec,
+                           tiba_error *error);
+
+#endif
