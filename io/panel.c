@@ -1,0 +1,194 @@
+/*
+ * panel.c: lays the panel out and draws it. All sizes are pixels of the panel; pictures are shown
+ * at a size where captions fit under and over them: large ones reduced, small ones enlarged by a
+ * whole factor.
+ */
+#include "io/panel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "io/text.h"
+
+enum {
+    LARGEST_EDGE = 512,
+    SMALLEST_EDGE = 320,
+    NARROWEST = 256, /* a column, so that captions can be read */
+    MARGIN = 24,
+    GAP = 24,
+    CAPTION = 52, /* two lines above a picture */
+    SCALE = 44,   /* the colours' scale below it */
+    BAR = 12,
+    MOST_COLUMNS = 4
+};
+
+static const tb_text_style caption_style = {14.0f, true, {28, 30, 34}};
+static const tb_text_style detail_style = {11.0f, false, {98, 102, 110}};
+
+typedef struct layout {
+    int picture_width, picture_height; /* as shown */
+    int column, row;                   /* size of a cell without gaps */
+    int columns, rows;
+} layout;
+
+static layout make_layout(const tb_picture *picture, int cells) {
+    layout l = {0};
+    int w = picture->width, h = picture->height, edge = w > h ? w : h;
+    if (edge > LARGEST_EDGE) {
+        l.picture_width = (int)((int64_t)w * LARGEST_EDGE / edge);
+        l.picture_height = (int)((int64_t)h * LARGEST_EDGE / edge);
+    } else {
+        int factor = (SMALLEST_EDGE + edge - 1) / edge;
+        l.picture_width = w * factor;
+        l.picture_height = h * factor;
+    }
+    if (l.picture_width < 1) l.picture_width = 1;
+    if (l.picture_height < 1) l.picture_height = 1;
+    l.column = l.picture_width > NARROWEST ? l.picture_width : NARROWEST;
+    l.row = CAPTION + l.picture_height + SCALE;
+    l.columns = cells < MOST_COLUMNS ? cells : MOST_COLUMNS;
+    l.rows = (cells + l.columns - 1) / l.columns;
+    return l;
+}
+
+static tiba_status show_at(tb_picture *out, tb_arena *arena, const tb_picture *picture, int width,
+                           int height, tiba_error *error) {
+    tb_resample_size size = {
+        .width = width, .height = height, .window_width = width, .window_height = height};
+    bool enlarged = width > picture->width;
+    return tb_resample(out, arena, picture, &size, enlarged ? TB_FILTER_NEAREST : TB_FILTER_LANCZOS,
+                       false, error);
+}
+
+/* `map` laid over `shown`, in place. */
+static tiba_status lay_over(tb_picture *shown, float *low, float *high, tb_arena *arena,
+                            const tb_geometry *g, const tb_panel_map *map,
+                            const tb_panel_options *options, tiba_error *error) {
+    float *input = tb_arena_alloc(arena, (size_t)g->height * sizeof *input, (size_t)g->width);
+    float *seen = tb_arena_alloc(arena, (size_t)shown->height * sizeof *seen, (size_t)shown->width);
+    if (!input || !seen) return tb_out_of_memory(error);
+    tb_heatmap_upsample(input, g->height, g->width, map->grid, map->rows, map->columns);
+    tb_heatmap_on_picture(seen, shown->height, shown->width, input, g);
+    tb_heatmap_range(low, high, map->grid, (size_t)map->rows * (size_t)map->columns);
+    tb_heatmap_overlay(shown, seen, *low, *high, options->colors,
+                       options->opacity > 0.0f ? options->opacity : 0.55f);
+    return TIBA_OK;
+}
+
+static void paste(tb_picture *canvas, const tb_picture *part, int x, int y) {
+    for (int row = 0; row < part->height; row++)
+        memcpy(canvas->rgb + 3 * ((size_t)(y + row) * (size_t)canvas->width + (size_t)x),
+               part->rgb + 3 * (size_t)row * (size_t)part->width, 3 * (size_t)part->width);
+}
+
+static void draw_scale(tb_picture *canvas, int x, int y, int width, float low, float high,
+                       tb_colormap colors) {
+    for (int i = 0; i < width; i++) {
+        uint8_t color[3];
+        tb_colormap_at(color, colors, width > 1 ? (float)i / (float)(width - 1) : 0.0f);
+        for (int k = 0; k < BAR; k++)
+            memcpy(canvas->rgb + 3 * ((size_t)(y + k) * (size_t)canvas->width + (size_t)(x + i)),
+                   color, 3);
+    }
+    char text[32];
+    float baseline = (float)(y + BAR) + 7.0f + detail_style.size;
+    snprintf(text, sizeof text, "%.3g", (double)low);
+    tb_text_draw(canvas, (float)x, baseline, 0.0f, text, &detail_style);
+    snprintf(text, sizeof text, "%.3g", (double)high);
+    float right = (float)(x + width) - tb_text_width(text, &detail_style);
+    tb_text_draw(canvas, right, baseline, 0.0f, text, &detail_style);
+}
+
+static void draw_captions(tb_picture *canvas, int x, int y, int room, const char *caption,
+                          const char *detail) {
+    tb_text_draw(canvas, (float)x, (float)y + 17.0f, (float)room, caption, &caption_style);
+    if (detail)
+        tb_text_draw(canvas, (float)x, (float)y + 39.0f, (float)room, detail, &detail_style);
+}
+
+static tiba_status draw(tb_picture *canvas, tb_arena *work, const layout *l,
+                        const tb_picture *picture, const tb_geometry *geometry,
+                        const tb_panel_map *maps, int count, const tb_panel_options *options,
+                        tiba_error *error) {
+    tb_picture shown, overlay;
+    TB_TRY(show_at(&shown, work, picture, l->picture_width, l->picture_height, error));
+    size_t bytes = 3 * (size_t)shown.width * (size_t)shown.height;
+    overlay = shown;
+    overlay.rgb = tb_arena_alloc(work, bytes, 1);
+    if (!overlay.rgb) return tb_out_of_memory(error);
+    for (int i = 0; i <= count; i++) {
+        int x = MARGIN + i % l->columns * (l->column + GAP);
+        int y = MARGIN + i / l->columns * (l->row + GAP);
+        int below = y + CAPTION + l->picture_height + 10;
+        if (i == 0) {
+            char size[64];
+            snprintf(size, sizeof size, "%d x %d pixels", picture->width, picture->height);
+            draw_captions(canvas, x, y, l->column, options->title ? options->title : "picture",
+                          size);
+            paste(canvas, &shown, x, y + CAPTION);
+            continue;
+        }
+        const tb_panel_map *map = &maps[i - 1];
+        float low, high;
+        memcpy(overlay.rgb, shown.rgb, bytes);
+        TB_TRY(lay_over(&overlay, &low, &high, work, geometry, map, options, error));
+        draw_captions(canvas, x, y, l->column, map->caption, map->detail);
+        paste(canvas, &overlay, x, y + CAPTION);
+        draw_scale(canvas, x, below, l->column, low, high, options->colors);
+    }
+    return TIBA_OK;
+}
+
+/* Everything that could make the drawing go out of bounds. */
+static tiba_status check(const tb_geometry *g, const tb_panel_map *maps, int count,
+                         tiba_error *error) {
+    if (count < 1 || count > TB_PANEL_MOST_MAPS)
+        return tb_fail(error, TIBA_ERROR_USAGE, "a panel of %d maps (1 to %d are possible)", count,
+                       TB_PANEL_MOST_MAPS);
+    bool sound = g->width > 0 && g->height > 0 && g->resized_width > 0 && g->resized_height > 0;
+    for (int i = 0; i < count; i++) sound = sound && maps[i].rows > 0 && maps[i].columns > 0;
+    return sound ? TIBA_OK : tb_fail(error, TIBA_ERROR_USAGE, "an empty map");
+}
+
+tiba_status tb_panel_draw(tb_picture *out, tb_arena *arena, const tb_picture *picture,
+                          const tb_geometry *geometry, const tb_panel_map *maps, int count,
+                          const tb_panel_options *options, tiba_error *error) {
+    TB_TRY(check(geometry, maps, count, error));
+    layout l = make_layout(picture, count + 1);
+    tb_picture canvas = {.width = 2 * MARGIN + l.columns * (l.column + GAP) - GAP,
+                         .height = 2 * MARGIN + l.rows * (l.row + GAP) - GAP};
+    size_t bytes = 3 * (size_t)canvas.width * (size_t)canvas.height;
+    canvas.rgb = tb_arena_alloc(arena, bytes, 1);
+    tb_arena *work = tb_arena_create(tb_arena_budget(arena));
+    tiba_status status = TIBA_OK;
+    if (canvas.rgb && work) {
+        memset(canvas.rgb, 255, bytes);
+        status = draw(&canvas, work, &l, picture, geometry, maps, count, options, error);
+    } else {
+        status = tb_out_of_memory(error);
+    }
+    tb_arena_destroy(work);
+    if (status == TIBA_OK) *out = canvas;
+    return status;
+}
+
+tiba_status tb_panel_overlay(tb_picture *out, tb_arena *arena, const tb_picture *picture,
+                             const tb_geometry *geometry, const tb_panel_map *map,
+                             const tb_panel_options *options, tiba_error *error) {
+    TB_TRY(check(geometry, map, 1, error));
+    tb_picture overlay = *picture;
+    size_t bytes = 3 * (size_t)picture->width * (size_t)picture->height;
+    overlay.rgb = tb_arena_alloc(arena, bytes, 1);
+    tb_arena *work = tb_arena_create(tb_arena_budget(arena));
+    tiba_status status = TIBA_OK;
+    float low, high;
+    if (overlay.rgb && work) {
+        memcpy(overlay.rgb, picture->rgb, bytes);
+        status = lay_over(&overlay, &low, &high, work, geometry, map, options, error);
+    } else {
+        status = tb_out_of_memory(error);
+    }
+    tb_arena_destroy(work);
+    if (status == TIBA_OK) *out = overlay;
+    return status;
+}

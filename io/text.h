@@ -1,0 +1,26 @@
+/*
+ * text.h: captions on pictures, in a stroke font of our own: every glyph is a few lines and arcs,
+ * drawn with round caps and anti-aliased at any size.
+ *
+ * Printable ASCII; other characters are taken apart (e-acute is drawn as e), and what remains
+ * foreign is drawn as a box.
+ */
+#ifndef TB_IO_TEXT_H
+#define TB_IO_TEXT_H
+
+#include "io/picture.h"
+
+typedef struct tb_text_style {
+    float size; /**< height of a capital, in pixels */
+    bool bold;
+    uint8_t color[3];
+} tb_text_style;
+
+/** Pixels from the first glyph's left edge to the last one's right edge. */
+float tb_text_width(const char *text, const tb_text_style *style);
+/** Draws valid or invalid UTF-8 with its left edge at x, standing on the baseline y; what lies
+ *  outside the canvas or beyond `room` pixels (0: no limit) is cut, ending in "..". */
+void tb_text_draw(tb_picture *canvas, float x, float y, float room, const char *text,
+                  const tb_text_style *style);
+
+#endif
