@@ -35,7 +35,7 @@ tb_value *tb_graph_value(tb_graph *graph, const char *name) {
     }
     tb_value *value = TB_NEW(graph->arena, tb_value, 1);
     if (!value) return NULL;
-    value->id = graph->n_values;
+    value->id = graph->ids ? (*graph->ids)++ : graph->n_values;
     value->name = name;
     value->t.rank = -1;
     value->input = -1;
@@ -145,7 +145,7 @@ void tb_node_remove(tb_graph *graph, tb_node *node) {
         }
     for (int i = 0; i < node->n_out; i++)
         if (node->out[i]) {
-            graph->values[node->out[i]->id] = NULL;
+            if (!graph->ids) graph->values[node->out[i]->id] = NULL;
             node->out[i]->producer = NULL;
         }
     unlink_node(graph, node);

@@ -16,6 +16,10 @@ const tb_op *tb_find_op(const char *domain, const char *name) {
     return NULL;
 }
 
+bool tb_op_known(const char *domain, const char *name) {
+    return tb_find_op(domain, name) != NULL;
+}
+
 /* Blocks are kept for reuse; their sizes grow to what the largest kernel needs. */
 typedef struct block {
     struct block *next;

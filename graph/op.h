@@ -98,6 +98,10 @@ extern const tb_op tb_ops[TB_OP_COUNT];
 /** The op of that name, NULL if the table has none. */
 const tb_op *tb_find_op(const char *domain, const char *name);
 
+/** Does binding take an operator of that name as it is? Then onnx/ does not put a function of that
+ *  name in its place. */
+bool tb_op_known(const char *domain, const char *name);
+
 /** Is the node this op? False for NULL. */
 static inline bool tb_is(const tb_node *node, tb_op_kind kind) {
     return node && node->op && node->op->kind == kind;

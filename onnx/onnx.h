@@ -11,6 +11,10 @@
  *  protobuf put them; float16, bfloat16 and float64 weights become float32, 4-bit and 8-bit float
  *  ones wider types. Model-local functions are inlined. Free with tb_onnx_close. */
 tiba_status tb_onnx_open(tb_source **out, const char *path, tb_budget *budget, tiba_error *error);
+/** As tb_onnx_open for a file's bytes, which must outlive the source. There is no folder, so
+ *  external data is refused. */
+tiba_status tb_onnx_open_memory(tb_source **out, const void *data, size_t size, tb_budget *budget,
+                                tiba_error *error);
 void tb_onnx_close(tb_source *source);
 
 /** Reads one serialised TensorProto file (the ONNX tests' input_0.pb); dtype kept as stored, except

@@ -1,0 +1,163 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "onnx/reader.h"
+
+/* What a source holds on to beside its arena. */
+typedef struct holdings {
+    tb_file model;
+    tb_open_file *external;
+} holdings;
+
+static void *arena_alloc(void *arena, size_t size) {
+    return tb_arena_alloc(arena, size, 1);
+}
+
+static void arena_free(void *arena, void *block) {
+    (void)arena;
+    (void)block;
+}
+
+ProtobufCAllocator tb_proto_allocator(tb_arena *arena) {
+    return (ProtobufCAllocator){arena_alloc, arena_free, arena};
+}
+
+/* Checks and unpacks a message; what it consists of is in the scratch arena. */
+static tiba_status unpack(tb_reader *r, ProtobufCMessage **out,
+                          const ProtobufCMessageDescriptor *descriptor, size_t size) {
+    unsigned char *small;
+    size_t small_size;
+    TB_TRY(tb_wire_scan(&small, &small_size, descriptor, r->data, size, tb_arena_budget(r->scratch),
+                        r->error));
+    ProtobufCAllocator allocator = tb_proto_allocator(r->scratch);
+    *out = protobuf_c_message_unpack(descriptor, &allocator, small_size, small);
+    tb_free(small);
+    /* The scan lets nothing through that protobuf-c does not take. */
+    return *out ? TIBA_OK : tb_out_of_memory(r->error);
+}
+
+static tiba_status not_onnx(tb_reader *r, const char *why) {
+    return tb_fail(r->error, TIBA_ERROR_INPUT, "not an ONNX file (%s)", why);
+}
+
+/* Something else under the name of a model is told apart from a damaged model. */
+static tiba_status unpack_model(tb_reader *r, size_t size, Onnx__ModelProto **out) {
+    static const char pointer[] = "version https://git-lfs";
+    if (size == 0) return not_onnx(r, "it is empty");
+    if (size >= sizeof pointer && memcmp(r->data, pointer, sizeof pointer - 1) == 0)
+        return not_onnx(r, "a Git LFS pointer, the file itself was not fetched");
+    ProtobufCMessage *message = NULL;
+    tiba_status status = unpack(r, &message, &onnx__model_proto__descriptor, size);
+    bool first_is_known =
+        r->data[0] == 0x08 || r->data[0] == 0x3a || r->data[0] == 0x42 || r->data[0] == 0x12;
+    if (status == TIBA_ERROR_INPUT && !first_is_known && r->error) {
+        tiba_error inner = *r->error;
+        return not_onnx(r, inner.message);
+    }
+    TB_TRY(status);
+    *out = (Onnx__ModelProto *)message;
+    if (!(*out)->graph) return not_onnx(r, "it has no graph");
+    return TIBA_OK;
+}
+
+static tiba_status read_model(tb_reader *r, size_t size) {
+    tb_source *source = r->source;
+    Onnx__ModelProto *model = NULL;
+    TB_TRY(unpack_model(r, size, &model));
+    const char *producer = tb_text(model->producer_name),
+               *version = tb_text(model->producer_version);
+    source->producer =
+        tb_arena_format(r->arena, "%s%s%s", producer, *producer && *version ? " " : "", version);
+    if (!source->producer) return tb_out_of_memory(r->error);
+    source->ir_version = model->ir_version;
+    TB_TRY(tb_read_opsets(r, model->n_opset_import, model->opset_import, &source->n_opsets,
+                          &source->opsets));
+    TB_TRY(tb_read_functions(r, model));
+    return tb_read_graph(r, model->graph, NULL, NULL, &source->graph);
+}
+
+static tiba_status out_of_memory(tb_arena *arena, tb_arena *scratch, tb_file *file,
+                                 tiba_error *error) {
+    tb_arena_destroy(arena);
+    tb_arena_destroy(scratch);
+    tb_file_close(file);
+    return tb_out_of_memory(error);
+}
+
+/* Takes `file` over. `path` may be NULL. */
+static tiba_status open_bytes(tb_source **out, tb_file file, const char *path, tb_budget *budget,
+                              tiba_error *error) {
+    *out = NULL;
+    tb_arena *arena = tb_arena_create(budget), *scratch = tb_arena_create(budget);
+    if (!arena || !scratch) return out_of_memory(arena, scratch, &file, error);
+    tb_source *source = TB_NEW(arena, tb_source, 1);
+    holdings *held = TB_NEW(arena, holdings, 1);
+    if (!source || !held) return out_of_memory(arena, scratch, &file, error);
+    held->model = file;
+    source->arena = arena;
+    source->files = held;
+    source->path = tb_arena_strdup(arena, path ? path : "");
+    /* Messages are made from an error that is there. */
+    tiba_error own = {0};
+    tb_reader r = {.source = source,
+                   .arena = arena,
+                   .scratch = scratch,
+                   .data = file.data,
+                   .borrow = true,
+                   .path = path,
+                   .names.arena = scratch,
+                   .function_index.arena = scratch,
+                   .error = error ? error : &own};
+    tiba_status status = source->path ? read_model(&r, file.size) : tb_out_of_memory(error);
+    held->external = r.files;
+    tb_arena_destroy(scratch);
+    if (status != TIBA_OK) {
+        tb_onnx_close(source);
+        return path ? tb_error_prefix(error, status, path) : status;
+    }
+    *out = source;
+    return TIBA_OK;
+}
+
+tiba_status tb_onnx_open(tb_source **out, const char *path, tb_budget *budget, tiba_error *error) {
+    tb_file file;
+    *out = NULL;
+    TB_TRY(tb_file_open(&file, path, error));
+    return open_bytes(out, file, path, budget, error);
+}
+
+tiba_status tb_onnx_open_memory(tb_source **out, const void *data, size_t size, tb_budget *budget,
+                                tiba_error *error) {
+    return open_bytes(out, (tb_file){.data = data, .size = size}, NULL, budget, error);
+}
+
+void tb_onnx_close(tb_source *source) {
+    if (!source) return;
+    holdings *held = source->files;
+    tb_close_files(held->external);
+    tb_file_close(&held->model);
+    tb_arena_destroy(source->arena);
+}
+
+tiba_status tb_onnx_read_tensor(tiba_tensor *out, tb_arena *arena, const char *path,
+                                tiba_error *error) {
+    tb_file file;
+    tiba_error own = {0};
+    ProtobufCMessage *message = NULL;
+    *out = (tiba_tensor){0};
+    TB_TRY(tb_file_open(&file, path, error));
+    tb_arena *scratch = tb_arena_create(tb_arena_budget(arena));
+    tb_reader r = {.arena = arena,
+                   .scratch = scratch,
+                   .data = file.data,
+                   .path = path,
+                   .error = error ? error : &own};
+    tiba_status status = scratch ? unpack(&r, &message, &onnx__tensor_proto__descriptor, file.size)
+                                 : tb_out_of_memory(error);
+    if (status == TIBA_OK)
+        status = tb_read_tensor(&r, (const Onnx__TensorProto *)message, false, out);
+    tb_close_files(r.files);
+    tb_arena_destroy(scratch);
+    tb_file_close(&file);
+    return status == TIBA_OK ? TIBA_OK : tb_error_prefix(error, status, path);
+}
