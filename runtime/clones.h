@@ -17,4 +17,14 @@
 #define TB_CLONES
 #endif
 
+/** For helpers of such functions: they are built for the same width. */
+#define TB_INLINE inline __attribute__((always_inline))
+
+/** Before a loop that reads and writes the same index only, however its arrays overlap. */
+#if defined(__clang__)
+#define TB_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define TB_IVDEP _Pragma("GCC ivdep")
+#endif
+
 #endif
