@@ -67,6 +67,6 @@ extern const tb_rule tb_rule_general;
  */
 void tb_sum_to_shape(tiba_tensor *out, const tiba_tensor *full);
 /** Sum of all elements in float64. */
-double tb_sum(const tiba_tensor *t);
+double tb_total(const tiba_tensor *t);
 
 #endif

@@ -23,7 +23,7 @@ static tiba_status add_terms(const tb_step *s, int n, const float *sign, tiba_er
     const float *z = s->out[0]->data, *from = r->data;
     float *to = ratio.data;
     for (int64_t i = 0; i < count; i++) to[i] = isinf(z[i]) ? 0.0f : tb_guarded(from[i], z[i]);
-    double sums[MOST_TERMS], magnitude = 0, total = tb_sum(r);
+    double sums[MOST_TERMS], magnitude = 0, total = tb_total(r);
     tiba_tensor shares[MOST_TERMS];
     for (int i = 0; i < n; i++) {
         const float *x = s->in[i]->data;
@@ -36,7 +36,7 @@ static tiba_status add_terms(const tb_step *s, int n, const float *sign, tiba_er
         float *share = shares[i].data;
         for (int64_t k = 0; k < size; k++)
             share[k] = isinf(x[k]) ? 0.0f : sign[i] * x[k] * share[k];
-        sums[i] = tb_sum(&shares[i]);
+        sums[i] = tb_total(&shares[i]);
         magnitude += fabs(sums[i]);
     }
     if (s->ruleset != TB_RULESET_TIBA) return TIBA_OK;

@@ -6,7 +6,7 @@
 
 #include "rules/rule.h"
 
-double tb_sum(const tiba_tensor *t) {
+double tb_total(const tiba_tensor *t) {
     const float *x = t->data;
     int64_t count = tb_tensor_count(t);
     double sum = 0;
