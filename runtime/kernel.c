@@ -75,24 +75,37 @@ bool tb_reduce_floats(tb_exec *exec, tiba_tensor *t, int rank, const int64_t *di
     return true;
 }
 
-TB_CLONES double tb_sum(const float *x, int64_t n) {
-    double lanes[LANES] = {0}, sum = 0;
+/* Vector lanes first, in a fixed order, then the rest: the same bytes at any vector width. */
+TB_CLONES static void sum(double *sum, const float *x, int64_t n) {
+    double lanes[LANES] = {0}, total = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l];
-    for (; i < n; i++) sum += (double)x[i];
-    for (int l = 0; l < LANES; l++) sum += lanes[l];
-    return sum;
+    for (; i < n; i++) total += (double)x[i];
+    for (int l = 0; l < LANES; l++) total += lanes[l];
+    *sum = total;
 }
 
-TB_CLONES double tb_dot(const float *x, const float *y, int64_t n) {
-    double lanes[LANES] = {0}, sum = 0;
+TB_CLONES static void dot(double *sum, const float *x, const float *y, int64_t n) {
+    double lanes[LANES] = {0}, total = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
         for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l] * (double)y[i + l];
-    for (; i < n; i++) sum += (double)x[i] * (double)y[i];
-    for (int l = 0; l < LANES; l++) sum += lanes[l];
-    return sum;
+    for (; i < n; i++) total += (double)x[i] * (double)y[i];
+    for (int l = 0; l < LANES; l++) total += lanes[l];
+    *sum = total;
+}
+
+double tb_sum(const float *x, int64_t n) {
+    double total;
+    sum(&total, x, n);
+    return total;
+}
+
+double tb_dot(const float *x, const float *y, int64_t n) {
+    double total;
+    dot(&total, x, y, n);
+    return total;
 }
 
 typedef struct ranges {
