@@ -1,0 +1,269 @@
+/*
+ * op_quant.c: QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear. Quantised activations are
+ * float32 arrays that hold integers. Gradients go straight through rounding and clipping:
+ * QuantizeLinear counts as x / scale + zero point.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/kernel.h"
+
+enum { GRAIN = 16384 };
+
+/* Which integers a type holds. Numbers as in onnx.TensorProto.DataType; 21 and 22 are the 4-bit
+ * types, which only an output_dtype attribute can name. */
+static const struct range {
+    int type;
+    float least, most;
+} ranges[] = {
+    {TIBA_UINT8, 0, 255},
+    {TIBA_INT8, -128, 127},
+    {TIBA_UINT16, 0, 65535},
+    {TIBA_INT16, -32768, 32767},
+    {21, 0, 15},
+    {22, -8, 7},
+};
+
+/* x in runs of `length` elements; run r reads scale[offset(r) + step · i]. */
+typedef struct quant {
+    int64_t runs, length, axis, block, blocks; /* axis, blocks: elements and blocks of the axis */
+    enum { PER_TENSOR, PER_AXIS, PER_LAST_AXIS, BLOCKED } kind;
+    bool dequantize;
+    const float *x, *scale, *zero; /* zero may be NULL: 0 */
+    float *y;
+    float least, most;
+} quant;
+
+static int64_t scale_offset(const quant *q, int64_t run) {
+    switch (q->kind) {
+    case PER_AXIS:
+        return run % q->axis;
+    case BLOCKED:
+        return (run / q->axis * q->blocks + run % q->axis / q->block) * q->length;
+    default:
+        return 0;
+    }
+}
+
+static int64_t scale_step(const quant *q) {
+    return q->kind == PER_LAST_AXIS || q->kind == BLOCKED;
+}
+
+static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const quant *q = context;
+    int64_t step = scale_step(q);
+    for (int64_t run = first; run < last; run++) {
+        const float *x = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
+        const float *zero = q->zero ? q->zero + scale_offset(q, run) : NULL;
+        float *y = q->y + run * q->length;
+        for (int64_t i = 0; i < q->length; i++) {
+            float z = zero ? zero[i * step] : 0;
+            if (q->dequantize) {
+                y[i] = (x[i] - z) * scale[i * step];
+                continue;
+            }
+            float value = rintf(x[i] / scale[i * step]) + z;
+            value = value > q->least ? value : q->least; /* a NaN too */
+            y[i] = value < q->most ? value : q->most;
+        }
+    }
+}
+
+/* dx = dy / scale or dy · scale. */
+static void quant_vjp_runs(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const quant *q = context;
+    int64_t step = scale_step(q);
+    for (int64_t run = first; run < last; run++) {
+        const float *dy = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
+        float *dx = q->y + run * q->length;
+        for (int64_t i = 0; i < q->length; i++)
+            dx[i] = q->dequantize ? dy[i] * scale[i * step] : dy[i] / scale[i * step];
+    }
+}
+
+/* How scale's shape lies on x's. */
+static tiba_status quant_plan(quant *q, const tb_node *node, const tiba_tensor *x,
+                              const tiba_tensor *scale, tiba_error *error) {
+    *q = (quant){.length = x->rank ? x->dims[x->rank - 1] : 1};
+    int64_t scales = tb_tensor_count(scale), count = tb_tensor_count(x);
+    if (scale->rank <= 1 && scales == 1) {
+        q->runs = q->length ? count / q->length : 0;
+        return TIBA_OK;
+    }
+    int axis;
+    TB_TRY(tb_node_axis(&axis, node, tb_attr_int(node, "axis", 1), x->rank, error));
+    q->axis = x->dims[axis];
+    q->length = tb_product(x->dims, axis + 1, x->rank);
+    q->runs = q->length ? count / q->length : 0;
+    if (scale->rank == 1 && scales == q->axis) {
+        q->kind = PER_AXIS;
+        if (q->length == 1 && q->axis > 0) {
+            q->kind = PER_LAST_AXIS;
+            q->length = q->axis;
+            q->runs = count / q->length;
+        }
+        return TIBA_OK;
+    }
+    q->kind = BLOCKED;
+    q->block = tb_attr_int(node, "block_size", 0);
+    bool fits = q->block > 0 && scale->rank == x->rank;
+    if (fits) q->blocks = q->axis / q->block + (q->axis % q->block != 0);
+    for (int i = 0; fits && i < x->rank; i++)
+        fits = scale->dims[i] == (i == axis ? q->blocks : x->dims[i]);
+    char text_scale[96], text_x[96];
+    if (!fits)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "scale %s does not fit %s along axis %d with block_size %lld",
+                            tb_shape_text(text_scale, sizeof text_scale, scale->rank, scale->dims),
+                            tb_shape_text(text_x, sizeof text_x, x->rank, x->dims), axis,
+                            (long long)q->block);
+    return TIBA_OK;
+}
+
+/* Saturation: the type of a constant zero point, else output_dtype, else uint8. */
+static tiba_status quant_range(quant *q, const tb_node *node, const tiba_tensor *zero,
+                               tiba_error *error) {
+    int64_t named = tb_attr_int(node, "output_dtype", 0);
+    int64_t type = named ? named : TIBA_UINT8;
+    if (zero && tb_dtype_is_integer(zero->dtype) && !named) type = zero->dtype;
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+        if (ranges[i].type == type) {
+            q->least = ranges[i].least;
+            q->most = ranges[i].most;
+            return TIBA_OK;
+        }
+    return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                        "quantised type %lld is none of 4, 8 and 16 bit integers", (long long)type);
+}
+
+static tiba_status quant_shape(tb_node *node, tiba_error *error) {
+    bool dequantize = tb_is(node, TB_OP_DequantizeLinear);
+    TB_TRY(tb_need_rank(node, 0, 0, error));
+    TB_TRY(tb_need_float(node, 1, error));
+    const tiba_tensor *x = &node->in[0]->t, *zero = NULL;
+    if (node->n_in > 2 && node->in[2]) zero = &node->in[2]->t;
+    quant q;
+    TB_TRY(quant_plan(&q, node, x, &node->in[1]->t, error));
+    if (zero && tb_tensor_count(zero) != tb_tensor_count(&node->in[1]->t))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "zero point and scale differ in shape");
+    if (!dequantize) {
+        TB_TRY(tb_need_float(node, 0, error));
+        TB_TRY(quant_range(&q, node, zero, error));
+    }
+    tiba_tensor *y = &node->out[0]->t;
+    y->dtype = TIBA_FLOAT32;
+    y->rank = x->rank;
+    memcpy(y->dims, x->dims, sizeof y->dims);
+    return TIBA_OK;
+}
+
+static int64_t grain(const quant *q) {
+    return q->length > 0 ? GRAIN / q->length : GRAIN;
+}
+
+static tiba_status quant_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                                 tiba_tensor *const *out, tiba_error *error) {
+    const tiba_tensor *zero = node->n_in > 2 ? in[2] : NULL;
+    quant q;
+    TB_TRY(quant_plan(&q, node, in[0], in[1], error));
+    q.dequantize = tb_is(node, TB_OP_DequantizeLinear);
+    if (!q.dequantize) TB_TRY(quant_range(&q, node, zero, error));
+    q.x = tb_floats(exec, in[0]);
+    q.scale = tb_floats(exec, in[1]);
+    q.zero = zero ? tb_floats(exec, zero) : NULL;
+    q.y = out[0]->data;
+    if (!q.x || !q.scale || (zero && !q.zero)) return tb_out_of_memory(error);
+    tb_parallel_ranges(exec, q.runs, grain(&q), quant_runs, &q);
+    return TIBA_OK;
+}
+
+static tiba_status quant_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                             const tiba_tensor *const *out, const tiba_tensor *const *dout,
+                             tiba_tensor *const *din, tiba_error *error) {
+    (void)out;
+    if (din[1] || (node->n_in > 2 && din[2]))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "scale and zero point carry no gradient");
+    if (!din[0]) return TIBA_OK;
+    quant q;
+    TB_TRY(quant_plan(&q, node, in[0], in[1], error));
+    q.dequantize = tb_is(node, TB_OP_DequantizeLinear);
+    q.x = dout[0]->data;
+    q.scale = tb_floats(exec, in[1]);
+    q.y = din[0]->data;
+    if (!q.scale) return tb_out_of_memory(error);
+    tb_parallel_ranges(exec, q.runs, grain(&q), quant_vjp_runs, &q);
+    return TIBA_OK;
+}
+
+const tb_op_def tb_op_def_QuantizeLinear = {
+    .shape = quant_shape, .forward = quant_forward, .vjp = quant_vjp, .needs = TB_NEEDS_IN(1)};
+const tb_op_def tb_op_def_DequantizeLinear = {
+    .shape = quant_shape, .forward = quant_forward, .vjp = quant_vjp, .needs = TB_NEEDS_IN(1)};
+
+/* ---- DynamicQuantizeLinear: y, scale, zero point from the range of x, 0 included ---- */
+
+static tiba_status dynamic_shape(tb_node *node, tiba_error *error) {
+    TB_TRY(tb_need_float(node, 0, error));
+    for (int k = 0; k < node->n_out; k++) {
+        if (!node->out[k]) continue;
+        tiba_tensor *y = &node->out[k]->t;
+        y->dtype = TIBA_FLOAT32;
+        y->rank = k == 0 ? node->in[0]->t.rank : 0;
+        if (k == 0) memcpy(y->dims, node->in[0]->t.dims, sizeof y->dims);
+    }
+    return TIBA_OK;
+}
+
+static tiba_status dynamic_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                                   tiba_tensor *const *out, tiba_error *error) {
+    (void)error;
+    const float *x = in[0]->data;
+    int64_t count = tb_tensor_count(in[0]);
+    float least = 0, most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        least = x[i] < least ? x[i] : least;
+        most = x[i] > most ? x[i] : most;
+    }
+    float scale = (most - least) / 255;
+    if (!(scale > 0)) scale = 1; /* all zero: any scale will do */
+    float zero = rintf(-least / scale);
+    zero = zero < 0 ? 0 : zero > 255 ? 255 : zero;
+    if (node->n_out > 1 && out[1]) *(float *)out[1]->data = scale;
+    if (node->n_out > 2 && out[2]) *(float *)out[2]->data = zero;
+    if (!out[0] || count == 0) return TIBA_OK;
+    quant q = {.runs = count,
+               .length = 1,
+               .x = x,
+               .y = out[0]->data,
+               .scale = &scale,
+               .zero = &zero,
+               .least = 0,
+               .most = 255};
+    tb_parallel_ranges(exec, q.runs, GRAIN, quant_runs, &q);
+    return TIBA_OK;
+}
+
+static tiba_status dynamic_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                               const tiba_tensor *const *out, const tiba_tensor *const *dout,
+                               tiba_tensor *const *din, tiba_error *error) {
+    (void)in;
+    if (!din[0]) return TIBA_OK;
+    if (!dout[0] || node->n_out < 2 || !out[1])
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "the scale output is not kept");
+    quant q = {.runs = tb_tensor_count(din[0]),
+               .length = 1,
+               .x = dout[0]->data,
+               .y = din[0]->data,
+               .scale = out[1]->data};
+    tb_parallel_ranges(exec, q.runs, GRAIN, quant_vjp_runs, &q);
+    return TIBA_OK;
+}
+
+const tb_op_def tb_op_def_DynamicQuantizeLinear = {.shape = dynamic_shape,
+                                                   .forward = dynamic_forward,
+                                                   .vjp = dynamic_vjp,
+                                                   .needs = TB_NEEDS_OUT(1),
+                                                   .inactive_outputs = 1u << 1 | 1u << 2};
