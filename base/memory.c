@@ -1,9 +1,11 @@
+#define _DEFAULT_SOURCE /* madvise */
 #include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ONE_MALLOC_PER_OBJECT 1
@@ -16,7 +18,7 @@
 #define ONE_MALLOC_PER_OBJECT 0
 #endif
 
-enum { ALIGNMENT = 64, CHUNK = 64 * 1024 };
+enum { ALIGNMENT = 64, CHUNK = 64 * 1024, HUGE_PAGE = 2 << 20 };
 
 /* In front of every block, one alignment unit wide. */
 typedef struct header {
@@ -73,11 +75,16 @@ void *tb_alloc(tb_budget *budget, size_t size) {
     if (!tb_size_add(&total, size, 2 * ALIGNMENT - 1)) return NULL;
     total -= total % ALIGNMENT;
     if (!budget_take(budget, size)) return NULL;
-    char *raw = aligned_alloc(ALIGNMENT, total);
+    /* Large blocks on huge pages: most of the time to first touch one is page faults. */
+    bool large = total >= 2 * HUGE_PAGE;
+    char *raw = aligned_alloc(large ? HUGE_PAGE : ALIGNMENT, total);
     if (!raw) {
         if (budget) atomic_fetch_sub(&budget->used, size);
         return NULL;
     }
+#ifdef MADV_HUGEPAGE
+    if (large) madvise(raw, total - total % HUGE_PAGE, MADV_HUGEPAGE);
+#endif
     header *h = (header *)(void *)raw;
     h->budget = budget;
     h->size = size;
@@ -161,6 +168,12 @@ tb_budget *tb_arena_budget(const tb_arena *arena) {
 }
 
 void *tb_arena_alloc(tb_arena *arena, size_t count, size_t size) {
+    void *block = tb_arena_alloc_raw(arena, count, size);
+    if (block) memset(block, 0, count * size);
+    return block;
+}
+
+void *tb_arena_alloc_raw(tb_arena *arena, size_t count, size_t size) {
     size_t bytes, whole;
     if (!tb_size_mul(&bytes, count, size)) return NULL;
     if (!tb_size_add(&whole, bytes, 2 * ALIGNMENT)) return NULL;
@@ -186,7 +199,6 @@ void *tb_arena_alloc(tb_arena *arena, size_t count, size_t size) {
     }
     void *block = (char *)c + ALIGNMENT + c->used;
     c->used += rounded < c->size - c->used ? rounded : c->size - c->used;
-    memset(block, 0, bytes);
     return block;
 }
 

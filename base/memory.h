@@ -48,6 +48,8 @@ void tb_arena_destroy(tb_arena *arena);
 /** Zeroed memory for `count` objects of `size` bytes, 64-byte aligned, which lives as long as the
  *  arena. NULL on overflow or if out of memory; never NULL for count × size = 0. */
 void *tb_arena_alloc(tb_arena *arena, size_t count, size_t size);
+/** As tb_arena_alloc, not zeroed. */
+void *tb_arena_alloc_raw(tb_arena *arena, size_t count, size_t size);
 /** Copies of text; NULL if out of memory. */
 char *tb_arena_strdup(tb_arena *arena, const char *text);
 char *tb_arena_strndup(tb_arena *arena, const char *text, size_t length);

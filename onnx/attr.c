@@ -6,6 +6,8 @@
 
 #include "onnx/reader.h"
 
+enum { MAX_ATTRS = 1000 }; /* they are looked up one by one */
+
 #define KIND(name) ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__##name
 
 /* Files of the first format version leave the kind to be seen from what is set. */
@@ -134,6 +136,9 @@ tiba_status tb_read_attrs(tb_reader *r, tb_scope *scope, const Onnx__NodeProto *
     tb_attr *list = TB_NEW(r->arena, tb_attr, proto->n_attribute);
     tb_names seen = {.arena = r->scratch};
     if (!list) return tb_out_of_memory(r->error);
+    if (proto->n_attribute > MAX_ATTRS)
+        return tb_fail_at(r, proto, "has %zu attributes, at most %d", proto->n_attribute,
+                          MAX_ATTRS);
     *attrs = list;
     *n_attrs = 0;
     for (size_t i = 0; i < proto->n_attribute; i++) {

@@ -71,6 +71,11 @@ static tiba_status open_location(tb_reader *r, const Onnx__TensorProto *proto, c
     if (!*location) return fail(r, proto, location, "no location is given");
     if (*location == '/') return fail(r, proto, location, "an absolute path is refused");
     if (leads_up(location)) return fail(r, proto, location, "a path with '..' is refused");
+    for (tb_open_file *open = r->files; open; open = open->next)
+        if (strcmp(open->location, location) == 0) {
+            *out = &open->file;
+            return TIBA_OK;
+        }
     TB_TRY(find_folders(r));
     const char *joined = tb_path_join(r->scratch, r->folders[0], location);
     if (!joined) return tb_out_of_memory(r->error);
@@ -85,7 +90,8 @@ static tiba_status open_location(tb_reader *r, const Onnx__TensorProto *proto, c
     tb_open_file *open = TB_NEW(r->arena, tb_open_file, 1);
     if (!open) return tb_out_of_memory(r->error);
     open->path = tb_arena_strdup(r->arena, resolved);
-    if (!open->path) return tb_out_of_memory(r->error);
+    open->location = tb_keep(r, location);
+    if (!open->path || !open->location) return tb_out_of_memory(r->error);
     tiba_error why = {0};
     if (tb_file_open(&open->file, resolved, &why) != TIBA_OK)
         return fail(r, proto, location, why.message);

@@ -8,7 +8,7 @@
 #include "graph/op.h"
 #include "onnx/reader.h"
 
-enum { MAX_CALL_DEPTH = 64 };
+enum { MAX_CALL_DEPTH = 64, MAX_OPSETS = 1000 };
 
 const char *tb_domain(const char *domain) {
     return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
@@ -19,6 +19,8 @@ tiba_status tb_read_opsets(tb_reader *r, size_t n, Onnx__OperatorSetIdProto **pr
     tb_names seen = {.arena = r->scratch};
     struct tb_opset *list = TB_NEW(r->arena, struct tb_opset, n);
     if (!list) return tb_out_of_memory(r->error);
+    if (n > MAX_OPSETS)
+        return tb_fail(r->error, TIBA_ERROR_INPUT, "%zu operator sets, at most %d", n, MAX_OPSETS);
     *out = list;
     *n_out = 0;
     for (size_t i = 0; i < n; i++) {

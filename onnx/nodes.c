@@ -106,7 +106,8 @@ static tiba_status read_node(tb_reader *r, tb_scope *scope, const Onnx__NodeProt
     TB_TRY(tb_find_function(r, node, &function));
     if (function) return tb_inline(r, scope, node, function, in, out, n_attrs, attrs);
     int opset = tb_opset_of(r, scope, domain);
-    if (opset == 0 && !*domain)
+    /* Files of the first two format versions are of operator set 1 and need not say so. */
+    if (opset == 0 && !*domain && r->source->ir_version >= 3)
         return tb_fail_at(r, node, "the file names no version of the operator set ai.onnx");
     const char *kept_domain = tb_keep(r, domain), *op_type = tb_keep(r, node->op_type);
     if (!kept_domain || !op_type) return tb_out_of_memory(r->error);

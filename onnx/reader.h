@@ -13,7 +13,8 @@
 
 typedef struct tb_open_file {
     struct tb_open_file *next;
-    const char *path; /* resolved */
+    const char *location; /* as the model says */
+    const char *path;     /* resolved */
     tb_file file;
 } tb_open_file;
 

@@ -70,9 +70,19 @@ tiba_status tb_scope_find(tb_reader *r, tb_scope *scope, const char *name,
     return TIBA_OK;
 }
 
+/* Bytes of a name that go into a made-up one: names of calls in calls must not grow without end. */
+static int clipped(const char *name) {
+    enum { MOST = 200 };
+    size_t n = strlen(name);
+    if (n <= MOST) return (int)n;
+    for (n = MOST; n > 0 && ((unsigned char)name[n] & 0xc0) == 0x80;) n--;
+    return (int)n;
+}
+
 char *tb_made_up_name(tb_reader *r, const tb_call *call, const char *name) {
     if (!call) return tb_keep(r, name);
-    return tb_arena_format(r->arena, "%.200s/%.200s", call->prefix, name);
+    return tb_arena_format(r->arena, "%.*s/%.*s", clipped(call->prefix), call->prefix,
+                           clipped(name), name);
 }
 
 tb_value *tb_new_value(tb_reader *r, const tb_scope *scope, const char *name) {
@@ -81,7 +91,8 @@ tb_value *tb_new_value(tb_reader *r, const tb_scope *scope, const char *name) {
     if (output >= 0 && output < call->n_out && call->out[output]) return call->out[output];
     const char *own = tb_made_up_name(r, call, name);
     while (own && call && tb_names_find(&r->names, own) >= 0)
-        own = tb_arena_format(r->arena, "%.200s/%.200s#%d", call->prefix, name, ++r->made_up);
+        own = tb_arena_format(r->arena, "%.*s/%.*s#%d", clipped(call->prefix), call->prefix,
+                              clipped(name), name, ++r->made_up);
     if (!own) return NULL;
     if (tb_names_find(&r->names, own) < 0 && !tb_names_add(&r->names, own, 0)) return NULL;
     return tb_graph_value(scope->graph, own);

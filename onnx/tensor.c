@@ -8,6 +8,10 @@
 
 #include "onnx/convert.h"
 
+enum {
+    MAX_DENSE = 1 << 28
+}; /* elements: a few bytes of a file may spell a sparse tensor this large */
+
 /* A tensor's bytes as raw data. */
 typedef struct raw_bytes {
     const unsigned char *data;
@@ -160,7 +164,7 @@ tiba_status tb_read_tensor(tb_reader *r, const Onnx__TensorProto *proto, bool wi
         out->data = (void *)(uintptr_t)raw.data;
         return TIBA_OK;
     }
-    out->data = tb_arena_alloc(r->arena, count, size);
+    out->data = tb_arena_alloc_raw(r->arena, count, size);
     if (!out->data) return tb_out_of_memory(r->error);
     if (count == 0) return TIBA_OK;
     if (convert)
@@ -182,9 +186,9 @@ tiba_status tb_read_sparse(tb_reader *r, const Onnx__SparseTensorProto *proto, t
     if (proto->n_dims > TIBA_MAX_RANK || proto->n_dims == 0)
         return fail(r, named, "a sparse tensor of that many dimensions is not supported");
     int rank = (int)proto->n_dims;
-    int64_t unused, n = values.rank == 1 ? values.dims[0] : -1;
+    int64_t elements, n = values.rank == 1 ? values.dims[0] : -1;
     bool flat = indices.rank == 1;
-    if (!tb_count(&unused, rank, proto->dims))
+    if (!tb_count(&elements, rank, proto->dims) || elements > MAX_DENSE)
         return fail(r, named, "its shape is negative or too large");
     if (n < 0 || !values.data || indices.dtype != TIBA_INT64 || indices.rank < 1 ||
         indices.rank > 2 || indices.dims[0] != n || (!flat && indices.dims[1] != rank))

@@ -1,5 +1,6 @@
 #include "onnx/wire.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "onnx.pb-c.h"
@@ -112,6 +113,18 @@ static bool is_dropped(const ProtobufCMessageDescriptor *message, unsigned numbe
     return false;
 }
 
+/* "field 'graph'", or its number where the format does not know it. */
+static const char *field_label(char *text, size_t capacity,
+                               const ProtobufCMessageDescriptor *message, unsigned number) {
+    const ProtobufCFieldDescriptor *known =
+        protobuf_c_message_descriptor_get_field(message, number);
+    if (known)
+        snprintf(text, capacity, "field '%s'", known->name);
+    else
+        snprintf(text, capacity, "field %u", number);
+    return text;
+}
+
 /* One field as it stands in the file. */
 typedef struct field {
     unsigned number, wire;
@@ -119,12 +132,21 @@ typedef struct field {
     size_t value, end; /* payload; of a length-prefixed field what is behind the length */
 } field;
 
+static tiba_status cut_off(scan *s, const field *f, const ProtobufCMessageDescriptor *message,
+                           size_t end) {
+    char label[64];
+    return tb_fail(s->error, TIBA_ERROR_INPUT, "truncated at byte %zu: %s of %s is cut off", end,
+                   field_label(label, sizeof label, message, f->number), message_name(message));
+}
+
 static tiba_status read_field(scan *s, field *f, const ProtobufCMessageDescriptor *message,
                               size_t position, size_t end) {
     uint64_t tag, length;
+    char label[64];
     f->start = position;
     if (!tb_wire_varint(&tag, s->data, &position, end))
-        return tb_fail(s->error, TIBA_ERROR_INPUT, "truncated at byte %zu: a field of %s", end,
+        return tb_fail(s->error, TIBA_ERROR_INPUT,
+                       "truncated at byte %zu: a field of %s is cut off", end,
                        message_name(message));
     f->wire = (unsigned)(tag & 7);
     if (tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
@@ -132,45 +154,36 @@ static tiba_status read_field(scan *s, field *f, const ProtobufCMessageDescripto
                        f->start, message_name(message), (unsigned long long)(tag >> 3));
     f->number = (unsigned)(tag >> 3);
     f->value = position;
-    switch (f->wire) {
-    case PROTOBUF_C_WIRE_TYPE_VARINT: {
+    if (f->wire == PROTOBUF_C_WIRE_TYPE_VARINT) {
         uint64_t unused;
-        if (!tb_wire_varint(&unused, s->data, &position, end))
-            return tb_fail(s->error, TIBA_ERROR_INPUT,
-                           "truncated at byte %zu: field %u of %s is cut off", end, f->number,
-                           message_name(message));
+        if (!tb_wire_varint(&unused, s->data, &position, end)) return cut_off(s, f, message, end);
         f->end = position;
         return TIBA_OK;
     }
-    case PROTOBUF_C_WIRE_TYPE_64BIT:
+    if (f->wire == PROTOBUF_C_WIRE_TYPE_64BIT) {
         length = 8;
-        break;
-    case PROTOBUF_C_WIRE_TYPE_32BIT:
+    } else if (f->wire == PROTOBUF_C_WIRE_TYPE_32BIT) {
         length = 4;
-        break;
-    case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-        if (!tb_wire_varint(&length, s->data, &position, end))
-            return tb_fail(s->error, TIBA_ERROR_INPUT,
-                           "truncated at byte %zu: field %u of %s is cut off", end, f->number,
-                           message_name(message));
+    } else if (f->wire == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED) {
+        if (!tb_wire_varint(&length, s->data, &position, end)) return cut_off(s, f, message, end);
         f->value = position;
-        break;
-    default:
-        return tb_fail(s->error, TIBA_ERROR_INPUT, "byte %zu: field %u of %s has wire type %u",
-                       f->start, f->number, message_name(message), f->wire);
+    } else {
+        return tb_fail(s->error, TIBA_ERROR_INPUT, "byte %zu: %s of %s has wire type %u", f->start,
+                       field_label(label, sizeof label, message, f->number), message_name(message),
+                       f->wire);
     }
     if (length > end - position)
         return tb_fail(s->error, TIBA_ERROR_INPUT,
-                       "truncated at byte %zu: field %u of %s needs %llu bytes, %zu are left", end,
-                       f->number, message_name(message), (unsigned long long)length,
-                       end - position);
+                       "truncated at byte %zu: %s of %s needs %llu bytes, %zu are left", end,
+                       field_label(label, sizeof label, message, f->number), message_name(message),
+                       (unsigned long long)length, end - position);
     f->end = position + (size_t)length;
     return TIBA_OK;
 }
 
 static tiba_status bad_field(scan *s, const field *f, const ProtobufCMessageDescriptor *message,
                              const char *name, const char *what) {
-    return tb_fail(s->error, TIBA_ERROR_INPUT, "byte %zu: field %s of %s %s", f->start, name,
+    return tb_fail(s->error, TIBA_ERROR_INPUT, "byte %zu: field '%s' of %s %s", f->start, name,
                    message_name(message), what);
 }
 
@@ -269,6 +282,9 @@ static tiba_status scan_child(scan *s, const field *f, const ProtobufCMessageDes
 }
 
 static tiba_status emit_field(scan *s, const field *f) {
+    if (f->end - f->value > INT32_MAX)
+        return tb_fail(s->error, TIBA_ERROR_INPUT, "byte %zu: a field of more than 2 GiB",
+                       f->start);
     if (!emit_varint(s, f->number << 3 | f->wire)) return tb_out_of_memory(s->error);
     if (f->wire == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED && !emit_varint(s, f->end - f->value))
         return tb_out_of_memory(s->error);
@@ -281,7 +297,8 @@ static tiba_status scan_newer(scan *s, const field *f, const ProtobufCMessageDes
     for (size_t i = 0; i < COUNT(newer); i++) {
         if (newer[i].key.message != message || newer[i].key.number != f->number) continue;
         if (f->wire != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
-            return bad_field(s, f, message, "(newer)", "has the wrong wire type");
+            return bad_field(s, f, message, "overload' or 'attribute_proto",
+                             "has the wrong wire type");
         if (newer[i].message) return scan_child(s, f, newer[i].message, depth);
         if (!text_is_sound(s->data + f->value, f->end - f->value))
             return bad_field(s, f, message, "overload", "is not UTF-8 text");
