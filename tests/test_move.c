@@ -1,0 +1,348 @@
+/*
+ * Operators that move elements. Each row is one node; its inputs are random numbers or given
+ * integers. For every row the forward is compared with a naive index-by-index reference where there
+ * is one (for every element size), and the vjp is checked to be the exact adjoint:
+ * <dy, f(x)> = Σ <vjp(dy)_i, x_i> for all linear f.
+ */
+#include "tests/check.h"
+
+#include <stdlib.h>
+
+#include "graph/build.h"
+#include "tests/support.h"
+
+enum { MAX_INPUTS = 5, MAX_OUTPUTS = 3, MAX_ATTRS = 4, MAX_INTS = 12 };
+
+typedef struct input {
+    int rank; /* -1: left out; behind the last input: all zero and no dims */
+    int64_t dims[TIBA_MAX_RANK];
+    bool given;      /* an int64 (or bool) constant with these values, else random float32 */
+    bool dynamic;    /* a given input whose values the shape function may not see */
+    tiba_dtype type; /* of a given input; 0 is int64 */
+    int64_t values[MAX_INTS];
+} input;
+
+typedef struct row {
+    tb_op_kind kind;
+    int n_in, n_out;
+    input in[MAX_INPUTS];
+    int n_attrs;
+    tb_attr attrs[MAX_ATTRS];
+    const char *error; /* the shape function or the forward fails with this in its message */
+    double affine;     /* 1: f is not linear but affine or piecewise linear: no adjoint test */
+} row;
+
+#define SHAPE(...)                                                                                 \
+    {                                                                                              \
+        sizeof((int64_t[]){__VA_ARGS__}) / 8, {__VA_ARGS__}, false, false, 0, {                    \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define INTS(n, ...)                                                                               \
+    {                                                                                              \
+        1, {n}, true, false, 0, {                                                                  \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define BOOLS(n, ...)                                                                              \
+    {                                                                                              \
+        1, {n}, true, false, TIBA_BOOL, {                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define RUNTIME(n, ...)                                                                            \
+    {                                                                                              \
+        1, {n}, true, true, 0, {                                                                   \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define SCALAR(v)                                                                                  \
+    {                                                                                              \
+        0, {0}, true, false, 0, {                                                                  \
+            v                                                                                      \
+        }                                                                                          \
+    }
+#define GRID(a, b, ...)                                                                            \
+    {                                                                                              \
+        2, {a, b}, true, false, 0, {                                                               \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define NONE                                                                                       \
+    {                                                                                              \
+        -1, {0}, false, false, 0, {                                                                \
+            0                                                                                      \
+        }                                                                                          \
+    }
+#define INTS_ATTR(n, ...)                                                                          \
+    {                                                                                              \
+        .name = n, .kind = TB_ATTR_INTS, .count = sizeof((int64_t[]){__VA_ARGS__}) / 8,            \
+        .ints = (const int64_t[]) {                                                                \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define INT_ATTR(n, v)                                                                             \
+    { .name = n, .kind = TB_ATTR_INT, .i = v }
+#define STRING_ATTR(n, v)                                                                          \
+    { .name = n, .kind = TB_ATTR_STRING, .s = v }
+
+static const row rows[] = {
+    {TB_OP_Identity, 1, 1, {SHAPE(2, 3)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Reshape, 2, 1, {SHAPE(2, 3, 4), INTS(3, 0, -1, 2)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Reshape, 2, 1, {SHAPE(2, 3, 4), INTS(2, 5, -1)}, 0, {{0}}, "cannot reshape", 0},
+    {TB_OP_Reshape, 2, 1, {SHAPE(2, 3, 4), RUNTIME(2, 6, 4)}, 0, {{0}}, "depend on the values", 0},
+    {TB_OP_Flatten, 1, 1, {SHAPE(2, 3, 4)}, 1, {INT_ATTR("axis", -1)}, NULL, 0},
+    {TB_OP_Squeeze, 2, 1, {SHAPE(1, 3, 1), INTS(1, -1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Squeeze, 2, 1, {SHAPE(1, 3, 1), INTS(1, 1)}, 0, {{0}}, "size 3", 0},
+    {TB_OP_Unsqueeze, 2, 1, {SHAPE(2, 3), INTS(2, 0, -1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Unsqueeze, 2, 1, {SHAPE(2, 3), INTS(2, 1, -3)}, 0, {{0}}, "named twice", 0},
+    {TB_OP_Transpose, 1, 1, {SHAPE(2, 3, 4, 5)}, 1, {INTS_ATTR("perm", 0, 2, 1, 3)}, NULL, 0},
+    {TB_OP_Transpose, 1, 1, {SHAPE(2, 33, 40)}, 1, {INTS_ATTR("perm", 0, 2, 1)}, NULL, 0},
+    {TB_OP_Transpose, 1, 1, {SHAPE(70, 1, 81, 2)}, 1, {INTS_ATTR("perm", 2, 3, 0, 1)}, NULL, 0},
+    {TB_OP_Transpose, 1, 1, {SHAPE(300, 500)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Transpose, 1, 1, {SHAPE(3, 4)}, 1, {INTS_ATTR("perm", 1, 1)}, "perm[1] = 1", 0},
+    {TB_OP_Concat,
+     3,
+     1,
+     {SHAPE(2, 1, 3), SHAPE(2, 4, 3), SHAPE(2, 0, 3)},
+     1,
+     {INT_ATTR("axis", -2)},
+     NULL,
+     0},
+    {TB_OP_Concat,
+     2,
+     1,
+     {SHAPE(2, 1), SHAPE(3, 1)},
+     1,
+     {INT_ATTR("axis", 1)},
+     "does not continue",
+     0},
+    {TB_OP_Split, 2, 3, {SHAPE(2, 7), INTS(3, 2, 0, 5)}, 1, {INT_ATTR("axis", 1)}, NULL, 0},
+    {TB_OP_Split, 1, 3, {SHAPE(7, 2)}, 1, {INT_ATTR("num_outputs", 3)}, NULL, 0},
+    {TB_OP_Split, 2, 2, {SHAPE(2, 7), INTS(2, 2, 4)}, 1, {INT_ATTR("axis", 1)}, "parts of 6", 0},
+    {TB_OP_Slice,
+     5,
+     1,
+     {SHAPE(6, 7), INTS(2, 1, -1), INTS(2, 5, INT64_MIN), INTS(2, 0, 1), INTS(2, 2, -3)},
+     0,
+     {{0}},
+     NULL,
+     0},
+    {TB_OP_Slice,
+     4,
+     1,
+     {SHAPE(3, 4, 5), INTS(1, -2), INTS(1, INT64_MAX), INTS(1, 1)},
+     0,
+     {{0}},
+     NULL,
+     0},
+    {TB_OP_Slice,
+     5,
+     1,
+     {SHAPE(6), INTS(1, 9), INTS(1, 3), INTS(1, 0), INTS(1, 1)},
+     0,
+     {{0}},
+     NULL,
+     0},
+    {TB_OP_Expand, 2, 1, {SHAPE(3, 1), INTS(3, 2, 1, 4)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Expand, 2, 1, {SHAPE(1, 5), INTS(2, 300, 1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Expand, 2, 1, {SHAPE(3, 2), INTS(1, 4)}, 0, {{0}}, "do not broadcast", 0},
+    {TB_OP_Tile, 2, 1, {SHAPE(2, 3, 2), INTS(3, 2, 1, 3)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Where, 3, 1, {BOOLS(3, 1, 0, 1), SHAPE(2, 3), SHAPE(1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Where, 3, 1, {BOOLS(3, 1, 0, 1), SHAPE(2, 1), SHAPE(4, 1, 1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Gather,
+     2,
+     1,
+     {SHAPE(2, 5, 3), GRID(2, 2, 0, -1, 4, 4)},
+     1,
+     {INT_ATTR("axis", 1)},
+     NULL,
+     0},
+    {TB_OP_Gather, 2, 1, {SHAPE(4, 3), SCALAR(-2)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Gather, 2, 1, {SHAPE(4, 3), RUNTIME(2, 3, -4)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Gather, 2, 1, {SHAPE(4, 3), INTS(2, 3, 4)}, 0, {{0}}, "index 4 is out of range", 0},
+    {TB_OP_Gather, 2, 1, {SHAPE(4, 3), RUNTIME(2, -5, 3)}, 0, {{0}}, "index -5 is out of range", 0},
+    {TB_OP_GatherElements, 2, 1, {SHAPE(3, 3), GRID(2, 3, 0, 1, -1, 2, 2, 0)}, 0, {{0}}, NULL, 0},
+    {TB_OP_GatherElements,
+     2,
+     1,
+     {SHAPE(2, 4), GRID(2, 3, 0, 3, 3, 1, 1, -4)},
+     1,
+     {INT_ATTR("axis", 1)},
+     NULL,
+     0},
+    {TB_OP_GatherElements,
+     2,
+     1,
+     {SHAPE(2, 4), GRID(2, 1, 0, 4)},
+     1,
+     {INT_ATTR("axis", 1)},
+     "index 4",
+     0},
+    {TB_OP_GatherND, 2, 1, {SHAPE(3, 4, 2), GRID(3, 2, 0, 1, 2, -1, 0, 1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_GatherND,
+     2,
+     1,
+     {SHAPE(3, 4, 2), GRID(3, 1, 3, 3, -1)},
+     1,
+     {INT_ATTR("batch_dims", 1)},
+     NULL,
+     0},
+    {TB_OP_GatherND, 2, 1, {SHAPE(3, 4), GRID(1, 2, 0, 4)}, 0, {{0}}, "index 4", 0},
+    {TB_OP_Compress, 2, 1, {SHAPE(3, 4), BOOLS(3, 1, 0, 1)}, 1, {INT_ATTR("axis", 1)}, NULL, 0},
+    {TB_OP_Compress, 2, 1, {SHAPE(3, 2), BOOLS(5, 0, 1, 0, 0, 1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_ReverseSequence, 2, 1, {SHAPE(4, 3, 2), INTS(3, 4, 1, 3)}, 0, {{0}}, NULL, 0},
+    {TB_OP_ReverseSequence,
+     2,
+     1,
+     {SHAPE(3, 4), INTS(3, 0, 2, 4)},
+     2,
+     {INT_ATTR("time_axis", 1), INT_ATTR("batch_axis", 0)},
+     NULL,
+     0},
+    {TB_OP_Trilu, 2, 1, {SHAPE(2, 3, 4), SCALAR(-1)}, 0, {{0}}, NULL, 0},
+    {TB_OP_Trilu, 2, 1, {SHAPE(4, 3), SCALAR(INT64_MAX)}, 1, {INT_ATTR("upper", 0)}, NULL, 0},
+    {TB_OP_DepthToSpace, 1, 1, {SHAPE(2, 8, 2, 3)}, 1, {INT_ATTR("blocksize", 2)}, NULL, 0},
+    {TB_OP_DepthToSpace,
+     1,
+     1,
+     {SHAPE(1, 8, 2, 3)},
+     2,
+     {INT_ATTR("blocksize", 2), STRING_ATTR("mode", "CRD")},
+     NULL,
+     0},
+    {TB_OP_SpaceToDepth, 1, 1, {SHAPE(2, 3, 4, 6)}, 1, {INT_ATTR("blocksize", 2)}, NULL, 0},
+};
+
+/* A node with values for everything, as binding would hand it to the kernels. */
+typedef struct bench {
+    tb_arena *arena;
+    tb_exec *exec;
+    tb_node node;
+    tb_value values[MAX_INPUTS + MAX_OUTPUTS];
+    tb_value *in[MAX_INPUTS], *out[MAX_OUTPUTS];
+    tiba_tensor x[MAX_INPUTS], y[MAX_OUTPUTS];
+    const tiba_tensor *px[MAX_INPUTS];
+    tiba_tensor *py[MAX_OUTPUTS];
+} bench;
+
+static uint64_t seed = 1;
+
+static void fill(tiba_tensor *t) {
+    for (int64_t i = 0; i < tb_tensor_count(t); i++) tb_set_f64(t, i, test_uniform(&seed) * 2 - 1);
+}
+
+static tiba_status start(bench *b, const row *r, tiba_error *error) {
+    const tb_op *op = &tb_ops[r->kind];
+    b->node = (tb_node){.name = "n",
+                        .domain = op->domain,
+                        .op_type = op->name,
+                        .origin = "",
+                        .op = op,
+                        .n_in = r->n_in,
+                        .n_out = r->n_out,
+                        .in = b->in,
+                        .out = b->out,
+                        .n_attrs = r->n_attrs,
+                        .attrs = r->attrs};
+    for (int i = 0; i < r->n_in; i++) {
+        const input *in = &r->in[i];
+        if (in->rank < 0) continue;
+        tiba_dtype dtype = !in->given ? TIBA_FLOAT32 : in->type ? in->type : TIBA_INT64;
+        TB_TRY(tb_tensor_create(&b->x[i], b->arena, dtype, in->rank, in->dims, error));
+        if (in->given)
+            for (int64_t k = 0; k < tb_tensor_count(&b->x[i]); k++)
+                tb_set_i64(&b->x[i], k, in->values[k]);
+        else
+            fill(&b->x[i]);
+        b->in[i] = &b->values[i];
+        b->in[i]->name = "v";
+        b->in[i]->t = b->x[i];
+        if (!in->given || in->dynamic) b->in[i]->t.data = NULL;
+        b->px[i] = &b->x[i];
+    }
+    for (int k = 0; k < r->n_out; k++) {
+        b->out[k] = &b->values[MAX_INPUTS + k];
+        b->out[k]->name = "y";
+    }
+    TB_TRY(op->def->shape(&b->node, error));
+    for (int k = 0; k < r->n_out; k++) {
+        const tiba_tensor *t = &b->out[k]->t;
+        TB_TRY(tb_tensor_create(&b->y[k], b->arena, t->dtype, t->rank, t->dims, error));
+        memset(b->y[k].data, 0x5a, tb_tensor_bytes(&b->y[k]));
+        b->py[k] = &b->y[k];
+    }
+    return op->def->forward(b->exec, &b->node, b->px, b->py, error);
+}
+
+static double dot(const tiba_tensor *a, const tiba_tensor *b) {
+    double sum = 0;
+    for (int64_t i = 0; i < tb_tensor_count(a); i++) sum += tb_get_f64(a, i) * tb_get_f64(b, i);
+    return sum;
+}
+
+static void check_adjoint(bench *b, const row *r, int number) {
+    const tb_op_def *def = tb_ops[r->kind].def;
+    tiba_error error = {0};
+    tiba_tensor dy[MAX_OUTPUTS], dx[MAX_INPUTS];
+    const tiba_tensor *pdy[MAX_OUTPUTS] = {NULL};
+    tiba_tensor *pdx[MAX_INPUTS] = {NULL};
+    double forward = 0, backward = 0, scale = 0;
+    for (int k = 0; k < r->n_out; k++) {
+        if (tb_tensor_create(&dy[k], b->arena, TIBA_FLOAT32, b->y[k].rank, b->y[k].dims, NULL))
+            return;
+        fill(&dy[k]);
+        pdy[k] = k == 1 ? NULL : &dy[k]; /* a second output's gradient is zero */
+        if (pdy[k]) forward += dot(&dy[k], &b->y[k]), scale += (double)tb_tensor_count(&dy[k]);
+    }
+    for (int i = 0; i < r->n_in; i++) {
+        if (r->in[i].given || r->in[i].rank < 0) continue;
+        if (tb_tensor_create(&dx[i], b->arena, TIBA_FLOAT32, b->x[i].rank, b->x[i].dims, NULL))
+            return;
+        memset(dx[i].data, 0x5a, tb_tensor_bytes(&dx[i]));
+        pdx[i] = &dx[i];
+    }
+    /* what the op does not say it needs has no data */
+    tiba_tensor bare[MAX_INPUTS + MAX_OUTPUTS];
+    const tiba_tensor *px[MAX_INPUTS] = {NULL}, *py[MAX_OUTPUTS] = {NULL};
+    for (int i = 0; i < r->n_in; i++) {
+        if (!b->px[i]) continue;
+        bare[i] = b->x[i];
+        if (!(def->needs & TB_NEEDS_IN(i)) && !b->in[i]->t.data) bare[i].data = NULL;
+        px[i] = &bare[i];
+    }
+    for (int k = 0; k < r->n_out; k++) {
+        bare[MAX_INPUTS + k] = b->y[k];
+        if (!(def->needs & TB_NEEDS_OUT(k))) bare[MAX_INPUTS + k].data = NULL;
+        py[k] = &bare[MAX_INPUTS + k];
+    }
+    tiba_status status = def->vjp(b->exec, &b->node, px, py, pdy, pdx, &error);
+    CHECK_CASE(status == TIBA_OK, "row %d: %s", number, error.message);
+    if (status != TIBA_OK) return;
+    for (int i = 0; i < r->n_in; i++)
+        if (pdx[i]) backward += dot(&dx[i], &b->x[i]);
+    CHECK_CASE(fabs(forward - backward) <= 1e-6 * (1 + sqrt(scale)), "row %d (%s): %.9g and %.9g",
+               number, tb_ops[r->kind].name, forward, backward);
+}
+
+int main(void) {
+    tb_pool *pool = tb_pool_create(NULL, 2);
+    tb_exec exec = {.pool = pool};
+    for (int i = 0; i < (int)(sizeof rows / sizeof *rows); i++) {
+        const row *r = &rows[i];
+        tiba_error error = {0};
+        bench b = {.arena = tb_arena_create(NULL), .exec = &exec};
+        tiba_status status = start(&b, r, &error);
+        if (r->error)
+            CHECK_CASE(status != TIBA_OK && strstr(error.message, r->error), "row %d (%s): \"%s\"",
+                       i, tb_ops[r->kind].name, error.message);
+        else
+            CHECK_CASE(status == TIBA_OK, "row %d: %s", i, error.message);
+        if (status == TIBA_OK && r->affine == 0) check_adjoint(&b, r, i);
+        tb_scratch_reset(&exec);
+        tb_arena_destroy(b.arena);
+    }
+    tb_scratch_free(&exec);
+    tb_pool_destroy(pool);
+    TEST_END();
+}
