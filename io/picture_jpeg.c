@@ -7,7 +7,15 @@
 
 #include "io/picture_formats.h"
 
-enum { SOI = 0xd8, EOI = 0xd9, SOS = 0xda, APP1 = 0xe1, APP14 = 0xee, MAX_SCANS = 1000 };
+enum {
+    DHT = 0xc4,
+    SOI = 0xd8,
+    EOI = 0xd9,
+    SOS = 0xda,
+    APP1 = 0xe1,
+    APP14 = 0xee,
+    MAX_SCANS = 1000
+};
 /* A progressive scan visits every block of the picture: scans × pixels bounds the time. */
 #define MAX_SCAN_PIXELS INT64_C(16000000000)
 
@@ -52,6 +60,19 @@ static tiba_status read_frame(tb_picture_info *out, walk *w, int marker, const u
                 return tb_fail(error, TIBA_ERROR_INPUT,
                                "JPEG picture with unsupported sampling factors");
     return TIBA_OK;
+}
+
+/* The tables must fill the segment exactly: stb_image trusts their counts. */
+static tiba_status check_huffman(const uint8_t *segment, size_t size, tiba_error *error) {
+    while (size >= 17) {
+        size_t codes = 0;
+        for (int i = 1; i <= 16; i++) codes += segment[i];
+        if (codes > 256 || codes > size - 17) break;
+        segment += 17 + codes;
+        size -= 17 + codes;
+        if (size == 0) return TIBA_OK;
+    }
+    return tb_fail(error, TIBA_ERROR_INPUT, "corrupt JPEG picture: bad Huffman table");
 }
 
 static void read_application(walk *w, int marker, const uint8_t *segment, size_t size) {
@@ -112,7 +133,9 @@ tiba_status tb_jpeg_inspect(tb_picture_info *out, tb_budget *budget, const uint8
         const uint8_t *segment = bytes + at + 2;
         at += length;
         length -= 2;
-        if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc)
+        if (marker == DHT)
+            TB_TRY(check_huffman(segment, length, error));
+        else if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc8 && marker != 0xcc)
             TB_TRY(read_frame(out, &w, marker, segment, length, max_pixels, error));
         else if (marker == APP1 || marker == APP14)
             read_application(&w, marker, segment, length);

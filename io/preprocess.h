@@ -67,6 +67,11 @@ typedef struct tb_pixels {
 tiba_status tb_preprocess_load(tb_preprocess *how, tb_arena *arena, const char *folder, int height,
                                int width, tiba_error *error);
 
+/** The same from one configuration's text, preprocessor_config.json's or timm's config.json's.
+ *  `name` starts the error messages. */
+tiba_status tb_preprocess_parse(tb_preprocess *how, tb_arena *arena, const char *name,
+                                const void *text, size_t size, tiba_error *error);
+
 /** Changes one setting as the command line's option --`name` says: size, crop (N, HxW; crop also
  *  "none"), mean, std (one number or three with commas), resample (a name or Pillow's number),
  *  layout (nchw, nhwc). TIBA_ERROR_USAGE if the value is not understood. */

@@ -530,6 +530,20 @@ static tiba_status read_timm(tb_preprocess *how, const tb_json *config, tiba_err
     return TIBA_OK;
 }
 
+/* timm's config.json: the newer form has pretrained_cfg, the older one its fields beside the
+ * architecture's name. `*found` is false if `config` is neither. */
+static tiba_status read_timm_model(bool *found, tb_preprocess *how, const tb_json *config,
+                                   tiba_error *error) {
+    tb_json nested = tb_json_get(config, "pretrained_cfg");
+    tb_json type = tb_json_get(config, "image_processor_type");
+    tb_json architecture = tb_json_get(config, "architecture");
+    tb_json input = tb_json_get(config, "input_size");
+    bool old = !tb_json_absent(&architecture) && !tb_json_absent(&input);
+    *found = tb_json_absent(&type) && (!tb_json_absent(&nested) || old);
+    if (!*found) return TIBA_OK;
+    return read_timm(how, tb_json_absent(&nested) ? config : &nested, error);
+}
+
 /* config.json's image_size, of the model itself or of its vision half. */
 static tiba_status model_size(size_entry *out, const tb_json *model, tiba_error *error) {
     TB_TRY(read_size(out, model, "image_size", false, error));
@@ -580,17 +594,24 @@ tiba_status tb_preprocess_load(tb_preprocess *how, tb_arena *arena, const char *
         TB_TRY(read_optional(&nested, arena, folder, "processor_config.json", error));
         inner = tb_json_get(&nested, "image_processor");
     }
-    tb_json timm = tb_json_get(&model, "pretrained_cfg");
-    tb_json architecture = tb_json_get(&model, "architecture");
-    tb_json input = tb_json_get(&model, "input_size");
-    if (!tb_json_absent(&inner))
+    bool found;
+    TB_TRY(read_timm_model(&found, &result, inner.node ? &inner : &model, error));
+    if (!found && inner.node)
         TB_TRY(read_transformers(&result, &inner, &model, error));
-    else if (!tb_json_absent(&timm))
-        TB_TRY(read_timm(&result, &timm, error));
-    else if (!tb_json_absent(&architecture) && !tb_json_absent(&input))
-        TB_TRY(read_timm(&result, &model, error));
-    else
+    else if (!found)
         TB_TRY(guess(&result, &model, folder, height, width, error));
+    *how = result;
+    return TIBA_OK;
+}
+
+tiba_status tb_preprocess_parse(tb_preprocess *how, tb_arena *arena, const char *name,
+                                const void *text, size_t size, tiba_error *error) {
+    tb_preprocess result = {0};
+    tb_json config, none = {.index = -1};
+    bool found;
+    TB_TRY(tb_json_parse(&config, arena, name, text, size, NULL, error));
+    TB_TRY(read_timm_model(&found, &result, &config, error));
+    if (!found) TB_TRY(read_transformers(&result, &config, &none, error));
     *how = result;
     return TIBA_OK;
 }
