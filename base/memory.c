@@ -77,18 +77,18 @@ void *tb_alloc(tb_budget *budget, size_t size) {
     if (!budget_take(budget, size)) return NULL;
     /* Large blocks on huge pages: most of the time to first touch one is page faults. */
     bool large = total >= 2 * HUGE_PAGE;
-    char *raw = aligned_alloc(large ? HUGE_PAGE : ALIGNMENT, total);
-    if (!raw) {
+    void *block = NULL; /* unlike aligned_alloc's, the size need not be a multiple */
+    if (posix_memalign(&block, large ? HUGE_PAGE : ALIGNMENT, total) != 0) {
         if (budget) atomic_fetch_sub(&budget->used, size);
         return NULL;
     }
 #ifdef MADV_HUGEPAGE
-    if (large) madvise(raw, total - total % HUGE_PAGE, MADV_HUGEPAGE);
+    if (large) madvise(block, total - total % HUGE_PAGE, MADV_HUGEPAGE);
 #endif
-    header *h = (header *)(void *)raw;
+    header *h = block;
     h->budget = budget;
     h->size = size;
-    return raw + ALIGNMENT;
+    return (char *)block + ALIGNMENT;
 }
 
 void *tb_calloc(tb_budget *budget, size_t count, size_t size) {
