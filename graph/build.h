@@ -4,6 +4,11 @@
  *
  *     tb_value *scaled;
  *     TB_TRY(tb_build1(b, &scaled, TB_OP_Mul, 2, (tb_value *[]){x, scale}, 0, NULL, error));
+ *
+ * One operator on constants is not computed: an embedding look-up, that is, Gather along axis 0
+ * from a constant float table of rank 2 or more (a quantised one included) with indices that are a
+ * copy of an integer graph input, or OneHot of such indices. It stays as a node and is where
+ * activity starts.
  */
 #ifndef TB_GRAPH_BUILD_H
 #define TB_GRAPH_BUILD_H
@@ -18,8 +23,10 @@ typedef struct tb_builder {
     const tb_node *from; /**< source node for error messages, may be NULL */
 } tb_builder;
 
-/** Adds a node; out[0 … n_out-1] receive its output values (constants if it was folded). `attrs`
- *  are copied (their contents borrowed). Sets `active` and `ids_of` of the outputs. */
+/** Adds a node; out[0 … n_out-1] receive its output values (constants if it was folded, or if they
+ *  have no elements). `attrs` and their integer lists are copied, strings and tensors are borrowed.
+ *  Sets `active` and `ids_of` of the outputs. Fails if the op has no kernels, the inputs' number
+ *  does not fit it, or a shape depends on values that are known only when the graph runs. */
 tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, int n_in,
                      tb_value *const *in, int n_attrs, const tb_attr *attrs, tiba_error *error);
 /** As tb_build with one output. */
@@ -28,6 +35,9 @@ tiba_status tb_build1(tb_builder *b, tb_value **out, tb_op_kind kind, int n_in, 
 /** Constants: `data` is copied. */
 tiba_status tb_build_constant(tb_builder *b, tb_value **out, tiba_dtype dtype, int rank,
                               const int64_t *dims, const void *data, tiba_error *error);
+/** A constant that borrows the tensor's data, which must live as long as the graph. */
+tiba_status tb_build_borrowed(tb_builder *b, tb_value **out, const tiba_tensor *tensor,
+                              tiba_error *error);
 tiba_status tb_build_scalar(tb_builder *b, tb_value **out, float value, tiba_error *error);
 /** One-dimensional int64 constant, as Reshape, Slice, … take it. */
 tiba_status tb_build_ints(tb_builder *b, tb_value **out, int count, const int64_t *values,

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "graph/lower.h"
+
 const tb_op tb_ops[TB_OP_COUNT] = {
 #define OP(id, domain, class, min_in, max_in, max_out)                                             \
     {TB_OP_##id, domain, #id, class, min_in, max_in, max_out, &tb_op_def_##id},
@@ -11,13 +13,14 @@ const tb_op tb_ops[TB_OP_COUNT] = {
 
 const tb_op *tb_find_op(const char *domain, const char *name) {
     for (int i = 0; i < TB_OP_COUNT; i++)
-        if (strcmp(tb_ops[i].name, name) == 0 && strcmp(tb_ops[i].domain, domain) == 0)
+        if (tb_ops[i].name[0] == name[0] && strcmp(tb_ops[i].name, name) == 0 &&
+            strcmp(tb_ops[i].domain, domain) == 0)
             return &tb_ops[i];
     return NULL;
 }
 
 bool tb_op_known(const char *domain, const char *name) {
-    return tb_find_op(domain, name) != NULL;
+    return tb_find_op(domain, name) || tb_find_lower(domain, name);
 }
 
 /* Blocks are kept for reuse; their sizes grow to what the largest kernel needs. */

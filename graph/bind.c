@@ -1,0 +1,241 @@
+/*
+ * The walk of binding: which source nodes are needed, in which order they are bound, and how one
+ * plain operator is. Inputs are in bind_feeds.c, control flow in bind_control.c.
+ */
+#include "graph/bind.h"
+
+#include <string.h>
+
+#include "graph/binder.h"
+#include "graph/lower.h"
+
+/* More nodes than any model unrolls to; a loop without end must not take all memory. */
+static const int64_t MOST_NODES = 1 << 20;
+
+/* Marks every value that a needed node reads, last node first. Sub-graphs are gone through as a
+ * whole: which branch of an If is taken is known only later. */
+static void mark_needed(const tb_graph *graph, unsigned char *needed) {
+    for (int i = 0; i < graph->n_outputs; i++)
+        if (graph->outputs[i]) needed[graph->outputs[i]->id] = 1;
+    for (const tb_node *node = graph->last; node; node = node->prev) {
+        bool wanted = false;
+        for (int i = 0; i < node->n_out && !wanted; i++)
+            wanted = node->out[i] && needed[node->out[i]->id];
+        if (!wanted) continue;
+        for (int i = 0; i < node->n_in; i++)
+            if (node->in[i]) needed[node->in[i]->id] = 1;
+        for (int i = 0; i < node->n_attrs; i++)
+            if (node->attrs[i].kind == TB_ATTR_GRAPH) mark_needed(node->attrs[i].graph, needed);
+    }
+}
+
+tiba_status tb_bind_tensor(tb_binder *binder, const tiba_tensor *tensor, const tb_node *node,
+                           tb_value **out, tiba_error *error) {
+    if (!tb_dtype_size(tensor->dtype))
+        return node ? tb_node_fail(error, TIBA_ERROR_INPUT, node, "strings are not supported")
+                    : tb_fail(error, TIBA_ERROR_INPUT, "strings are not supported");
+    tiba_tensor t = *tensor;
+    if (tb_dtype_is_float(t.dtype) && t.dtype != TIBA_FLOAT32) {
+        TB_TRY(tb_tensor_create(&t, binder->arena, TIBA_FLOAT32, t.rank, t.dims, error));
+        tb_convert(&t, tensor);
+    }
+    return tb_build_borrowed(&binder->b, out, &t, error);
+}
+
+tiba_status tb_bind_slot(tb_binder *binder, const tb_value *source, tb_slot *out,
+                         tiba_error *error) {
+    tb_slot *slot = &binder->slots[source->id];
+    if (!slot->value && !slot->list && source->t.data) {
+        TB_TRY(tb_bind_tensor(binder, &source->t, binder->b.from, &slot->value, error));
+        slot->value->name = source->name;
+    }
+    *out = *slot;
+    return TIBA_OK;
+}
+
+tiba_status tb_bind_input(tb_binder *binder, const tb_node *node, int i, tb_value **out,
+                          tiba_error *error) {
+    *out = NULL;
+    if (i >= node->n_in || !node->in[i]) return TIBA_OK;
+    tb_slot slot;
+    TB_TRY(tb_bind_slot(binder, node->in[i], &slot, error));
+    if (slot.list)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "input '%.80s' is a sequence, which this operator does not take",
+                            node->in[i]->name);
+    if (!slot.value)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "input '%.80s' has no value",
+                            node->in[i]->name);
+    *out = slot.value;
+    return TIBA_OK;
+}
+
+/* The ops that make or pass on floats name a type; all floats are float32 here. */
+static tb_attr normal_attr(tb_attr attr) {
+    bool names_type = attr.kind == TB_ATTR_INT &&
+                      (strcmp(attr.name, "to") == 0 || strcmp(attr.name, "dtype") == 0);
+    if (names_type && tb_dtype_is_float((tiba_dtype)attr.i)) attr.i = TIBA_FLOAT32;
+    return attr;
+}
+
+static tiba_status run_call(tb_call *c, const tb_lower_row *lower) {
+    if (lower) {
+        lower->rewrite(c);
+        if (c->status == TIBA_OK && !c->op) c->done = true;
+    } else {
+        tb_upgrade(c);
+    }
+    TB_TRY(c->status);
+    if (c->done) return TIBA_OK;
+    int n_out = c->n_out;
+    if (n_out > c->op->max_out && c->op->max_out >= 0) {
+        for (int i = c->op->max_out; i < n_out; i++)
+            if (tb_call_wants(c, i))
+                return tb_node_fail(c->error, TIBA_ERROR_INPUT, c->node,
+                                    "output %d is not supported", i);
+        n_out = c->op->max_out;
+    }
+    return tb_build(c->b, c->out, n_out, c->op->kind, c->n_in, c->in, c->n_attrs, c->attrs,
+                    c->error);
+}
+
+static tiba_status bind_operator(tb_binder *binder, const tb_node *node, tiba_error *error) {
+    const tb_lower_row *lower = tb_find_lower(node->domain, node->op_type);
+    const tb_op *op = lower ? NULL : tb_find_op(node->domain, node->op_type);
+    if (!op && !lower)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "this operator is not supported");
+    enum { FEW = 16 };
+    tb_value *in_few[FEW] = {0}, *out_few[FEW] = {0};
+    tb_attr attrs_few[FEW];
+    tb_call c = {.b = &binder->b, .node = node, .op = op, .error = error};
+    c.in = in_few;
+    c.out = out_few;
+    c.attrs = attrs_few;
+    if (node->n_in + TB_CALL_ROOM > FEW)
+        c.in = TB_NEW(binder->arena, tb_value *, (size_t)node->n_in + TB_CALL_ROOM);
+    if (node->n_out > FEW) c.out = TB_NEW(binder->arena, tb_value *, node->n_out);
+    if (node->n_attrs + TB_CALL_ROOM > FEW)
+        c.attrs = TB_NEW(binder->arena, tb_attr, (size_t)node->n_attrs + TB_CALL_ROOM);
+    if (!c.in || !c.out || !c.attrs) return tb_out_of_memory(error);
+    for (c.n_in = 0; c.n_in < node->n_in; c.n_in++)
+        TB_TRY(tb_bind_input(binder, node, c.n_in, &c.in[c.n_in], error));
+    while (c.n_in > 0 && !c.in[c.n_in - 1]) c.n_in--;
+    for (c.n_out = node->n_out; c.n_out > 0 && !node->out[c.n_out - 1];) c.n_out--;
+    for (c.n_attrs = 0; c.n_attrs < node->n_attrs; c.n_attrs++)
+        c.attrs[c.n_attrs] = normal_attr(node->attrs[c.n_attrs]);
+
+    int first_new = binder->b.graph->n_values;
+    TB_TRY(run_call(&c, lower));
+    for (int i = 0; i < c.n_out; i++) {
+        if (!node->out[i]) continue;
+        if (!c.out[i]) {
+            if (!binder->needed[node->out[i]->id]) continue;
+            return tb_node_fail(error, TIBA_ERROR_INPUT, node, "output %d is not supported", i);
+        }
+        binder->slots[node->out[i]->id] = (tb_slot){.value = c.out[i]};
+        /* A value made just now takes the file's name; one that was passed through keeps its own.
+         */
+        if (c.out[i]->id >= first_new) c.out[i]->name = node->out[i]->name;
+    }
+    return TIBA_OK;
+}
+
+static const char *origin_of(const tb_node *node) {
+    if (node->name[0]) return node->name;
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i]) return node->out[i]->name;
+    return node->op_type;
+}
+
+tiba_status tb_bind_nodes(tb_binder *binder, const tb_graph *graph, tiba_error *error) {
+    for (const tb_node *node = graph->first; node; node = node->next) {
+        bool wanted = false;
+        for (int i = 0; i < node->n_out && !wanted; i++)
+            wanted = node->out[i] && binder->needed[node->out[i]->id];
+        if (!wanted) continue;
+        if (++binder->nodes_bound > MOST_NODES)
+            return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                                "the graph's loops unroll to more than %lld nodes",
+                                (long long)MOST_NODES);
+        binder->b.from = node;
+        binder->b.origin = origin_of(node);
+        tb_control_fn *control = tb_find_control(node);
+        TB_TRY((control ? control : bind_operator)(binder, node, error));
+    }
+    return TIBA_OK;
+}
+
+static tiba_status bind_outputs(tb_binder *binder, tiba_error *error) {
+    const tb_graph *source = binder->source->graph;
+    tb_graph *graph = binder->b.graph;
+    graph->outputs = TB_NEW(binder->arena, tb_value *, source->n_outputs);
+    if (!graph->outputs) return tb_out_of_memory(error);
+    binder->b.from = NULL;
+    for (int i = 0; i < source->n_outputs; i++) {
+        tb_slot slot;
+        TB_TRY(tb_bind_slot(binder, source->outputs[i], &slot, error));
+        if (!slot.value)
+            return tb_fail(error, TIBA_ERROR_INPUT, "output '%.100s' %s", source->outputs[i]->name,
+                           slot.list ? "is a sequence" : "is computed by no node");
+        /* An output under two names, or one that is an input, needs a value of its own name. */
+        if (slot.value->is_output || slot.value->input >= 0) {
+            binder->b.origin = source->outputs[i]->name;
+            TB_TRY(tb_build1(&binder->b, &slot.value, TB_OP_Identity, 1, (tb_value *[]){slot.value},
+                             0, NULL, error));
+        }
+        slot.value->name = source->outputs[i]->name;
+        slot.value->is_output = true;
+        graph->outputs[graph->n_outputs++] = slot.value;
+    }
+    return TIBA_OK;
+}
+
+/* Takes out what no one reads: dead nodes, then the constants that folding used up. */
+static void sweep(tb_graph *graph) {
+    tb_graph_sweep(graph);
+    for (int i = 0; i < graph->n_values; i++) {
+        tb_value *value = graph->values[i];
+        if (value && !value->producer && value->n_uses == 0 && value->input < 0 &&
+            !value->is_output)
+            graph->values[i] = NULL;
+    }
+}
+
+static tiba_status bind_all(tb_binder *binder, int n_feeds, const tb_feed *feeds,
+                            tiba_error *error) {
+    const tb_graph *source = binder->source->graph;
+    int n_values = binder->source->n_values;
+    binder->slots = TB_NEW(binder->arena, tb_slot, n_values);
+    binder->needed = TB_NEW(binder->arena, unsigned char, n_values);
+    binder->b.graph = tb_graph_create(binder->arena);
+    if (!binder->slots || !binder->needed || !binder->b.graph) return tb_out_of_memory(error);
+    binder->b.graph->name = source->name;
+    TB_TRY(tb_bind_feeds(binder, n_feeds, feeds, error));
+    mark_needed(source, binder->needed);
+    TB_TRY(tb_bind_nodes(binder, source, error));
+    TB_TRY(bind_outputs(binder, error));
+    sweep(binder->b.graph);
+    return TIBA_OK;
+}
+
+tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
+                    tb_exec *exec, tiba_error *error) {
+    *out = NULL;
+    tb_arena *arena = tb_arena_create(exec->budget);
+    if (!arena) return tb_out_of_memory(error);
+    tb_bound *bound = TB_NEW(arena, tb_bound, 1);
+    tb_binder binder = {.b = {.exec = exec}, .arena = arena, .source = source};
+    tiba_status status = bound ? bind_all(&binder, n_feeds, feeds, error) : tb_out_of_memory(error);
+    if (status != TIBA_OK) {
+        tb_arena_destroy(arena);
+        return status;
+    }
+    bound->arena = arena;
+    bound->graph = binder.b.graph;
+    *out = bound;
+    return TIBA_OK;
+}
+
+void tb_bound_destroy(tb_bound *bound) {
+    if (bound) tb_arena_destroy(bound->arena);
+}

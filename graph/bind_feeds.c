@@ -1,0 +1,191 @@
+/*
+ * Binding's inputs: what is fed against what the file declares.
+ *
+ * Float inputs (and pictures as uint8) become inputs of the bound graph; integer and bool inputs
+ * become constants. A float input that is read by casts to an integer only holds ids, as some
+ * exporters write them, and is treated as an integer one.
+ */
+#include <string.h>
+
+#include "graph/binder.h"
+
+static const tb_feed *find_feed(int n_feeds, const tb_feed *feeds, const char *name) {
+    for (int i = 0; i < n_feeds; i++)
+        if (strcmp(feeds[i].name, name) == 0) return &feeds[i];
+    return NULL;
+}
+
+static const tb_value *find_input(const tb_graph *graph, const char *name) {
+    for (int i = 0; i < graph->n_inputs; i++)
+        if (strcmp(graph->inputs[i]->name, name) == 0) return graph->inputs[i];
+    return NULL;
+}
+
+/* Symbolic dimensions seen so far. */
+typedef struct symbol {
+    const char *name;
+    int64_t size;
+    const char *input; /* where it was seen first */
+} symbol;
+
+static tiba_status check_dims(const tb_value *input, const tiba_tensor *fed, int *n_symbols,
+                              symbol *symbols, tiba_error *error) {
+    const tiba_tensor *declared = &input->t;
+    char text[160];
+    if (declared->rank < 0) return TIBA_OK;
+    if (fed->rank != declared->rank)
+        return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': expected %d dimensions, got %s",
+                       input->name, declared->rank,
+                       tb_shape_text(text, sizeof text, fed->rank, fed->dims));
+    for (int i = 0; i < fed->rank; i++) {
+        if (declared->dims[i] >= 0 && fed->dims[i] != declared->dims[i])
+            return tb_fail(error, TIBA_ERROR_INPUT,
+                           "input '%.80s': dimension %d is %lld, expected %lld", input->name, i,
+                           (long long)fed->dims[i], (long long)declared->dims[i]);
+        const char *name = input->dim_names ? input->dim_names[i] : NULL;
+        if (declared->dims[i] >= 0 || !name || !name[0]) continue;
+        int s = 0;
+        while (s < *n_symbols && strcmp(symbols[s].name, name) != 0) s++;
+        if (s == *n_symbols)
+            symbols[(*n_symbols)++] = (symbol){name, fed->dims[i], input->name};
+        else if (symbols[s].size != fed->dims[i])
+            return tb_fail(error, TIBA_ERROR_INPUT,
+                           "input '%.80s': dimension %d (%.40s) is %lld, but %lld in input '%.80s'",
+                           input->name, i, name, (long long)fed->dims[i],
+                           (long long)symbols[s].size, symbols[s].input);
+    }
+    return TIBA_OK;
+}
+
+/* Is one kind of number given where the other is declared? */
+static bool types_fit(tiba_dtype declared, tiba_dtype fed) {
+    if (declared == TIBA_UNDEFINED || declared == fed) return true;
+    if (tb_dtype_is_float(declared)) return tb_dtype_is_float(fed);
+    return (tb_dtype_is_integer(declared) || declared == TIBA_BOOL) &&
+           (tb_dtype_is_integer(fed) || fed == TIBA_BOOL);
+}
+
+/* Casts to a whole-number type are all that reads it: ids in disguise. */
+static bool holds_ids(const tb_value *input) {
+    for (int i = 0; i < input->n_uses; i++) {
+        const tb_node *node = input->uses[i].node;
+        if (strcmp(node->op_type, "Cast") != 0 || node->domain[0]) return false;
+        int64_t to = tb_attr_int(node, "to", 0);
+        if (to != TIBA_INT32 && to != TIBA_INT64) return false;
+    }
+    return input->n_uses > 0 && !input->is_output;
+}
+
+/* Copies integers into the declared type; fails if one does not fit. */
+static tiba_status copy_integers(tb_value *value, tb_arena *arena, tiba_dtype dtype,
+                                 const tiba_tensor *fed, tiba_error *error) {
+    TB_TRY(tb_tensor_create(&value->t, arena, dtype, fed->rank, fed->dims, error));
+    int64_t count = tb_tensor_count(fed);
+    if (count && !fed->data)
+        return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': its values are needed",
+                       value->name);
+    if (dtype == fed->dtype) {
+        if (count) memcpy(value->t.data, fed->data, tb_tensor_bytes(fed));
+        return TIBA_OK;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int64_t x = tb_get_i64(fed, i);
+        tb_set_i64(&value->t, i, x);
+        if (tb_get_i64(&value->t, i) != x)
+            return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': %lld does not fit into %s",
+                           value->name, (long long)x, tb_dtype_name(dtype));
+    }
+    return TIBA_OK;
+}
+
+static tiba_status bind_feed(tb_binder *binder, tb_value *value, const tb_value *input,
+                             const tiba_tensor *fed, tiba_error *error) {
+    tiba_dtype dtype = input->t.dtype == TIBA_UNDEFINED ? fed->dtype : input->t.dtype;
+    bool picture = dtype == TIBA_UINT8 && fed->rank >= 3;
+    int64_t count;
+    if (fed->rank < 0 || fed->rank > TIBA_MAX_RANK || !tb_count(&count, fed->rank, fed->dims))
+        return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': its shape is out of range",
+                       input->name);
+    if (!tb_dtype_is_float(dtype) && !picture) {
+        TB_TRY(copy_integers(value, binder->arena, dtype, fed, error));
+        if (dtype != TIBA_BOOL) value->ids_of = value->input;
+        return TIBA_OK;
+    }
+    value->t = (tiba_tensor){.dtype = TIBA_FLOAT32, .rank = fed->rank};
+    memcpy(value->t.dims, fed->dims, sizeof value->t.dims);
+    bool ids = holds_ids(input);
+    if (count > 0 && !ids) {
+        value->active = true;
+        return TIBA_OK;
+    }
+    if (count > 0 && !fed->data)
+        return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': its values are needed",
+                       input->name);
+    TB_TRY(tb_tensor_create(&value->t, binder->arena, TIBA_FLOAT32, fed->rank, fed->dims, error));
+    if (count > 0) tb_convert(&value->t, fed);
+    if (ids) value->ids_of = value->input;
+    return TIBA_OK;
+}
+
+tiba_status tb_bind_feeds(tb_binder *binder, int n_feeds, const tb_feed *feeds, tiba_error *error) {
+    const tb_graph *source = binder->source->graph;
+    tb_graph *graph = binder->b.graph;
+    for (int i = 0; i < n_feeds; i++) {
+        if (!find_input(source, feeds[i].name))
+            return tb_fail(error, TIBA_ERROR_INPUT, "the model has no input '%.100s'",
+                           feeds[i].name);
+        if (find_feed(i, feeds, feeds[i].name))
+            return tb_fail(error, TIBA_ERROR_INPUT, "input '%.100s' is given twice", feeds[i].name);
+    }
+    graph->inputs = TB_NEW(binder->arena, tb_value *, source->n_inputs);
+    symbol *symbols = TB_NEW(binder->arena, symbol, (size_t)source->n_inputs * TIBA_MAX_RANK);
+    int n_symbols = 0;
+    if (!graph->inputs || !symbols) return tb_out_of_memory(error);
+    for (int i = 0; i < source->n_inputs; i++) {
+        const tb_value *input = source->inputs[i];
+        const tb_feed *feed = find_feed(n_feeds, feeds, input->name);
+        if (!feed)
+            return tb_fail(error, TIBA_ERROR_INPUT, "input '%.100s' is not given", input->name);
+        if (!types_fit(input->t.dtype, feed->tensor.dtype))
+            return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': expected %s, got %s",
+                           input->name, tb_dtype_name(input->t.dtype),
+                           tb_dtype_name(feed->tensor.dtype));
+        TB_TRY(check_dims(input, &feed->tensor, &n_symbols, symbols, error));
+        tb_value *value = tb_graph_value(graph, input->name);
+        if (!value) return tb_out_of_memory(error);
+        value->input = i;
+        graph->inputs[graph->n_inputs++] = value;
+        TB_TRY(bind_feed(binder, value, input, &feed->tensor, error));
+        binder->slots[input->id].value = value;
+    }
+    return TIBA_OK;
+}
+
+/* Whether a feed holds the integers that the graph was bound with. */
+static bool same_values(const tiba_tensor *bound, const tiba_tensor *fed) {
+    int64_t count = tb_tensor_count(fed);
+    if (count && !fed->data) return false;
+    if (bound->dtype == fed->dtype)
+        return count == 0 || memcmp(bound->data, fed->data, tb_tensor_bytes(fed)) == 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (tb_dtype_is_float(fed->dtype) ? tb_get_f64(bound, i) != tb_get_f64(fed, i)
+                                          : tb_get_i64(bound, i) != tb_get_i64(fed, i))
+            return false;
+    }
+    return true;
+}
+
+bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds) {
+    const tb_graph *graph = bound->graph;
+    if (n_feeds != graph->n_inputs) return false;
+    for (int i = 0; i < graph->n_inputs; i++) {
+        const tb_value *input = graph->inputs[i];
+        const tb_feed *feed = find_feed(n_feeds, feeds, input->name);
+        if (!feed || !tb_same_shape(&feed->tensor, &input->t)) return false;
+        if (!types_fit(input->t.dtype, feed->tensor.dtype) &&
+            !(feed->tensor.dtype == TIBA_UINT8 && input->t.dtype == TIBA_FLOAT32))
+            return false;
+        if (input->t.data && !same_values(&input->t, &feed->tensor)) return false;
+    }
+    return true;
+}

@@ -1,0 +1,269 @@
+#include "graph/build.h"
+
+#include <string.h>
+
+/* No folded constant may be larger: a hostile shape must not take the whole machine. */
+static const size_t LARGEST_CONSTANT = (size_t)1 << 32;
+
+enum { MOST_INPUTS_ON_STACK = 16 };
+
+static bool is_constant(const tb_value *value) {
+    return value->t.data != NULL;
+}
+
+/* Values that need the shape and type of their input only. */
+static bool reads_shape_only(tb_op_kind kind) {
+    return kind == TB_OP_Shape || kind == TB_OP_Size || kind == TB_OP_EyeLike;
+}
+
+static bool is_lookup_table(const tiba_tensor *t) {
+    return t->rank >= 2 &&
+           (t->dtype == TIBA_FLOAT32 || t->dtype == TIBA_INT8 || t->dtype == TIBA_UINT8);
+}
+
+/* Constants only, and yet an activation: the embedding of an input's ids. */
+static bool is_lookup(const tb_node *node) {
+    if (tb_is(node, TB_OP_Gather))
+        return node->in[1]->ids_of >= 0 && is_constant(node->in[0]) &&
+               is_lookup_table(&node->in[0]->t) && tb_attr_int(node, "axis", 0) == 0;
+    if (tb_is(node, TB_OP_OneHot))
+        return node->in[0]->ids_of >= 0 && node->in[2]->t.dtype == TIBA_FLOAT32;
+    return false;
+}
+
+static bool any_active(const tb_node *node) {
+    /* A condition chooses between activations, it does not carry them. */
+    for (int i = tb_is(node, TB_OP_Where) ? 1 : 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active) return true;
+    return false;
+}
+
+static void set_activity(const tb_node *node) {
+    bool active = is_lookup(node) || (node->op->class != TB_CLASS_SHAPE && any_active(node));
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i])
+            node->out[i]->active = active && node->out[i]->t.dtype == TIBA_FLOAT32 &&
+                                   !(i < 32 && (node->op->def->inactive_outputs >> i & 1u));
+}
+
+/* Which input's ids the outputs still are. Arithmetic with an offset keeps them ids (of a shifted
+ * table); comparisons, sums over tokens and products do not. */
+static int ids_through(const tb_node *node) {
+    switch (node->op->kind) {
+    case TB_OP_Cast:
+    case TB_OP_Clip:
+    case TB_OP_Min:
+    case TB_OP_Max:
+    case TB_OP_Add:
+    case TB_OP_Sub:
+    case TB_OP_Mod:
+        break;
+    case TB_OP_Shape:
+    case TB_OP_Size:
+        return -1;
+    default:
+        if (node->op->class != TB_CLASS_MOVE) return -1;
+    }
+    bool gathers = tb_is(node, TB_OP_Gather) || tb_is(node, TB_OP_GatherElements) ||
+                   tb_is(node, TB_OP_GatherND) || tb_is(node, TB_OP_Slice) ||
+                   tb_is(node, TB_OP_Expand) || tb_is(node, TB_OP_Tile) ||
+                   tb_is(node, TB_OP_Reshape) || tb_is(node, TB_OP_Squeeze) ||
+                   tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Split);
+    /* The other inputs of these are indices and shapes. */
+    int last = gathers ? 1 : node->n_in;
+    for (int i = 0; i < last; i++)
+        if (node->in[i] && node->in[i]->ids_of >= 0) return node->in[i]->ids_of;
+    return -1;
+}
+
+static tiba_status check_inputs(const tb_node *node, tiba_error *error) {
+    const tb_op *op = node->op;
+    if (!op->def)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "this operator is not supported yet");
+    if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "has %d inputs, expected %d to %d",
+                            node->n_in, op->min_in, op->max_in);
+    if (op->max_out >= 0 && node->n_out > op->max_out)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "has %d outputs, at most %d are known",
+                            node->n_out, op->max_out);
+    for (int i = 0; i < node->n_in; i++)
+        if (!node->in[i] && (i < op->min_in || op->max_in < 0))
+            return tb_node_fail(error, TIBA_ERROR_INPUT, node, "input %d is missing", i);
+    return TIBA_OK;
+}
+
+static bool copy_attrs(tb_arena *arena, tb_node *node, int n_attrs, const tb_attr *attrs) {
+    if (n_attrs == 0) return true;
+    tb_attr *copy = TB_NEW(arena, tb_attr, n_attrs);
+    if (!copy) return false;
+    for (int i = 0; i < n_attrs; i++) {
+        copy[i] = attrs[i];
+        if (attrs[i].kind != TB_ATTR_INTS) continue;
+        int64_t *ints = TB_NEW(arena, int64_t, attrs[i].count);
+        if (!ints) return false;
+        if (attrs[i].count) memcpy(ints, attrs[i].ints, (size_t)attrs[i].count * sizeof *ints);
+        copy[i].ints = ints;
+    }
+    node->attrs = copy;
+    node->n_attrs = n_attrs;
+    return true;
+}
+
+/* Memory for a constant's elements. */
+static tiba_status constant_memory(tb_arena *arena, const tb_node *node, tiba_tensor *t,
+                                   tiba_error *error) {
+    int64_t count;
+    size_t bytes, element = tb_dtype_size(t->dtype);
+    if (!element)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "a result has an unsupported type");
+    if (!tb_count(&count, t->rank, t->dims) || !tb_size_mul(&bytes, (size_t)count, element) ||
+        bytes > LARGEST_CONSTANT)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "a constant result is too large");
+    t->data = tb_arena_alloc(arena, 1, bytes);
+    return t->data ? TIBA_OK : tb_out_of_memory(error);
+}
+
+static tiba_status fold(tb_builder *b, const tb_node *node, tiba_error *error) {
+    tb_arena *arena = b->graph->arena;
+    const tb_op_def *def = node->op->def;
+    if (def->alias && node->out[0]->t.dtype == node->in[0]->t.dtype && is_constant(node->in[0])) {
+        node->out[0]->t.data = node->in[0]->t.data;
+        return TIBA_OK;
+    }
+    const tiba_tensor *in_few[MOST_INPUTS_ON_STACK];
+    tiba_tensor *out_few[MOST_INPUTS_ON_STACK];
+    const tiba_tensor **in = in_few;
+    tiba_tensor **out = out_few;
+    if (node->n_in > MOST_INPUTS_ON_STACK) in = TB_NEW(arena, const tiba_tensor *, node->n_in);
+    if (node->n_out > MOST_INPUTS_ON_STACK) out = TB_NEW(arena, tiba_tensor *, node->n_out);
+    if (!in || !out) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) in[i] = node->in[i] ? &node->in[i]->t : NULL;
+    tiba_status status = TIBA_OK;
+    for (int i = 0; i < node->n_out && status == TIBA_OK; i++) {
+        out[i] = &node->out[i]->t;
+        status = constant_memory(arena, node, out[i], error);
+    }
+    if (status == TIBA_OK) status = def->forward(b->exec, node, in, out, error);
+    tb_scratch_reset(b->exec);
+    if (status != TIBA_OK)
+        for (int i = 0; i < node->n_out; i++) node->out[i]->t.data = NULL;
+    return status;
+}
+
+/* Puts the node, which so far exists on its own, into the graph. */
+static tiba_status insert(tb_builder *b, const tb_node *draft, tiba_error *error) {
+    tb_node *node =
+        tb_graph_node(b->graph, draft->domain, draft->op_type, draft->n_in, draft->n_out);
+    if (!node) return tb_out_of_memory(error);
+    node->name = draft->name;
+    node->origin = draft->origin;
+    node->opset = draft->opset;
+    node->op = draft->op;
+    node->attrs = draft->attrs;
+    node->n_attrs = draft->n_attrs;
+    for (int i = 0; i < draft->n_in; i++)
+        if (draft->in[i] && !tb_node_set_input(b->graph, node, i, draft->in[i]))
+            return tb_out_of_memory(error);
+    for (int i = 0; i < draft->n_out; i++) tb_node_set_output(node, i, draft->out[i]);
+    if (b->before) tb_node_move(b->graph, node, b->before);
+    return TIBA_OK;
+}
+
+/* A quantised embedding table is read as the numbers that quantised activations are stored as. */
+static tiba_status widen_table(tb_builder *b, tb_node *node, tiba_error *error) {
+    if (!tb_is(node, TB_OP_Gather) || !is_lookup(node) || node->in[0]->t.dtype == TIBA_FLOAT32)
+        return TIBA_OK;
+    const tiba_tensor *narrow = &node->in[0]->t;
+    tiba_tensor wide;
+    TB_TRY(
+        tb_tensor_create(&wide, b->graph->arena, TIBA_FLOAT32, narrow->rank, narrow->dims, error));
+    tb_convert(&wide, narrow);
+    return tb_build_borrowed(b, &node->in[0], &wide, error);
+}
+
+tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, int n_in,
+                     tb_value *const *in, int n_attrs, const tb_attr *attrs, tiba_error *error) {
+    tb_arena *arena = b->graph->arena;
+    const tb_op *op = &tb_ops[kind];
+    while (n_in > 0 && !in[n_in - 1]) n_in--;
+    tb_value *in_few[MOST_INPUTS_ON_STACK];
+    tb_value **in_copy = in_few;
+    if (n_in > MOST_INPUTS_ON_STACK && !(in_copy = TB_NEW(arena, tb_value *, n_in)))
+        return tb_out_of_memory(error);
+    if (n_in) memcpy(in_copy, in, (size_t)n_in * sizeof *in);
+    tb_node node = {
+        .name = b->from ? b->from->name : "",
+        .domain = op->domain,
+        .op_type = op->name,
+        .origin = b->origin ? b->origin : "",
+        .op = op,
+        .n_in = n_in,
+        .n_out = n_out,
+        .in = in_copy,
+        .out = out,
+    };
+    for (int i = 0; i < n_out; i++) out[i] = NULL;
+    TB_TRY(check_inputs(&node, error));
+    TB_TRY(widen_table(b, &node, error));
+    if (!copy_attrs(arena, &node, n_attrs, attrs)) return tb_out_of_memory(error);
+    for (int i = 0; i < n_out; i++) {
+        out[i] = tb_graph_value(b->graph, node.origin[0] ? node.origin : op->name);
+        if (!out[i]) return tb_out_of_memory(error);
+    }
+    TB_TRY(op->def->shape(&node, error));
+
+    bool constant = true, empty = true;
+    for (int i = 0; i < n_in; i++)
+        if (in[i] && !is_constant(in[i])) constant = false;
+    for (int i = 0; i < n_out; i++) {
+        int64_t count;
+        if (!tb_count(&count, out[i]->t.rank, out[i]->t.dims))
+            return tb_node_fail(error, TIBA_ERROR_INPUT, &node, "a result is too large");
+        if (count) empty = false;
+    }
+    if (empty) {
+        for (int i = 0; i < n_out; i++) TB_TRY(constant_memory(arena, &node, &out[i]->t, error));
+        return TIBA_OK;
+    }
+    if (reads_shape_only(kind) || (constant && !is_lookup(&node))) {
+        TB_TRY(fold(b, &node, error));
+        int ids = ids_through(&node);
+        for (int i = 0; i < n_out; i++)
+            out[i]->ids_of = tb_dtype_is_integer(out[i]->t.dtype) ? ids : -1;
+        return TIBA_OK;
+    }
+    set_activity(&node);
+    return insert(b, &node, error);
+}
+
+tiba_status tb_build1(tb_builder *b, tb_value **out, tb_op_kind kind, int n_in, tb_value *const *in,
+                      int n_attrs, const tb_attr *attrs, tiba_error *error) {
+    return tb_build(b, out, 1, kind, n_in, in, n_attrs, attrs, error);
+}
+
+tiba_status tb_build_borrowed(tb_builder *b, tb_value **out, const tiba_tensor *tensor,
+                              tiba_error *error) {
+    tb_value *value = tb_graph_value(b->graph, b->origin && b->origin[0] ? b->origin : "constant");
+    if (!value) return tb_out_of_memory(error);
+    value->t = *tensor;
+    *out = value;
+    return TIBA_OK;
+}
+
+tiba_status tb_build_constant(tb_builder *b, tb_value **out, tiba_dtype dtype, int rank,
+                              const int64_t *dims, const void *data, tiba_error *error) {
+    tiba_tensor t;
+    TB_TRY(tb_tensor_create(&t, b->graph->arena, dtype, rank, dims, error));
+    size_t bytes = tb_tensor_bytes(&t);
+    if (bytes) memcpy(t.data, data, bytes);
+    return tb_build_borrowed(b, out, &t, error);
+}
+
+tiba_status tb_build_scalar(tb_builder *b, tb_value **out, float value, tiba_error *error) {
+    return tb_build_constant(b, out, TIBA_FLOAT32, 0, NULL, &value, error);
+}
+
+tiba_status tb_build_ints(tb_builder *b, tb_value **out, int count, const int64_t *values,
+                          tiba_error *error) {
+    return tb_build_constant(b, out, TIBA_INT64, 1, (int64_t[]){count}, values, error);
+}

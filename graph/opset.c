@@ -1,0 +1,209 @@
+/*
+ * Operator forms of opset 7 and later brought to the newest: one row per operator whose form
+ * changed. A row looks at what the node has rather than at its version where the two agree (an
+ * `axes` attribute is always the old form), because files are not always true to their version.
+ */
+#include <string.h>
+
+#include "graph/lower.h"
+
+/* ---- attributes that became inputs ---------------------------------------------------------- */
+
+/* Moves a list attribute to input `index`, unless that input is given. */
+static void ints_to_input(tb_call *c, const char *name, int index) {
+    int64_t count;
+    const int64_t *list = tb_attr_ints(c->node, name, &count);
+    tb_call_drop_attr(c, name);
+    if (!list || tb_call_in(c, index)) return;
+    c->in[index] = tb_emit_ints(c, (int)count, list);
+    if (c->n_in <= index) c->n_in = index + 1;
+}
+
+static void number_to_input(tb_call *c, const char *name, int index) {
+    const tb_attr *attr = tb_find_attr(c->node, name);
+    tb_call_drop_attr(c, name);
+    if (!attr || attr->kind != TB_ATTR_FLOAT || tb_call_in(c, index)) return;
+    c->in[index] = tb_emit_scalar(c, (double)attr->f);
+    if (c->n_in <= index) c->n_in = index + 1;
+}
+
+static void axes_input(tb_call *c) {
+    ints_to_input(c, "axes", 1);
+}
+
+static void upgrade_slice(tb_call *c) {
+    ints_to_input(c, "starts", 1);
+    ints_to_input(c, "ends", 2);
+    ints_to_input(c, "axes", 3);
+}
+
+static void upgrade_split(tb_call *c) {
+    ints_to_input(c, "split", 1);
+    if (!tb_call_in(c, 1) && !tb_find_attr(c->node, "num_outputs"))
+        tb_call_set_attr(c, TB_INT_ATTR("num_outputs", c->node->n_out));
+    /* The count of parts is the count of outputs, read or not. */
+    c->n_out = c->node->n_out;
+}
+
+static void upgrade_clip(tb_call *c) {
+    number_to_input(c, "min", 1);
+    number_to_input(c, "max", 2);
+    /* Converters write bounds as one-element lists, and as floats for float16 data. */
+    for (int i = 1; i < 3 && c->status == TIBA_OK; i++)
+        if (tb_call_in(c, i) && c->in[i]->t.dtype != c->in[0]->t.dtype)
+            c->in[i] = tb_emit_cast(c, c->in[i], c->in[0]->t.dtype);
+}
+
+static void upgrade_pad(tb_call *c) {
+    ints_to_input(c, "pads", 1);
+    ints_to_input(c, "paddings", 1);
+    number_to_input(c, "value", 2);
+}
+
+static void upgrade_top_k(tb_call *c) {
+    int64_t k = tb_attr_int(c->node, "k", -1);
+    tb_call_drop_attr(c, "k");
+    if (k < 0 || tb_call_in(c, 1)) return;
+    c->in[1] = tb_emit_ints(c, 1, &k);
+    c->n_in = 2;
+}
+
+static void upgrade_resize(tb_call *c) {
+    if (c->node->opset >= 11 || c->n_in != 2) return;
+    /* Version 10: input and scales, corners at the origin, nearest rounds down. */
+    c->in[2] = c->in[1];
+    c->in[1] = NULL;
+    c->n_in = 3;
+    tb_call_set_attr(c, TB_STRING_ATTR("coordinate_transformation_mode", "asymmetric"));
+    tb_call_set_attr(c, TB_STRING_ATTR("nearest_mode", "floor"));
+}
+
+/* ---- other meanings ------------------------------------------------------------------------- */
+
+/* Before version 13 all axes from `axis` on are one; the default was 1. */
+static void upgrade_softmax(tb_call *c) {
+    if (c->node->opset >= 13 || !tb_call_in(c, 0)) return;
+    const tiba_tensor x = c->in[0]->t;
+    int64_t axis = tb_attr_int(c->node, "axis", 1);
+    if (axis < 0) axis += x.rank;
+    if (axis < 0 || axis >= (x.rank > 0 ? x.rank : 1)) {
+        tb_call_fail(c, "axis is out of range");
+        return;
+    }
+    int longer = 0; /* axes from `axis` on that count */
+    int64_t only = axis, flat[2] = {1, 1};
+    for (int i = 0; i < x.rank; i++) {
+        flat[i >= axis] *= x.dims[i];
+        if (i < axis || x.dims[i] == 1) continue;
+        only = i;
+        longer++;
+    }
+    if (longer <= 1) {
+        tb_call_set_attr(c, TB_INT_ATTR("axis", only));
+        return;
+    }
+    tb_value *y = tb_emit_reshape(c, c->in[0], 2, flat);
+    y = tb_emit(c, c->op->kind, 1, &y, 1, &TB_INT_ATTR("axis", 1));
+    c->out[0] = tb_emit_reshape(c, y, x.rank, x.dims);
+    c->done = true;
+}
+
+static void upgrade_batch_normalization(tb_call *c) {
+    if (tb_attr_int(c->node, "training_mode", 0)) tb_call_fail(c, "training_mode is not supported");
+    if (c->node->opset < 9 && !tb_attr_int(c->node, "spatial", 1))
+        tb_call_fail(c, "spatial = 0 is not supported");
+    tb_call_drop_attr(c, "spatial");
+    tb_call_drop_attr(c, "momentum");
+}
+
+/* Before version 21 scale and bias had one element per group: repeat them per channel. */
+static void upgrade_group_normalization(tb_call *c) {
+    int64_t groups = tb_attr_int(c->node, "num_groups", 0);
+    if (!tb_call_in(c, 0) || c->in[0]->t.rank < 2 || groups <= 0) return;
+    int64_t channels = c->in[0]->t.dims[1];
+    for (int i = 1; i < 3 && c->node->opset < 21; i++) {
+        if (!tb_call_needs_rank(c, i, 1)) return;
+        if (c->in[i]->t.dims[0] != groups || channels % groups) {
+            tb_call_fail(c, "scale and bias do not fit %lld groups", (long long)groups);
+            return;
+        }
+        tb_value *v = tb_emit_reshape(c, c->in[i], 2, (int64_t[]){groups, 1});
+        v = tb_emit_expand(c, v, 2, (int64_t[]){groups, channels / groups});
+        c->in[i] = tb_emit_reshape(c, v, 1, &channels);
+    }
+}
+
+/* A cast of a quantised activation to an integer type changes nothing: it holds integers as it is,
+ * and must stay active (see op.h). */
+static bool is_quantised(const tb_value *value) {
+    for (int steps = 0; value && value->producer && steps < 16; steps++) {
+        const tb_node *node = value->producer;
+        if (tb_is(node, TB_OP_QuantizeLinear)) return true;
+        if (tb_is(node, TB_OP_DynamicQuantizeLinear)) return value->index != 1;
+        if (node->op->class != TB_CLASS_MOVE || tb_is(node, TB_OP_Where)) return false;
+        value = node->in[0];
+    }
+    return false;
+}
+
+static void upgrade_cast(tb_call *c) {
+    int64_t to = tb_attr_int(c->node, "to", 0);
+    tb_call_drop_attr(c, "saturate");
+    if (!tb_call_in(c, 0)) return;
+    bool same = tb_dtype_is_float((tiba_dtype)to) && c->in[0]->t.dtype == TIBA_FLOAT32;
+    if (!same && !(tb_dtype_is_integer((tiba_dtype)to) && is_quantised(c->in[0]))) return;
+    c->out[0] = c->in[0];
+    c->done = true;
+}
+
+/* The value may be stored as any float. */
+static void upgrade_constant_of_shape(tb_call *c) {
+    const tb_attr *value = tb_find_attr(c->node, "value");
+    if (!value || value->kind != TB_ATTR_TENSOR || value->tensor->dtype == TIBA_FLOAT32 ||
+        !tb_dtype_is_float(value->tensor->dtype))
+        return;
+    tb_value *widened;
+    tiba_tensor *t =
+        tb_emit_tensor(c, &widened, TIBA_FLOAT32, value->tensor->rank, value->tensor->dims);
+    if (!t) return;
+    tb_convert(t, value->tensor);
+    tb_call_set_attr(c, (tb_attr){.name = "value", .kind = TB_ATTR_TENSOR, .tensor = t});
+}
+
+void tb_upgrade(tb_call *c) {
+    static const struct {
+        const char *name;
+        tb_rewrite_fn *rewrite;
+    } rows[] = {
+        {"BatchNormalization", upgrade_batch_normalization},
+        {"Cast", upgrade_cast},
+        {"Clip", upgrade_clip},
+        {"ConstantOfShape", upgrade_constant_of_shape},
+        {"GroupNormalization", upgrade_group_normalization},
+        {"Hardmax", upgrade_softmax},
+        {"LogSoftmax", upgrade_softmax},
+        {"Pad", upgrade_pad},
+        {"ReduceL1", axes_input},
+        {"ReduceL2", axes_input},
+        {"ReduceLogSum", axes_input},
+        {"ReduceLogSumExp", axes_input},
+        {"ReduceMax", axes_input},
+        {"ReduceMean", axes_input},
+        {"ReduceMin", axes_input},
+        {"ReduceProd", axes_input},
+        {"ReduceSum", axes_input},
+        {"ReduceSumSquare", axes_input},
+        {"Resize", upgrade_resize},
+        {"Slice", upgrade_slice},
+        {"Softmax", upgrade_softmax},
+        {"Split", upgrade_split},
+        {"Squeeze", axes_input},
+        {"TopK", upgrade_top_k},
+        {"Unsqueeze", axes_input},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].name[0] == c->op->name[0] && strcmp(rows[i].name, c->op->name) == 0) {
+            rows[i].rewrite(c);
+            return;
+        }
+}
