@@ -99,10 +99,12 @@ static tiba_status decode_stb(uint8_t *rgb, const tb_picture_info *info, tb_budg
     tb_budget_enter(former);
     if (!decoded) {
         const char *reason = stbi_failure_reason();
-        if (reason && strcmp(reason, "outofmem") == 0 && left < need)
-            return tb_out_of_memory(error);
+        bool memory = reason && strcmp(reason, "outofmem") == 0;
+        if (memory && left < need) return tb_out_of_memory(error);
         return tb_fail(error, TIBA_ERROR_INPUT, "corrupt picture (%s)",
-                       reason ? reason : "unknown reason");
+                       memory   ? "more data than its size calls for"
+                       : reason ? reason
+                                : "unknown reason");
     }
     bool same = width == info->width && height == info->height;
     if (same && !info->grey16) memcpy(rgb, decoded, pixels * 3);

@@ -146,6 +146,11 @@ tiba_status tb_jpeg_inspect(tb_picture_info *out, tb_budget *budget, const uint8
         at = skip_scan(bytes, size, at);
     }
     if (!w.scans) return tb_fail(error, TIBA_ERROR_INPUT, "JPEG picture without image data");
+    /* the first scan spends a bit at least on each block of 8 x 8 */
+    if ((uint64_t)(out->width * out->height) / 512 > size)
+        return tb_fail(error, TIBA_ERROR_INPUT,
+                       "truncated JPEG picture: %zu bytes cannot hold %lld x %lld pixels", size,
+                       (long long)out->width, (long long)out->height);
     out->orientation = w.orientation ? w.orientation : w.xmp_orientation;
     /* samples, coefficients and output, all padded to the largest unit of 32 × 32 */
     out->decode_bytes = (size_t)((out->width + 64) * (out->height + 64)) * 20;

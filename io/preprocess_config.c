@@ -85,6 +85,9 @@ static const processor processors[] = {
     {"Segformer", SQUARE(512), 512, TB_FILTER_BILINEAR, IMAGENET, NO_EDGE, NOTHING_SPECIAL},
     {"OwlViT", SQUARE(768), 768, TB_FILTER_BICUBIC, OPENAI_CLIP, HAS_CROP | NO_EDGE,
      NOTHING_SPECIAL},
+    {"EfficientFormer", SQUARE(224), 224, TB_FILTER_BICUBIC, IMAGENET, HAS_CROP | CROPS,
+     NOTHING_SPECIAL},
+    {"LayoutLMv3", SQUARE(224), 224, TB_FILTER_BILINEAR, HALVES, NO_EDGE, NOTHING_SPECIAL},
     {"ConvNext", EDGE(384), 0, TB_FILTER_BILINEAR, HALVES, INT_IS_EDGE, CONVNEXT},
     {"Levit", EDGE(224), 224, TB_FILTER_BICUBIC, IMAGENET, EDGE_CROP, LEVIT},
     {"PoolFormer", EDGE(224), 224, TB_FILTER_BICUBIC, IMAGENET, EDGE_CROP, POOLFORMER},
@@ -155,6 +158,9 @@ static const struct {
     {"dpt", "DPT"},
     {"ijepa", "ViT"},
     {"mobilevitv2", "MobileViT"},
+    {"hiera", "Bit"},
+    {"metaclip_2", "CLIP"},
+    {"git", "CLIP"},
 };
 
 enum { MOST_PIXELS = 65536 };

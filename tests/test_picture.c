@@ -183,6 +183,8 @@ static void test_refused(void) {
         {"\xff\xd8\xff\xc0\0\x0b\x08\0\0\0\1\1\1\x11\0", 15, "1 x 0"},
         {"\xff\xd8\xff\xc4\0\x13\0\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 23, "Huffman"},
         {"\xff\xd8\xff\xc4\0\3\0\xff\xff\xff\xff\xff", 12, "Huffman"},
+        {"\xff\xd8\xff\xc0\0\x0b\x08\x30\0\x30\0\1\1\x11\0\xff\xda\0\x08\1\1\0\0\x3f\0\xff\xd9", 27,
+         "cannot hold"},
         {"\x89PNG\r\n\x1a\n", 8, "truncated PNG"},
         {"P6\n30000 30000\n255\n", 19, "limit"},
         {"P6\n3 3\n65535\n", 13, "65535"},
