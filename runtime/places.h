@@ -18,10 +18,11 @@ struct tb_places {
     int64_t groups;
     /** Offsets in elements of blocks first … first + n-1. */
     void (*offsets)(const tb_places *places, int64_t first, int64_t n, int64_t *out);
-    /* What the offset functions of runtime/places.c read: */
+    /* What offset functions read: */
     const tiba_tensor *indices;
     int axis, rank, depth; /* depth: coordinates in an index of the ND forms */
     int64_t dims[TIBA_MAX_RANK], strides[TIBA_MAX_RANK];
+    const int64_t *maps; /* of Pad: offsets by index, axis after axis */
 };
 
 enum { TB_PLACES_BATCH = 512 }; /**< offsets that callers ask for at a time */
