@@ -71,6 +71,119 @@ typedef struct tiba_tensor {
     void *data;
 } tiba_tensor;
 
+/** "0.1.0" */
+TIBA_API const char *tiba_version(void);
+
+/* ------------------------------------------------------------------------------- models */
+
+/** An opened .onnx file. */
+typedef struct tiba_model tiba_model;
+
+/** How to work; zero-initialise for the defaults. */
+typedef struct tiba_options {
+    int threads;         /**< 0: one per processor that this process may use */
+    size_t memory_limit; /**< bytes that all the model's objects may take; 0: no limit. Weights that
+                              stay in the mapped file are not counted */
+} tiba_options;
+
+/** One input or output of the graph, as the file declares it. Strings belong to the model. */
+typedef struct tiba_port {
+    const char *name;
+    tiba_dtype dtype;
+    int rank;                             /**< -1: not declared */
+    int64_t dims[TIBA_MAX_RANK];          /**< -1: symbolic or not declared */
+    const char *dim_names[TIBA_MAX_RANK]; /**< of symbolic dimensions, "" if none */
+} tiba_port;
+
+/** Opens `path`, a .onnx file with its external data beside it. `options` may be NULL. */
+TIBA_API tiba_status tiba_model_open(tiba_model **out, const char *path,
+                                     const tiba_options *options, tiba_error *error);
+/** Closes a model whose runs have been destroyed. NULL is allowed. */
+TIBA_API void tiba_model_close(tiba_model *model);
+
+TIBA_API int tiba_model_inputs(const tiba_model *model);
+TIBA_API int tiba_model_outputs(const tiba_model *model);
+TIBA_API tiba_port tiba_model_input(const tiba_model *model, int index);
+TIBA_API tiba_port tiba_model_output(const tiba_model *model, int index);
+
+/* ------------------------------------------------------------------------------- runs */
+
+/** A named input array. Any float type serves a float input, any integer type an integer one. */
+typedef struct tiba_feed {
+    const char *name;
+    tiba_tensor tensor;
+} tiba_feed;
+
+/** A model bound to inputs, with the outputs of its forward pass. */
+typedef struct tiba_run tiba_run;
+
+/** Binds the model to the feeds (one for each graph input; their data is copied or no longer needed
+ *  when the call returns) and runs it. `output` names the output that will be explained: NULL is
+ * the first float output. Runs after the first with the same shapes and integer inputs reuse its
+ * plan. Destroy with tiba_run_destroy. */
+TIBA_API tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds,
+                                     const tiba_feed *feeds, const char *output, tiba_error *error);
+TIBA_API void tiba_run_destroy(tiba_run *run);
+/** Output `index` of the graph; the data belongs to the run. Floats are float32. */
+TIBA_API tiba_tensor tiba_run_output(const tiba_run *run, int index);
+/** The index of the output that is explained. */
+TIBA_API int tiba_run_explained_output(const tiba_run *run);
+
+/* ------------------------------------------------------------------------------- explanations */
+
+typedef enum tiba_rollout {
+    TIBA_ROLLOUT_DEFAULT,   /**< raw for images, normalized for text, as the paper's authors do */
+    TIBA_ROLLOUT_RAW,       /**< A_b = I + E_b */
+    TIBA_ROLLOUT_NORMALIZED /**< its rows divided by their sums */
+} tiba_rollout;
+
+/** What to explain; zero-initialise for the defaults. */
+typedef struct tiba_request {
+    int target_rank; /**< how many of `target` are given; 0: the arg-max over the last axis */
+    int64_t target[TIBA_MAX_RANK]; /**< index into the output, with or without the sample index in
+                                        front; without it every sample is explained */
+    tiba_rollout rollout;
+    int start_layer; /**< the first attentions that are left out of the rollout */
+    int blocks;      /**< not 0: keep the E_b of every attention */
+} tiba_request;
+
+/** One tower's token relevance. All arrays belong to the result and have `samples` in front. */
+typedef struct tiba_tower {
+    const char *input; /**< name of the graph input that feeds the tower, "" if unknown */
+    int is_image;      /**< the tokens are patches */
+    int64_t samples, tokens;
+    int64_t rows, columns;  /**< of the patch grid; 0 if there is none */
+    int64_t prefix;         /**< tokens in front of the patches: class, distillation, registers */
+    const float *relevance; /**< [samples, tokens] */
+    const float *readout;   /**< [samples, tokens] w_t: what the target reads, sum 1 */
+    int n_blocks;
+    const float *const *blocks; /**< [n_blocks] of E_b [samples, tokens, tokens]; NULL unless asked
+                                     for */
+    const int64_t *sample;      /**< [samples] which sample of the input each one is */
+    double relevance_in;        /**< relevance that arrives at the readout, summed over tokens, of
+                                     the first sample: 1 where it is conserved */
+} tiba_tower;
+
+/** The scalar that was explained. */
+typedef struct tiba_target {
+    int output;
+    int rank;
+    int64_t index[TIBA_MAX_RANK];
+    float logit; /**< its value, in front of a final Softmax, LogSoftmax or Sigmoid */
+} tiba_target;
+
+typedef struct tiba_result tiba_result;
+
+/** Explains one scalar of the run's output (one for each sample) with TiBA. `request` may be NULL.
+ *  Destroy with tiba_result_destroy. */
+TIBA_API tiba_status tiba_explain(tiba_result **out, tiba_run *run, const tiba_request *request,
+                                  tiba_error *error);
+TIBA_API void tiba_result_destroy(tiba_result *result);
+TIBA_API int tiba_result_towers(const tiba_result *result);
+TIBA_API const tiba_tower *tiba_result_tower(const tiba_result *result, int index);
+TIBA_API int tiba_result_targets(const tiba_result *result);
+TIBA_API const tiba_target *tiba_result_target(const tiba_result *result, int index);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,68 @@
+/*
+ * explain.h: TiBA for a bound graph: from one scalar of one output to the relevance of every token.
+ *
+ *     tb_analysis_create -> tb_explainer_create -> (forward pass with tb_explainer_keep)
+ *                        -> tb_explainer_run, once for each scalar
+ */
+#ifndef TB_RULES_EXPLAIN_H
+#define TB_RULES_EXPLAIN_H
+
+#include "graph/attention.h"
+#include "rules/reverse.h"
+
+/** What the graph is, found once for a bound graph. */
+typedef struct tb_analysis {
+    tb_arena *arena;
+    tb_axes *axes;
+    tb_attentions *attentions;
+    tb_regions *regions;
+} tb_analysis;
+
+tiba_status tb_analysis_create(tb_analysis **out, const tb_graph *graph, tb_budget *budget,
+                               tiba_error *error);
+void tb_analysis_destroy(tb_analysis *analysis);
+
+typedef enum tb_rollout_form {
+    TB_ROLLOUT_DEFAULT,
+    TB_ROLLOUT_RAW,
+    TB_ROLLOUT_NORMALIZED
+} tb_rollout_form;
+
+typedef struct tb_explain_options {
+    tb_rollout_form rollout; /**< default: raw for images, normalized for text */
+    int start_layer;         /**< the first attentions that are left out of the rollout */
+    bool blocks;             /**< keep every E_b */
+} tb_explain_options;
+
+/** One tower's share of an explanation. Arrays belong to the arena given to tb_explainer_run. */
+typedef struct tb_tower_explanation {
+    const tb_tower *tower;
+    int64_t sample; /**< the sample of the tower's input that the target reads */
+    float *tokens;  /**< [tower->tokens] relevance */
+    float *readout; /**< [tower->tokens] w, sum 1 */
+    int n_blocks;
+    float **blocks;      /**< E_b [tokens, tokens] each, NULL unless asked for */
+    double relevance_in; /**< ΣR at the readout: 1 where relevance is conserved */
+} tb_tower_explanation;
+
+typedef struct tb_explainer tb_explainer;
+
+/** The value in front of a Softmax, LogSoftmax or Sigmoid that ends the graph; else the value. */
+const tb_value *tb_logit_value(const tb_value *output);
+
+/** Plans the explanation of scalars of graph->outputs[output]. Fails if no attention tower lies
+ *  between an input and the output, or if one does that this method cannot treat, naming it. */
+tiba_status tb_explainer_create(tb_explainer **out, const tb_graph *graph,
+                                const tb_analysis *analysis, int output, tb_budget *budget,
+                                tiba_error *error);
+void tb_explainer_destroy(tb_explainer *explainer);
+void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep);
+int tb_explainer_towers(const tb_explainer *explainer);
+
+/** Explains element `element` (flat index) of the output. towers[tb_explainer_towers()] is filled.
+ */
+tiba_status tb_explainer_run(tb_explainer *explainer, const tb_program *program, int64_t element,
+                             const tb_explain_options *options, tb_tower_explanation *towers,
+                             tb_arena *arena, tb_exec *exec, tiba_error *error);
+
+#endif

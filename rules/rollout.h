@@ -1,0 +1,25 @@
+/*
+ * rollout.h: from attention gradients and relevances to token relevance.
+ *
+ *     E_b = mean over heads of max(0, ∇P_b ⊙ R_P_b),  A_b = I + E_b
+ *     C = A_last · … · A_start,  token relevance = wᵀ·C
+ *
+ * Source: Chefer, Gur, Wolf, CVPR 2021, equations 13 and 14. Only vector–matrix products are
+ * needed.
+ */
+#ifndef TB_RULES_ROLLOUT_H
+#define TB_RULES_ROLLOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** E [queries, keys] from one sample's ∇P and R_P [heads, queries, keys] (transposed: both are
+ *  [heads, keys, queries]). Either may be NULL: zero. */
+void tb_block_relevance(float *e, const float *gradient, const float *relevance, int64_t heads,
+                        int64_t queries, int64_t keys, bool transposed);
+
+/** r ← Aᵀ r with A = I + E, its rows divided by their sums if `normalized`. r: [tokens]; `scratch`
+ *  has room for [tokens]. */
+void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens, bool normalized);
+
+#endif

@@ -1,0 +1,441 @@
+/*
+ * tiba.c: the public interface on top of the engine's rooms.
+ */
+#define _GNU_SOURCE
+#include "tiba.h"
+
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+
+#include "graph/bind.h"
+#include "graph/raise.h"
+#include "onnx/onnx.h"
+#include "rules/explain.h"
+
+#define VERSION "0.1.0"
+
+/* Everything that depends on the inputs' shapes and integer data but not on float data. */
+typedef struct plan {
+    tb_bound *bound;
+    tb_analysis *analysis;
+    tb_explainer *explainer; /* NULL: `why_not` says why the output cannot be explained */
+    tiba_error why_not;
+    tb_program *program;
+    int output;
+} plan;
+
+struct tiba_model {
+    tb_budget budget;
+    tb_source *source;
+    tb_exec exec;
+    plan *spare; /* of a run that has been destroyed, for the next one */
+    char *path;
+};
+
+struct tiba_run {
+    tiba_model *model;
+    plan *plan;
+    tb_arena *arena; /* copies of the float inputs */
+};
+
+struct tiba_result {
+    tb_arena *arena;
+    int n_towers, n_targets;
+    tiba_tower *towers;
+    tiba_target *targets;
+};
+
+const char *tiba_version(void) {
+    return VERSION;
+}
+
+/* ------------------------------------------------------------------------------- models */
+
+static int processors(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n;
+}
+
+tiba_status tiba_model_open(tiba_model **out, const char *path, const tiba_options *options,
+                            tiba_error *error) {
+    *out = NULL;
+    int threads = options && options->threads > 0 ? options->threads : processors();
+    tiba_model *model = tb_calloc(NULL, 1, sizeof *model);
+    if (!model) return tb_out_of_memory(error);
+    model->budget.limit = options ? options->memory_limit : 0;
+    model->exec.budget = &model->budget;
+    model->exec.pool = tb_pool_create(&model->budget, threads);
+    tiba_status status =
+        model->exec.pool ? tb_onnx_open(&model->source, path, &model->budget, error)
+                         : tb_fail(error, TIBA_ERROR_RESOURCE, "cannot start %d threads", threads);
+    if (status != TIBA_OK) {
+        tiba_model_close(model);
+        return status;
+    }
+    *out = model;
+    return TIBA_OK;
+}
+
+static void plan_destroy(plan *p) {
+    if (!p) return;
+    tb_program_destroy(p->program);
+    tb_explainer_destroy(p->explainer);
+    tb_analysis_destroy(p->analysis);
+    tb_bound_destroy(p->bound);
+    tb_free(p);
+}
+
+void tiba_model_close(tiba_model *model) {
+    if (!model) return;
+    plan_destroy(model->spare);
+    tb_onnx_close(model->source);
+    tb_scratch_free(&model->exec);
+    tb_pool_destroy(model->exec.pool);
+    tb_free(model);
+}
+
+static tiba_port port_of(const tb_value *value) {
+    tiba_port port = {.name = value->name, .dtype = value->t.dtype, .rank = value->t.rank};
+    for (int d = 0; d < TIBA_MAX_RANK; d++) {
+        port.dims[d] = d < value->t.rank ? value->t.dims[d] : -1;
+        const char *name = d < value->t.rank && value->dim_names ? value->dim_names[d] : NULL;
+        port.dim_names[d] = name ? name : "";
+    }
+    return port;
+}
+
+int tiba_model_inputs(const tiba_model *model) {
+    return model->source->graph->n_inputs;
+}
+
+int tiba_model_outputs(const tiba_model *model) {
+    return model->source->graph->n_outputs;
+}
+
+tiba_port tiba_model_input(const tiba_model *model, int index) {
+    return port_of(model->source->graph->inputs[index]);
+}
+
+tiba_port tiba_model_output(const tiba_model *model, int index) {
+    return port_of(model->source->graph->outputs[index]);
+}
+
+/* ------------------------------------------------------------------------------- runs */
+
+/* The output to explain: by name, or the first float one. */
+static tiba_status find_output(int *out, const tb_graph *graph, const char *name,
+                               tiba_error *error) {
+    for (int i = 0; i < graph->n_outputs; i++) {
+        const tb_value *value = graph->outputs[i];
+        bool found = name ? strcmp(value->name, name) == 0 : tb_dtype_is_float(value->t.dtype);
+        if (!found) continue;
+        if (!tb_dtype_is_float(value->t.dtype))
+            return tb_fail(error, TIBA_ERROR_USAGE, "output '%s' is no float output", name);
+        *out = i;
+        return TIBA_OK;
+    }
+    if (!name) return tb_fail(error, TIBA_ERROR_INPUT, "the model has no float output");
+    return tb_fail(error, TIBA_ERROR_USAGE, "the model has no output '%s'; its first one is '%s'",
+                   name, graph->n_outputs ? graph->outputs[0]->name : "");
+}
+
+static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_feed *feeds,
+                             const char *output, tiba_error *error) {
+    tb_budget *budget = &model->budget;
+    TB_TRY(tb_bind(&p->bound, model->source, n_feeds, feeds, &model->exec, error));
+    tb_graph *graph = p->bound->graph;
+    TB_TRY(tb_raise(graph, &model->exec, NULL, -1, error));
+    TB_TRY(find_output(&p->output, graph, output, error));
+    TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
+    /* A model that cannot be explained can still be run. */
+    tiba_status status =
+        tb_explainer_create(&p->explainer, graph, p->analysis, p->output, budget, &p->why_not);
+    if (status == TIBA_ERROR_RESOURCE) {
+        if (error) *error = p->why_not;
+        return status;
+    }
+    unsigned char *keep = tb_calloc(budget, (size_t)graph->n_values + 1, 1);
+    if (!keep) return tb_out_of_memory(error);
+    if (p->explainer) tb_explainer_keep(p->explainer, keep);
+    status = tb_program_create(&p->program, graph, keep, budget, error);
+    tb_free(keep);
+    return status;
+}
+
+/* Is the spare plan good for these feeds and this output? */
+static bool fits(const plan *p, int n_feeds, const tb_feed *feeds, const char *output) {
+    if (!p || !tb_bound_fits(p->bound, n_feeds, feeds)) return false;
+    int index;
+    return find_output(&index, p->bound->graph, output, NULL) == TIBA_OK && index == p->output;
+}
+
+/* Float inputs as float32 in the run's arena, in the graph's order. */
+static tiba_status copy_inputs(tiba_run *run, const void ***out, int n_feeds, const tb_feed *feeds,
+                               tiba_error *error) {
+    const tb_graph *graph = run->plan->bound->graph;
+    const void **inputs = TB_NEW(run->arena, const void *, graph->n_inputs);
+    if (!inputs) return tb_out_of_memory(error);
+    for (int i = 0; i < graph->n_inputs; i++) {
+        const tb_value *value = graph->inputs[i];
+        if (!value || value->t.data) continue;
+        for (int k = 0; k < n_feeds; k++) {
+            if (strcmp(feeds[k].name, value->name) != 0) continue;
+            tiba_tensor copy;
+            TB_TRY(tb_tensor_create(&copy, run->arena, value->t.dtype, value->t.rank, value->t.dims,
+                                    error));
+            tb_convert(&copy, &feeds[k].tensor);
+            inputs[i] = copy.data;
+        }
+        if (!inputs[i])
+            return tb_fail(error, TIBA_ERROR_USAGE, "input '%s' is missing", value->name);
+    }
+    *out = inputs;
+    return TIBA_OK;
+}
+
+static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, const char *output,
+                             tiba_error *error) {
+    tiba_model *model = run->model;
+    if (fits(model->spare, n_feeds, feeds, output)) {
+        run->plan = model->spare;
+        model->spare = NULL;
+    } else {
+        run->plan = tb_calloc(&model->budget, 1, sizeof *run->plan);
+        if (!run->plan) return tb_out_of_memory(error);
+        TB_TRY(make_plan(run->plan, model, n_feeds, feeds, output, error));
+    }
+    const void **inputs;
+    TB_TRY(copy_inputs(run, &inputs, n_feeds, feeds, error));
+    return tb_program_run(run->plan->program, inputs, &model->exec, error);
+}
+
+tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
+                            const char *output, tiba_error *error) {
+    *out = NULL;
+    tb_arena *arena = tb_arena_create(&model->budget);
+    tiba_run *run = arena ? TB_NEW(arena, tiba_run, 1) : NULL;
+    tb_feed *list = arena ? TB_NEW(arena, tb_feed, n_feeds) : NULL;
+    if (!run || !list) {
+        tb_arena_destroy(arena);
+        return tb_out_of_memory(error);
+    }
+    *run = (tiba_run){.model = model, .arena = arena};
+    for (int i = 0; i < n_feeds; i++) list[i] = (tb_feed){feeds[i].name, feeds[i].tensor};
+    tiba_status status = start_run(run, n_feeds, list, output, error);
+    if (status != TIBA_OK) {
+        plan_destroy(run->plan);
+        tb_arena_destroy(arena);
+        return status;
+    }
+    *out = run;
+    return TIBA_OK;
+}
+
+void tiba_run_destroy(tiba_run *run) {
+    if (!run) return;
+    plan_destroy(run->model->spare);
+    run->model->spare = run->plan;
+    tb_arena_destroy(run->arena);
+}
+
+tiba_tensor tiba_run_output(const tiba_run *run, int index) {
+    const tb_graph *graph = run->plan->bound->graph;
+    return *run->plan->program->values[graph->outputs[index]->id];
+}
+
+int tiba_run_explained_output(const tiba_run *run) {
+    return run->plan->output;
+}
+
+/* ------------------------------------------------------------------------------- targets */
+
+/* Index of the largest of n floats; NaN never wins. */
+static int64_t arg_max(const float *x, int64_t n) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best] || isnan(x[best])) best = i;
+    return best;
+}
+
+static tiba_status check_index(const tiba_request *request, const tiba_tensor *y, int shift,
+                               const char *name, tiba_error *error) {
+    for (int i = 0; i < request->target_rank; i++) {
+        int64_t size = y->dims[i + shift], index = request->target[i];
+        if (index < 0 || index >= size)
+            return tb_fail(error, TIBA_ERROR_USAGE,
+                           "target index %lld is out of range: axis %d of output '%s' has %lld "
+                           "elements",
+                           (long long)index, i + shift, name, (long long)size);
+    }
+    return TIBA_OK;
+}
+
+/* Which elements to explain: targets[*n], one for each sample that is asked for. */
+static tiba_status find_targets(tiba_result *result, const tiba_run *run,
+                                const tiba_request *request, tiba_error *error) {
+    const plan *p = run->plan;
+    const tb_value *value = p->bound->graph->outputs[p->output];
+    tiba_tensor y = *p->program->values[tb_logit_value(value)->id];
+    int given = request->target_rank, rank = y.rank;
+    char shape[128];
+    tb_shape_text(shape, sizeof shape, y.rank, y.dims);
+    if (tb_tensor_count(&y) == 0)
+        return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' is empty: %s", value->name, shape);
+    bool whole = given == rank || (given == 0 && rank < 2);
+    if (given != 0 && given != rank && given != rank - 1)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "the target has %d indices but output '%s' has the shape %s", given,
+                       value->name, shape);
+    int64_t samples = whole || rank == 0 ? 1 : y.dims[0], classes = rank ? y.dims[rank - 1] : 1;
+    if (given) TB_TRY(check_index(request, &y, rank - given, value->name, error));
+    result->n_targets = (int)samples;
+    result->targets = TB_NEW(result->arena, tiba_target, samples);
+    if (!result->targets) return tb_out_of_memory(error);
+    int64_t size = tb_tensor_count(&y) / (whole ? 1 : samples);
+    for (int64_t s = 0; s < samples; s++) {
+        tiba_target *target = &result->targets[s];
+        *target = (tiba_target){.output = p->output, .rank = rank};
+        if (!whole) target->index[0] = s;
+        for (int i = 0; i < given; i++) target->index[i + rank - given] = request->target[i];
+        if (!given && rank)
+            target->index[rank - 1] = arg_max((const float *)y.data + s * size, classes);
+        int64_t element = 0;
+        for (int d = 0; d < rank; d++) element = element * y.dims[d] + target->index[d];
+        target->logit = ((const float *)y.data)[element];
+        if (!isfinite(target->logit))
+            return tb_fail(error, TIBA_ERROR_INPUT,
+                           "output '%s' is not a finite number at the target", value->name);
+    }
+    return TIBA_OK;
+}
+
+/* ------------------------------------------------------------------------------- explanations */
+
+static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run *run,
+                             const tb_tower_explanation *from, int64_t samples, tiba_error *error) {
+    const tb_tower *tower = from->tower;
+    const tb_source *source = run->model->source;
+    const char *input = tower->input >= 0 ? source->graph->inputs[tower->input]->name : "";
+    size_t n = (size_t)tower->tokens, count;
+    if (!tb_size_mul(&count, n, (size_t)samples)) return tb_out_of_memory(error);
+    float *relevance = TB_NEW(result->arena, float, count);
+    float *readout = TB_NEW(result->arena, float, count);
+    int64_t *sample = TB_NEW(result->arena, int64_t, samples);
+    const float **blocks =
+        from->blocks ? TB_NEW(result->arena, const float *, from->n_blocks) : NULL;
+    if (!relevance || !readout || !sample || (from->blocks && !blocks))
+        return tb_out_of_memory(error);
+    for (int b = 0; blocks && b < from->n_blocks; b++) {
+        float *block = tb_arena_alloc(result->arena, count, n * sizeof(float));
+        if (!block) return tb_out_of_memory(error);
+        blocks[b] = block;
+    }
+    *to = (tiba_tower){.input = input,
+                       .is_image = tower->image,
+                       .samples = samples,
+                       .tokens = tower->tokens,
+                       .rows = tower->rows,
+                       .columns = tower->columns,
+                       .prefix = tower->prefix,
+                       .relevance = relevance,
+                       .readout = readout,
+                       .n_blocks = from->n_blocks,
+                       .blocks = blocks,
+                       .sample = sample,
+                       .relevance_in = from->relevance_in};
+    return TIBA_OK;
+}
+
+static void put_sample(const tiba_tower *to, const tb_tower_explanation *from, int64_t s) {
+    size_t n = (size_t)to->tokens, bytes = n * sizeof(float), at = (size_t)s;
+    memcpy((float *)(uintptr_t)to->relevance + at * n, from->tokens, bytes);
+    memcpy((float *)(uintptr_t)to->readout + at * n, from->readout, bytes);
+    ((int64_t *)(uintptr_t)to->sample)[s] = from->sample;
+    for (int b = 0; to->blocks && b < to->n_blocks; b++)
+        memcpy((float *)(uintptr_t)to->blocks[b] + at * n * n, from->blocks[b], bytes * n);
+}
+
+static tiba_status explain_all(tiba_result *result, tiba_run *run, const tiba_request *request,
+                               tiba_error *error) {
+    plan *p = run->plan;
+    TB_TRY(find_targets(result, run, request, error));
+    static const tb_rollout_form forms[] = {[TIBA_ROLLOUT_DEFAULT] = TB_ROLLOUT_DEFAULT,
+                                            [TIBA_ROLLOUT_RAW] = TB_ROLLOUT_RAW,
+                                            [TIBA_ROLLOUT_NORMALIZED] = TB_ROLLOUT_NORMALIZED};
+    tb_explain_options options = {forms[request->rollout], request->start_layer,
+                                  request->blocks != 0};
+    int n = tb_explainer_towers(p->explainer);
+    result->n_towers = n;
+    result->towers = TB_NEW(result->arena, tiba_tower, n);
+    tb_tower_explanation *towers = TB_NEW(result->arena, tb_tower_explanation, n);
+    if (!result->towers || !towers) return tb_out_of_memory(error);
+    const tiba_tensor *y = p->program->values[p->bound->graph->outputs[p->output]->id];
+    for (int s = 0; s < result->n_targets; s++) {
+        const tiba_target *target = &result->targets[s];
+        int64_t element = 0;
+        for (int d = 0; d < target->rank; d++) element = element * y->dims[d] + target->index[d];
+        tb_arena *arena = tb_arena_create(&run->model->budget);
+        if (!arena) return tb_out_of_memory(error);
+        tiba_status status = tb_explainer_run(p->explainer, p->program, element, &options, towers,
+                                              arena, &run->model->exec, error);
+        for (int t = 0; status == TIBA_OK && t < n; t++) {
+            if (s == 0)
+                status = new_tower(&result->towers[t], result, run, &towers[t], result->n_targets,
+                                   error);
+            if (status == TIBA_OK) put_sample(&result->towers[t], &towers[t], s);
+        }
+        tb_arena_destroy(arena);
+        TB_TRY(status);
+    }
+    return TIBA_OK;
+}
+
+tiba_status tiba_explain(tiba_result **out, tiba_run *run, const tiba_request *request,
+                         tiba_error *error) {
+    static const tiba_request defaults;
+    *out = NULL;
+    if (!request) request = &defaults;
+    if (request->rollout < TIBA_ROLLOUT_DEFAULT || request->rollout > TIBA_ROLLOUT_NORMALIZED ||
+        request->target_rank < 0 || request->target_rank > TIBA_MAX_RANK)
+        return tb_fail(error, TIBA_ERROR_USAGE, "the request's fields are out of range");
+    if (!run->plan->explainer) {
+        if (error) *error = run->plan->why_not;
+        return run->plan->why_not.code;
+    }
+    tb_arena *arena = tb_arena_create(&run->model->budget);
+    tiba_result *result = arena ? TB_NEW(arena, tiba_result, 1) : NULL;
+    if (!result) {
+        tb_arena_destroy(arena);
+        return tb_out_of_memory(error);
+    }
+    result->arena = arena;
+    tiba_status status = explain_all(result, run, request, error);
+    if (status != TIBA_OK) {
+        tiba_result_destroy(result);
+        return status;
+    }
+    *out = result;
+    return TIBA_OK;
+}
+
+void tiba_result_destroy(tiba_result *result) {
+    if (result) tb_arena_destroy(result->arena);
+}
+
+int tiba_result_towers(const tiba_result *result) {
+    return result->n_towers;
+}
+
+const tiba_tower *tiba_result_tower(const tiba_result *result, int index) {
+    return &result->towers[index];
+}
+
+int tiba_result_targets(const tiba_result *result) {
+    return result->n_targets;
+}
+
+const tiba_target *tiba_result_target(const tiba_result *result, int index) {
+    return &result->targets[index];
+}
