@@ -45,28 +45,28 @@ static tiba_status write_failed(const char *path, int reason, tiba_error *error)
     return tb_fail(error, TIBA_ERROR_RESOURCE, "%s: cannot write: %s", path, strerror(reason));
 }
 
-tiba_status tb_file_write(const char *path, const void *data, size_t size, tiba_error *error) {
-    struct stat info;
-    bool exists = stat(path, &info) == 0;
-    bool direct = exists && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
-    size_t length = strlen(path) + 16;
-    char *temporary = tb_alloc(NULL, length);
-    if (!temporary) return tb_out_of_memory(error);
-    snprintf(temporary, length, "%s.XXXXXX", path);
-    /* /dev/stdout and other non-files are written as they are: they cannot be replaced. */
-    int fd = direct ? open(path, O_WRONLY | O_CLOEXEC) : mkstemp(temporary);
-    if (fd < 0) {
-        int reason = errno;
-        tb_free(temporary);
-        return write_failed(path, reason, error);
-    }
-    int reason = 0;
-    const char *bytes = data;
-    for (size_t done = 0; done < size && !reason;) {
+static int write_all(int fd, const char *bytes, size_t size) {
+    for (size_t done = 0; done < size;) {
         ssize_t n = write(fd, bytes + done, size - done);
-        if (n < 0 && errno != EINTR) reason = errno;
+        if (n < 0 && errno != EINTR) return errno;
         if (n > 0) done += (size_t)n;
     }
+    return 0;
+}
+
+tiba_status tb_file_stage(char **temporary, tb_arena *arena, const char *path, const void *data,
+                          size_t size, tiba_error *error) {
+    *temporary = NULL;
+    struct stat info;
+    bool exists = stat(path, &info) == 0;
+    if (exists && S_ISDIR(info.st_mode)) return write_failed(path, EISDIR, error);
+    bool direct = exists && !S_ISREG(info.st_mode);
+    char *name = tb_arena_format(arena, "%s.XXXXXX", path);
+    if (!name) return tb_out_of_memory(error);
+    /* /dev/stdout and other non-files are written as they are: they cannot be replaced. */
+    int fd = direct ? open(path, O_WRONLY | O_CLOEXEC) : mkstemp(name);
+    if (fd < 0) return write_failed(path, errno, error);
+    int reason = write_all(fd, data, size);
     if (!direct && !reason) {
         mode_t mask = umask(0);
         umask(mask);
@@ -74,12 +74,33 @@ tiba_status tb_file_write(const char *path, const void *data, size_t size, tiba_
         if (fchmod(fd, mode) != 0) reason = errno;
     }
     if (close(fd) != 0 && !reason) reason = errno;
-    if (!direct) {
-        if (!reason && rename(temporary, path) != 0) reason = errno;
-        if (reason) unlink(temporary);
+    if (reason) {
+        if (!direct) unlink(name);
+        return write_failed(path, reason, error);
     }
-    tb_free(temporary);
-    return reason ? write_failed(path, reason, error) : TIBA_OK;
+    if (!direct) *temporary = name;
+    return TIBA_OK;
+}
+
+tiba_status tb_file_publish(const char *temporary, const char *path, tiba_error *error) {
+    if (!temporary || rename(temporary, path) == 0) return TIBA_OK;
+    int reason = errno;
+    unlink(temporary);
+    return write_failed(path, reason, error);
+}
+
+void tb_file_discard(const char *temporary) {
+    if (temporary) unlink(temporary);
+}
+
+tiba_status tb_file_write(const char *path, const void *data, size_t size, tiba_error *error) {
+    tb_arena *arena = tb_arena_create(NULL);
+    if (!arena) return tb_out_of_memory(error);
+    char *temporary;
+    tiba_status status = tb_file_stage(&temporary, arena, path, data, size, error);
+    if (status == TIBA_OK) status = tb_file_publish(temporary, path, error);
+    tb_arena_destroy(arena);
+    return status;
 }
 
 char *tb_path_join(tb_arena *arena, const char *folder, const char *name) {

@@ -21,6 +21,14 @@ void tb_file_close(tb_file *file);
  *  the old file or the whole new one, and a failed write leaves no trace. */
 tiba_status tb_file_write(const char *path, const void *data, size_t size, tiba_error *error);
 
+/** The two halves of tb_file_write, for several files that must appear together: staging writes the
+ *  temporary file and gives its name (NULL where `path` is no regular file: then it was written at
+ *  once); publishing renames it to `path`; discarding removes it. */
+tiba_status tb_file_stage(char **temporary, tb_arena *arena, const char *path, const void *data,
+                          size_t size, tiba_error *error);
+tiba_status tb_file_publish(const char *temporary, const char *path, tiba_error *error);
+void tb_file_discard(const char *temporary);
+
 /** `folder`/`name` in the arena; NULL if out of memory. */
 char *tb_path_join(tb_arena *arena, const char *folder, const char *name);
 /** The folder part of a path ("." if it has none) in the arena. */

@@ -244,18 +244,19 @@ static size_t write_header(char prefix[256], tiba_dtype dtype, const tiba_tensor
     return 10 + length;
 }
 
-tiba_status tb_npy_write(const char *path, const tiba_tensor *tensor, tiba_error *error) {
+tiba_status tb_npy_encode(unsigned char **out, size_t *size, tb_arena *arena,
+                          const tiba_tensor *tensor, tiba_error *error) {
     tiba_dtype dtype = tensor->dtype == TIBA_BFLOAT16 ? TIBA_FLOAT32 : tensor->dtype;
     char prefix[320];
     size_t start = write_header(prefix, dtype, tensor);
     if (start == 0)
-        return tb_fail(error, TIBA_ERROR_USAGE, "%s: a %s array cannot be written as .npy", path,
+        return tb_fail(error, TIBA_ERROR_USAGE, "a %s array cannot be written as .npy",
                        tb_dtype_name(dtype));
     size_t bytes, total;
     if (!tb_size_mul(&bytes, (size_t)tb_tensor_count(tensor), tb_dtype_size(dtype)) ||
         !tb_size_add(&total, bytes, start))
         return tb_out_of_memory(error);
-    char *file = tb_alloc(NULL, total);
+    unsigned char *file = tb_arena_alloc(arena, total, 1);
     if (!file) return tb_out_of_memory(error);
     memcpy(file, prefix, start);
     if (dtype == tensor->dtype) {
@@ -267,7 +268,21 @@ tiba_status tb_npy_write(const char *path, const tiba_tensor *tensor, tiba_error
         wide.data = file + start;
         tb_convert(&wide, tensor);
     }
-    tiba_status status = tb_file_write(path, file, total, error);
-    tb_free(file);
+    *out = file;
+    *size = total;
+    return TIBA_OK;
+}
+
+tiba_status tb_npy_write(const char *path, const tiba_tensor *tensor, tiba_error *error) {
+    tb_arena *arena = tb_arena_create(NULL);
+    if (!arena) return tb_out_of_memory(error);
+    unsigned char *file;
+    size_t size;
+    tiba_status status = tb_npy_encode(&file, &size, arena, tensor, error);
+    if (status == TIBA_OK)
+        status = tb_file_write(path, file, size, error);
+    else
+        tb_error_prefix(error, status, path);
+    tb_arena_destroy(arena);
     return status;
 }

@@ -1,0 +1,10 @@
+/*
+ * commands.h: the program's commands. Each gets its own arguments (argv[0] is the command's name)
+ * and returns the exit status.
+ */
+#ifndef TB_TOOLS_COMMANDS_H
+#define TB_TOOLS_COMMANDS_H
+
+int tb_cmd_explain(int argc, char **argv);
+
+#endif

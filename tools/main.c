@@ -1,0 +1,47 @@
+/*
+ * main.c: picks the command. Without a command's name the arguments are those of `explain`.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tiba.h"
+#include "tools/commands.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
+};
+
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(void) {
+    printf("tiba-onnx %s: explains exported ONNX transformers\n\n"
+           "  tiba-onnx MODEL INPUT... [options]\n\n"
+           "commands (tiba-onnx COMMAND --help says more):\n",
+           tiba_version());
+    for (int i = 0; i < N_COMMANDS; i++)
+        printf("  %-11s %s\n", commands[i].name, commands[i].summary);
+    printf("\nexit status: 0 done; 1 the model or an input cannot be explained or read;\n"
+           "             2 wrong usage; 3 out of memory or output not writable\n");
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        fprintf(stderr, "tiba-onnx: no model given; try tiba-onnx --help\n");
+        return TIBA_ERROR_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help();
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("tiba-onnx %s\n", tiba_version());
+        return 0;
+    }
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    return tb_cmd_explain(argc, argv);
+}

@@ -1,0 +1,183 @@
+#include "tools/subject.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/npy.h"
+
+/* -------------------------------------------------------------------- models */
+
+/* Where exporters put the graph in a folder, most usual first. */
+static const char *const model_names[] = {"model.onnx", "onnx/model.onnx"};
+
+static tiba_status find_model(tb_subject *s, const char *path, tiba_error *error) {
+    if (!tb_is_folder(path)) {
+        s->path = tb_arena_strdup(s->arena, path);
+        s->folder = tb_path_folder(s->arena, path);
+        return s->path && s->folder ? TIBA_OK : tb_out_of_memory(error);
+    }
+    s->folder = tb_arena_strdup(s->arena, path);
+    if (!s->folder) return tb_out_of_memory(error);
+    for (size_t i = 0; i < sizeof model_names / sizeof *model_names; i++) {
+        s->path = tb_path_join(s->arena, path, model_names[i]);
+        if (!s->path) return tb_out_of_memory(error);
+        if (tb_is_file(s->path)) return TIBA_OK;
+    }
+    return tb_fail(error, TIBA_ERROR_INPUT, "%s: the folder has no model.onnx", path);
+}
+
+static tiba_status open_all(tb_subject *s, const char *path, const tiba_options *options,
+                            tiba_error *error) {
+    TB_TRY(find_model(s, path, error));
+    TB_TRY(tiba_model_open(&s->model, s->path, options, error));
+    return tb_labels_read(&s->labels, s->arena, s->folder, error);
+}
+
+tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
+                            tiba_error *error) {
+    *out = (tb_subject){.arena = tb_arena_create(NULL)};
+    if (!out->arena) return tb_out_of_memory(error);
+    tiba_status status = open_all(out, path, options, error);
+    if (status != TIBA_OK) tb_subject_close(out);
+    return status;
+}
+
+void tb_subject_close(tb_subject *subject) {
+    tiba_model_close(subject->model);
+    tb_arena_destroy(subject->arena);
+    *subject = (tb_subject){0};
+}
+
+/* -------------------------------------------------------------------- inputs */
+
+static const tiba_feed *find_feed(const tb_sample *sample, const char *name) {
+    for (int i = 0; i < sample->n_feeds; i++)
+        if (strcmp(sample->feeds[i].name, name) == 0) return &sample->feeds[i];
+    return NULL;
+}
+
+static tiba_status add_feed(tb_sample *sample, const char *name, tiba_tensor tensor,
+                            tiba_error *error) {
+    if (find_feed(sample, name))
+        return tb_fail(error, TIBA_ERROR_USAGE, "input '%s' is given twice", name);
+    sample->feeds[sample->n_feeds++] = (tiba_feed){name, tensor};
+    return TIBA_OK;
+}
+
+/* The graph input that NAME=FILE names; -1 if `text` is no such argument. */
+static int named_input(const tb_subject *subject, const char *text, const char **file) {
+    const char *equals = strchr(text, '=');
+    if (!equals) return -1;
+    size_t length = (size_t)(equals - text);
+    for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+        const char *name = tiba_model_input(subject->model, i).name;
+        if (strlen(name) == length && strncmp(name, text, length) == 0) {
+            *file = equals + 1;
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+/* The input that wants a picture: float, four axes. -1 if there is none. */
+static int picture_input(const tb_subject *subject) {
+    for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+        tiba_port port = tiba_model_input(subject->model, i);
+        bool number = port.dtype == TIBA_FLOAT32 || port.dtype == TIBA_FLOAT16 ||
+                      port.dtype == TIBA_FLOAT64 || port.dtype == TIBA_BFLOAT16;
+        if (number && (port.rank == 4 || (port.rank < 0 && strstr(port.name, "pixel")))) return i;
+    }
+    return -1;
+}
+
+static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+                               const char *path, tiba_error *error) {
+    int index = picture_input(subject);
+    if (index < 0) return tb_fail(error, TIBA_ERROR_USAGE, "%s: the model takes no picture", path);
+    tiba_port port = tiba_model_input(subject->model, index);
+    bool channels_last = port.rank == 4 && port.dims[3] == 3 && port.dims[1] != 3;
+    int height = port.rank == 4 ? (int)port.dims[channels_last ? 1 : 2] : 0;
+    int width = port.rank == 4 ? (int)port.dims[channels_last ? 2 : 3] : 0;
+    tb_preprocess how;
+    TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : 0,
+                              width > 0 ? width : 0, error));
+    how.channels_last = channels_last;
+    TB_TRY(tb_picture_read(&sample->picture, arena, path, 0, error));
+    tb_pixels pixels;
+    TB_TRY(tb_preprocess_run(&pixels, arena, &how, &sample->picture, error));
+    sample->geometry = pixels.geometry;
+    sample->image_input = port.name;
+    sample->picture_path = path;
+    sample->guessed = how.guessed;
+    return add_feed(sample, port.name, pixels.tensor, error);
+}
+
+static tiba_status add_input(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+                             const char *text, tiba_error *error) {
+    const char *file;
+    int index = named_input(subject, text, &file);
+    if (index >= 0) {
+        tiba_tensor tensor;
+        TB_TRY(tb_npy_read(&tensor, arena, file, error));
+        return add_feed(sample, tiba_model_input(subject->model, index).name, tensor, error);
+    }
+    if (ends_with(text, ".npy") && strchr(text, '='))
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "%s: the model has no input of that name; its "
+                       "first one is '%s'",
+                       text, tiba_model_input(subject->model, 0).name);
+    if (ends_with(text, ".npy"))
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s: say which input it is for: NAME=%s", text,
+                       text);
+    if (tb_is_file(text) || ends_with(text, ".png") || ends_with(text, ".jpg") ||
+        ends_with(text, ".jpeg"))
+        return add_picture(sample, subject, arena, text, error);
+    return tb_fail(error, TIBA_ERROR_USAGE, "%s: no such file", text);
+}
+
+/* Inputs that follow from input_ids: what each element is, by its place in the row. */
+static const struct {
+    const char *name;
+    int64_t first, step;
+} followers[] = {{"attention_mask", 1, 0}, {"token_type_ids", 0, 0}, {"position_ids", 0, 1}};
+
+static tiba_status fill_followers(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+                                  tiba_error *error) {
+    const tiba_feed *ids = find_feed(sample, "input_ids");
+    if (!ids || ids->tensor.rank < 1) return TIBA_OK;
+    for (size_t f = 0; f < sizeof followers / sizeof *followers; f++)
+        for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+            tiba_port port = tiba_model_input(subject->model, i);
+            if (strcmp(port.name, followers[f].name) != 0 || find_feed(sample, port.name)) continue;
+            tiba_tensor tensor;
+            TB_TRY(tb_tensor_create(&tensor, arena, port.dtype, ids->tensor.rank, ids->tensor.dims,
+                                    error));
+            int64_t count = tb_tensor_count(&tensor), row = tensor.dims[tensor.rank - 1];
+            for (int64_t k = 0; k < count; k++)
+                tb_set_i64(&tensor, k, followers[f].first + followers[f].step * (k % row));
+            TB_TRY(add_feed(sample, port.name, tensor, error));
+        }
+    return TIBA_OK;
+}
+
+tiba_status tb_subject_sample(tb_sample *out, const tb_subject *subject, tb_arena *arena, int count,
+                              const char *const *inputs, tiba_error *error) {
+    *out = (tb_sample){0};
+    int n = tiba_model_inputs(subject->model);
+    out->feeds = TB_NEW(arena, tiba_feed, n + count);
+    if (!out->feeds) return tb_out_of_memory(error);
+    for (int i = 0; i < count; i++) TB_TRY(add_input(out, subject, arena, inputs[i], error));
+    TB_TRY(fill_followers(out, subject, arena, error));
+    for (int i = 0; i < n; i++) {
+        tiba_port port = tiba_model_input(subject->model, i);
+        if (find_feed(out, port.name)) continue;
+        return tb_fail(error, TIBA_ERROR_USAGE, "input '%s' (%s) is missing: give %s=FILE.npy",
+                       port.name, tb_dtype_name(port.dtype), port.name);
+    }
+    return TIBA_OK;
+}

@@ -1,0 +1,41 @@
+/*
+ * subject.h: what a command works on: a model with its companions, and inputs for it made from the
+ * pictures, texts and arrays that a user names.
+ */
+#ifndef TB_TOOLS_SUBJECT_H
+#define TB_TOOLS_SUBJECT_H
+
+#include "io/labels.h"
+#include "io/preprocess.h"
+
+typedef struct tb_subject {
+    tb_arena *arena;
+    tiba_model *model;
+    const char *path;   /**< of the .onnx file */
+    const char *folder; /**< where its companions are */
+    tb_labels labels;
+} tb_subject;
+
+/** Opens a .onnx file, or the model.onnx of a folder (also in its onnx/ sub-folder). */
+tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
+                            tiba_error *error);
+void tb_subject_close(tb_subject *subject);
+
+/** Inputs for one run. Memory is the arena's. */
+typedef struct tb_sample {
+    int n_feeds;
+    tiba_feed *feeds;
+    const char *image_input; /**< graph input that the picture went to, NULL if none */
+    const char *picture_path;
+    tb_picture picture; /**< upright */
+    tb_geometry geometry;
+    bool guessed; /**< there was no preprocessing configuration */
+} tb_sample;
+
+/** Makes feeds of `count` inputs as given on the command line: pictures, or NAME=FILE.npy for a
+ *  graph input. Inputs that follow from others (attention_mask, token_type_ids, position_ids) are
+ *  filled in. An input that is still missing is an error that names it. */
+tiba_status tb_subject_sample(tb_sample *out, const tb_subject *subject, tb_arena *arena, int count,
+                              const char *const *inputs, tiba_error *error);
+
+#endif
