@@ -206,7 +206,7 @@ static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, c
         if (!run->plan) return tb_out_of_memory(error);
         TB_TRY(make_plan(run->plan, model, n_feeds, feeds, output, error));
     }
-    const void **inputs;
+    const void **inputs = NULL;
     TB_TRY(copy_inputs(run, &inputs, n_feeds, feeds, error));
     return tb_program_run(run->plan->program, inputs, &model->exec, error);
 }

@@ -1,3 +1,13 @@
-# Installed form: library, header, find_package(tiba) and pkg-config.
-install(TARGETS tiba EXPORT tibaTargets)
+# The installed form: library, header, find_package(tiba) and pkg-config.
+include(CMakePackageConfigHelpers)
+install(TARGETS tiba EXPORT tibaTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES include/tiba.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT tibaTargets NAMESPACE tiba:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tiba)
+configure_package_config_file(cmake/tibaConfig.cmake.in ${CMAKE_BINARY_DIR}/tibaConfig.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tiba)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/tibaConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/tibaConfig.cmake ${CMAKE_BINARY_DIR}/tibaConfigVersion.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tiba)
+configure_file(cmake/tiba.pc.in ${CMAKE_BINARY_DIR}/tiba.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/tiba.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
