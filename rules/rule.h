@@ -63,6 +63,9 @@ extern const tb_rule tb_rule_general;
 
 /* Shared by the rules. */
 
+/** The z⁺-rule by the operator's own kernels, for any map that is linear in its one active operand:
+ *  both rulesets, every operator; rule_linear.c is the fast form. */
+tiba_status tb_linear_map_rule(const tb_step *step, tiba_error *error);
 /** out[i] = Σ of the elements of `full` that broadcasting copied in's element i to; both float32.
  */
 void tb_sum_to_shape(tiba_tensor *out, const tiba_tensor *full);

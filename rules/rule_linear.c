@@ -1,199 +1,202 @@
 /*
- * The z⁺-rule over sign-matched products, for Linear and every other map that is linear in x:
+ * The z⁺-rule for tiba.Linear, y = x W (+ b), where nearly all of the work is.
  *
- *     Z = x⁺W⁺ + x⁻W⁻ (no bias),  S = R ⊘ Z,  R_x = x⁺ ⊙ (S W⁺ᵀ) + x⁻ ⊙ (S W⁻ᵀ)
+ *     Z = (xW + |x||W|) / 2,  S = R ⊘ Z,  R_x = (x ⊙ (S Wᵀ) + |x| ⊙ (S |W|ᵀ)) / 2
  *
- * With |x| and |W| this is Z = (xW + |x||W|) / 2 and R_x = (x ⊙ (S Wᵀ) + |x| ⊙ (S |W|ᵀ)) / 2: three
- * products instead of four, one of which the forward pass has done already.
- * Ruleset lrp divides the two products separately:
- *
- *     R_x = x⁺ ⊙ ((R ⊘ x⁺W⁺) W⁺ᵀ) + x⁻ ⊙ ((R ⊘ x⁻W⁻) W⁻ᵀ).
+ * equals the sign-matched form of rule_map.c, with xW from the forward pass. |W| is made panel by
+ * panel, so it is read from cache and never a second copy of the model; S Wᵀ and the gradient's
+ * dY Wᵀ are one product with both sets of rows; rows without relevance or gradient (above the last
+ * attention: the tokens that the target does not read) are left out.
  */
 #include <math.h>
 #include <string.h>
 
 #include "rules/rule.h"
+#include "runtime/clones.h"
+#include "runtime/gemm.h"
+#include "runtime/kernel.h"
 
-typedef enum part { PART_ALL, PART_ABS, PART_PLUS, PART_MINUS } part;
+/* Floats of a |W| panel: about what the second-level cache holds. */
+enum { PANEL_FLOATS = 192 * 1024, PANEL_LEAST = 128 };
 
-static float take(part which, float v) {
-    switch (which) {
-    case PART_ABS:
-        return fabsf(v);
-    case PART_PLUS:
-        return v > 0.0f ? v : 0.0f;
-    case PART_MINUS:
-        return v < 0.0f ? v : 0.0f;
-    default:
-        return v;
-    }
-}
+/* Rows of a matrix that are not all zero. */
+typedef struct rows {
+    int64_t n;
+    int64_t *index;
+} rows;
 
-/* A copy of `t` reduced to one part of its values; the tensor itself for PART_ALL. */
-static tiba_status part_of(tiba_tensor *out, const tb_step *s, const tiba_tensor *t, part which,
-                           tiba_error *error) {
-    *out = *t;
-    if (which == PART_ALL) return TIBA_OK;
-    int64_t count = tb_tensor_count(t);
-    out->data = tb_scratch(s->exec, (size_t)count, sizeof(float));
-    if (!out->data) return tb_out_of_memory(error);
-    const float *from = t->data;
-    float *to = out->data;
-    for (int64_t i = 0; i < count; i++) to[i] = take(which, from[i]);
-    return TIBA_OK;
-}
+typedef struct task {
+    const tb_step *step;
+    int64_t m, k, n; /* x: [m, k], y: [m, n] */
+    int64_t ldw;
+    bool trans_w; /* W is [n, k] */
+    const float *x, *w, *bias, *y, *r, *d;
+    float *r_in, *d_in;
+    rows relevant, graded;
+    float *abs_x;    /* [relevant.n, k] */
+    float *s;        /* [relevant.n + graded.n, panel]: S over the rows of dY */
+    float *abs_w;    /* a panel of |W| */
+    float *back;     /* [relevant.n + graded.n, k]: S Wᵀ over dY Wᵀ */
+    float *abs_back; /* [relevant.n, k]: S |W|ᵀ */
+} task;
 
-/* Which operand is the activation. */
-static int activation(const tb_step *s) {
-    return s->node->in[0]->active ? 0 : 1;
-}
-
-/* y = the node's map of parts of x and W, without bias. */
-static tiba_status map(const tb_step *s, const tiba_tensor *x, const tiba_tensor *w, tiba_tensor *y,
-                       tiba_error *error) {
-    int at = activation(s);
-    const tiba_tensor *in[3] = {NULL, NULL, NULL};
-    in[at] = x;
-    in[1 - at] = w;
-    tiba_tensor *out[1] = {y};
-    return s->node->op->def->forward(s->exec, s->node, in, out, error);
-}
-
-/* dx = the adjoint of that map. */
-static tiba_status adjoint(const tb_step *s, const tiba_tensor *w, const tiba_tensor *dy,
-                           tiba_tensor *dx, tiba_error *error) {
-    int at = activation(s);
-    const tiba_tensor *in[3] = {NULL, NULL, NULL};
-    in[at] = s->in[at];
-    in[1 - at] = w;
-    tiba_tensor *din[3] = {NULL, NULL, NULL};
-    din[at] = dx;
-    const tiba_tensor *dout[1] = {dy};
-    return s->node->op->def->vjp(s->exec, s->node, in, s->out, dout, din, error);
-}
-
-/* Adds part(x) ⊙ adjoint(S; part(W)) · factor to r_in. */
-static tiba_status back(const tb_step *s, part xs, part ws, const tiba_tensor *ratio, float factor,
-                        tiba_tensor *temporary, tiba_error *error) {
-    int at = activation(s);
-    tiba_tensor w;
-    TB_TRY(part_of(&w, s, s->in[1 - at], ws, error));
-    TB_TRY(adjoint(s, &w, ratio, temporary, error));
-    const float *x = s->in[at]->data, *t = temporary->data;
-    float *r = s->r_in[at]->data;
-    int64_t count = tb_tensor_count(s->in[at]);
-    for (int64_t i = 0; i < count; i++) r[i] += factor * take(xs, x[i]) * t[i];
-    return TIBA_OK;
-}
-
-static tiba_status divide(const tb_step *s, tiba_tensor *z, tiba_error *error) {
-    (void)error;
-    const float *r = s->r_out[0]->data;
-    float *zs = z->data;
-    int64_t count = tb_tensor_count(z);
-    for (int64_t i = 0; i < count; i++) zs[i] = tb_guarded(r[i], zs[i]);
-    return TIBA_OK;
-}
-
-static tiba_status new_like(tiba_tensor *out, const tb_step *s, const tiba_tensor *like,
-                            tiba_error *error) {
-    *out = *like;
-    out->data = tb_scratch(s->exec, (size_t)tb_tensor_count(like), sizeof(float));
-    return out->data ? TIBA_OK : tb_out_of_memory(error);
-}
-
-/* Z of both sign-matched products. */
-static tiba_status z_plus(const tb_step *s, tiba_tensor *z, tiba_error *error) {
-    int at = activation(s);
-    tiba_tensor x, w, other;
-    TB_TRY(new_like(&other, s, z, error));
-    TB_TRY(part_of(&x, s, s->in[at], PART_ABS, error));
-    TB_TRY(part_of(&w, s, s->in[1 - at], PART_ABS, error));
-    TB_TRY(map(s, &x, &w, z, error));
-    TB_TRY(map(s, s->in[at], s->in[1 - at], &other, error));
-    float *zs = z->data;
-    const float *os = other.data;
-    int64_t count = tb_tensor_count(z);
-    for (int64_t i = 0; i < count; i++) zs[i] = 0.5f * (zs[i] + os[i]);
-    return TIBA_OK;
-}
-
-static tiba_status linear_map(const tb_step *s, tiba_error *error) {
-    int at = activation(s);
-    if (!s->r_in[at]) return TIBA_OK;
-    tiba_tensor z, temporary;
-    TB_TRY(new_like(&z, s, s->r_out[0], error));
-    TB_TRY(new_like(&temporary, s, s->in[at], error));
-    memset(s->r_in[at]->data, 0, tb_tensor_bytes(s->r_in[at]));
-    if (s->ruleset == TB_RULESET_TIBA) {
-        TB_TRY(z_plus(s, &z, error));
-        TB_TRY(divide(s, &z, error));
-        TB_TRY(back(s, PART_ALL, PART_ALL, &z, 0.5f, &temporary, error));
-        return back(s, PART_ABS, PART_ABS, &z, 0.5f, &temporary, error);
-    }
-    for (part sign = PART_PLUS; sign <= PART_MINUS; sign++) {
-        tiba_tensor x, w;
-        TB_TRY(part_of(&x, s, s->in[at], sign, error));
-        TB_TRY(part_of(&w, s, s->in[1 - at], sign, error));
-        TB_TRY(map(s, &x, &w, &z, error));
-        TB_TRY(divide(s, &z, error));
-        TB_TRY(back(s, sign, sign, &z, 1.0f, &temporary, error));
+static tiba_status find_rows(rows *out, const task *t, const float *matrix, tiba_error *error) {
+    *out = (rows){0};
+    if (!matrix) return TIBA_OK;
+    out->index = tb_scratch(t->step->exec, (size_t)t->m, sizeof *out->index);
+    if (!out->index) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < t->m; i++) {
+        const float *row = matrix + i * t->n;
+        bool zero = true;
+        for (int64_t j = 0; j < t->n && zero; j++) zero = row[j] == 0.0f;
+        if (!zero) out->index[out->n++] = i;
     }
     return TIBA_OK;
 }
 
-const tb_rule tb_rule_linear_map = {
-    .name = "linear", .relevance = linear_map, .needs = TB_NEEDS_INS};
-const tb_rule tb_rule_linear = {.name = "linear", .relevance = linear_map, .needs = TB_NEEDS_INS};
+TB_CLONES static void absolute(float *to, const float *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) to[i] = fabsf(from[i]);
+}
 
-/*
- * The zᴮ-rule of the convolution that reads the picture; L and H are the sample's least and
- * greatest pixel:
- *
- *     Za = x∗W - L∗W⁺ - H∗W⁻ + 1e-9,  S = R / Za,
- *     R_x = x ⊙ (S∗ᵀW) - L ⊙ (S∗ᵀW⁺) - H ⊙ (S∗ᵀW⁻)
- */
-static tiba_status zb(const tb_step *s, tiba_error *error) {
-    if (!s->r_in[0]) return TIBA_OK;
-    const tiba_tensor *x = s->in[0], *r = s->r_out[0];
-    tiba_tensor parts[3] = {*x}, z, other, temporary, w;
-    TB_TRY(new_like(&z, s, r, error));
-    TB_TRY(new_like(&other, s, r, error));
-    TB_TRY(new_like(&temporary, s, x, error));
-    TB_TRY(new_like(&parts[1], s, x, error));
-    TB_TRY(new_like(&parts[2], s, x, error));
-    int64_t samples = x->dims[0], size = tb_tensor_count(x) / (samples ? samples : 1);
-    for (int64_t i = 0; i < samples; i++) {
-        const float *pixels = (const float *)x->data + i * size;
-        float low = INFINITY, high = -INFINITY;
-        for (int64_t k = 0; k < size; k++) {
-            low = fminf(low, pixels[k]);
-            high = fmaxf(high, pixels[k]);
-        }
-        for (int64_t k = 0; k < size; k++) {
-            ((float *)parts[1].data)[i * size + k] = low;
-            ((float *)parts[2].data)[i * size + k] = high;
-        }
+/* S = R ⊘ (xW + |x||W|) / 2 for one row; z holds |x||W| and becomes S. */
+TB_CLONES static void divide_row(float *z, const float *r, const float *y, const float *bias,
+                                 int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        float xw = bias ? y[j] - bias[j] : y[j], b = 0.5f * (z[j] + xw), shifted = b + TB_EPSILON;
+        /* as tb_guarded, without branches */
+        float divisor = shifted == 0.0f ? TB_EPSILON : shifted;
+        float ratio = r[j] / divisor;
+        z[j] = b == 0.0f ? 0.0f : ratio;
     }
-    static const part weights[3] = {PART_ALL, PART_PLUS, PART_MINUS};
-    int64_t n = tb_tensor_count(r), m = tb_tensor_count(x);
-    float *zs = z.data, *os = other.data, *out = s->r_in[0]->data;
-    for (int64_t i = 0; i < n; i++) zs[i] = TB_EPSILON;
-    for (int k = 0; k < 3; k++) {
-        TB_TRY(part_of(&w, s, s->in[1], weights[k], error));
-        TB_TRY(map(s, &parts[k], &w, &other, error));
-        for (int64_t i = 0; i < n; i++) zs[i] += k ? -os[i] : os[i];
+}
+
+TB_CLONES static void combine_row(float *to, const float *x, const float *back,
+                                  const float *abs_back, int64_t k) {
+    for (int64_t i = 0; i < k; i++) to[i] = 0.5f * (x[i] * back[i] + fabsf(x[i]) * abs_back[i]);
+}
+
+static int64_t panel_width(const task *t) {
+    int64_t width = PANEL_FLOATS / (t->k ? t->k : 1);
+    width -= width % 64;
+    if (width < PANEL_LEAST) width = PANEL_LEAST;
+    return width < t->n ? width : t->n;
+}
+
+static tiba_status get_memory(task *t, int64_t width, tiba_error *error) {
+    tb_exec *exec = t->step->exec;
+    size_t all = (size_t)(t->relevant.n + t->graded.n), some = (size_t)t->relevant.n;
+    size_t k = (size_t)t->k, w = (size_t)width;
+    t->abs_x = tb_scratch(exec, some * k + 1, sizeof(float));
+    t->s = tb_scratch(exec, all * w + 1, sizeof(float));
+    t->abs_w = tb_scratch(exec, k * w + 1, sizeof(float));
+    t->back = tb_scratch(exec, all * k + 1, sizeof(float));
+    t->abs_back = tb_scratch(exec, some * k + 1, sizeof(float));
+    bool ok = t->abs_x && t->s && t->abs_w && t->back && t->abs_back;
+    return ok ? TIBA_OK : tb_out_of_memory(error);
+}
+
+typedef struct abs_task {
+    const task *t;
+    int64_t column, width;
+} abs_task;
+
+static void panel_of_abs_w(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const abs_task *a = context;
+    const task *t = a->t;
+    for (int64_t i = first; i < last; i++) {
+        if (t->trans_w)
+            absolute(t->abs_w + i * t->k, t->w + (a->column + i) * t->ldw, t->k);
+        else
+            absolute(t->abs_w + i * a->width, t->w + i * t->ldw + a->column, a->width);
     }
-    const float *rs = r->data;
-    for (int64_t i = 0; i < n; i++) zs[i] = rs[i] == 0.0f ? 0.0f : rs[i] / zs[i];
-    memset(out, 0, (size_t)m * sizeof *out);
-    for (int k = 0; k < 3; k++) {
-        TB_TRY(part_of(&w, s, s->in[1], weights[k], error));
-        TB_TRY(adjoint(s, &w, &z, &temporary, error));
-        const float *xs = parts[k].data, *t = temporary.data;
-        for (int64_t i = 0; i < m; i++) out[i] += (k ? -xs[i] : xs[i]) * t[i];
+}
+
+static void divide_rows(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const abs_task *a = context;
+    const task *t = a->t;
+    for (int64_t i = first; i < last; i++) {
+        int64_t row = t->relevant.index[i];
+        divide_row(t->s + i * a->width, t->r + row * t->n + a->column,
+                   t->y + row * t->n + a->column, t->bias ? t->bias + a->column : NULL, a->width);
     }
+}
+
+/* One panel of columns: Z, S and what the panel adds to both back-products. */
+static void run_panel(task *t, int64_t column, int64_t width) {
+    tb_exec *exec = t->step->exec;
+    int64_t some = t->relevant.n, all = some + t->graded.n, ld_abs = t->trans_w ? t->k : width;
+    float beta = column ? 1.0f : 0.0f;
+    abs_task a = {t, column, width};
+    if (some) {
+        int64_t lines = t->trans_w ? width : t->k;
+        tb_parallel_ranges(exec, lines, 1 + 65536 / (t->trans_w ? t->k : width), panel_of_abs_w,
+                           &a);
+        tb_gemm(exec, false, t->trans_w, some, width, t->k, 1.0f, t->abs_x, t->k, t->abs_w, ld_abs,
+                0.0f, t->s, width);
+        tb_parallel_ranges(exec, some, 1 + 16384 / width, divide_rows, &a);
+        tb_gemm(exec, false, !t->trans_w, some, t->k, width, 1.0f, t->s, width, t->abs_w, ld_abs,
+                beta, t->abs_back, t->k);
+    }
+    for (int64_t i = 0; i < t->graded.n; i++)
+        memcpy(t->s + (some + i) * width, t->d + t->graded.index[i] * t->n + column,
+               (size_t)width * sizeof(float));
+    const float *w = t->w + (t->trans_w ? column * t->ldw : column);
+    tb_gemm(exec, false, !t->trans_w, all, t->k, width, 1.0f, t->s, width, w, t->ldw, beta, t->back,
+            t->k);
+}
+
+static void write_results(task *t) {
+    if (t->r_in) memset(t->r_in, 0, (size_t)(t->m * t->k) * sizeof(float));
+    if (t->d_in) memset(t->d_in, 0, (size_t)(t->m * t->k) * sizeof(float));
+    for (int64_t i = 0; i < t->relevant.n; i++) {
+        int64_t row = t->relevant.index[i];
+        combine_row(t->r_in + row * t->k, t->x + row * t->k, t->back + i * t->k,
+                    t->abs_back + i * t->k, t->k);
+    }
+    for (int64_t i = 0; i < t->graded.n; i++)
+        memcpy(t->d_in + t->graded.index[i] * t->k, t->back + (t->relevant.n + i) * t->k,
+               (size_t)t->k * sizeof(float));
+}
+
+/* Relevance, gradient or both. */
+static tiba_status linear_rows(const tb_step *s, bool relevance, bool gradient, tiba_error *error) {
+    const tiba_tensor *x = s->in[0], *w = s->in[1], *bias = s->node->n_in > 2 ? s->in[2] : NULL;
+    task t = {.step = s, .trans_w = tb_attr_int(s->node, "trans_w", 0) != 0, .ldw = w->dims[1]};
+    t.k = w->dims[t.trans_w];
+    t.n = w->dims[!t.trans_w];
+    t.m = t.k ? tb_tensor_count(x) / t.k : 0;
+    t.x = x->data, t.w = w->data, t.y = s->out[0]->data;
+    t.bias = bias ? bias->data : NULL;
+    t.r = relevance && s->r_in[0] ? s->r_out[0]->data : NULL;
+    t.d = gradient && s->d_in[0] ? s->d_out[0]->data : NULL;
+    t.r_in = t.r ? s->r_in[0]->data : NULL;
+    t.d_in = t.d ? s->d_in[0]->data : NULL;
+    TB_TRY(find_rows(&t.relevant, &t, t.r, error));
+    TB_TRY(find_rows(&t.graded, &t, t.d, error));
+    int64_t width = panel_width(&t);
+    TB_TRY(get_memory(&t, width, error));
+    for (int64_t i = 0; i < t.relevant.n; i++)
+        absolute(t.abs_x + i * t.k, t.x + t.relevant.index[i] * t.k, t.k);
+    for (int64_t column = 0; column < t.n && t.relevant.n + t.graded.n > 0; column += width)
+        run_panel(&t, column, t.n - column < width ? t.n - column : width);
+    write_results(&t);
     return TIBA_OK;
 }
 
-const tb_rule tb_rule_zb = {.name = "zB", .relevance = zb, .needs = TB_NEEDS_INS};
+static tiba_status linear(const tb_step *s, tiba_error *error) {
+    if (s->ruleset != TB_RULESET_TIBA) return tb_linear_map_rule(s, error);
+    return linear_rows(s, true, false, error);
+}
+
+static tiba_status linear_both(const tb_step *s, tiba_error *error) {
+    if (s->ruleset == TB_RULESET_TIBA) return linear_rows(s, true, true, error);
+    TB_TRY(tb_linear_map_rule(s, error));
+    return linear_rows(s, false, true, error);
+}
+
+const tb_rule tb_rule_linear = {.name = "linear",
+                                .relevance = linear,
+                                .both = linear_both,
+                                .needs = TB_NEEDS_IN(0) | TB_NEEDS_OUT(0)};
