@@ -144,8 +144,7 @@ tiba_status tb_linear_map_rule(const tb_step *s, tiba_error *error) {
 }
 
 const tb_rule tb_rule_linear_map = {
-    .name = "linear", .relevance = linear_map, .needs = TB_NEEDS_INS};
-const tb_rule tb_rule_linear = {.name = "linear", .relevance = linear_map, .needs = TB_NEEDS_INS};
+    .name = "linear", .relevance = tb_linear_map_rule, .needs = TB_NEEDS_INS};
 
 /*
  * The zᴮ-rule of the convolution that reads the picture; L and H are the sample's least and
