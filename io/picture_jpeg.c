@@ -17,7 +17,7 @@ enum {
     MAX_SCANS = 1000
 };
 /* A progressive scan visits every block of the picture: scans × pixels bounds the time. */
-#define MAX_SCAN_PIXELS INT64_C(16000000000)
+#define MAX_SCAN_PIXELS INT64_C(4000000000)
 
 typedef struct walk {
     int components, orientation, xmp_orientation, scans;

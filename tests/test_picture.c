@@ -241,6 +241,20 @@ static void test_bombs(void) {
     CHECK(strstr(e.message, "no/such.png"));
 }
 
+/* Each progressive scan costs a walk over the whole picture. */
+static void test_scans(void) {
+    static const uint8_t head[] = "\xff\xd8\xff\xc2\0\x0b\x08\0\1\0\1\1\1\x11\0",
+                         scan[] = "\xff\xda\0\x08\1\1\0\0\x3f\0";
+    const size_t start = sizeof head - 1, length = sizeof scan - 1;
+    uint8_t *file = tb_arena_alloc(arena, start + 1001 * length, 1);
+    memcpy(file, head, start);
+    for (size_t i = 0; i < 1001; i++) memcpy(file + start + i * length, scan, length);
+    tb_picture p;
+    tiba_error e;
+    CHECK(decode(&p, file, start + 1001 * length, &e) == TIBA_ERROR_INPUT);
+    CHECK_CASE(strstr(e.message, "1001 scans"), "%s", e.message);
+}
+
 /* Cut anywhere a file must be refused; with bytes changed it must not do harm. */
 static void test_damaged(void) {
     static const char *const names[] = {"grey.jpg", "palette_transparent.png", "bilevel.png",
@@ -294,8 +308,9 @@ static void test_sniff(void) {
 }
 
 int main(void) {
-    void (*const tests[])(void) = {test_reference, test_orientation, test_raw_formats, test_refused,
-                                   test_bombs,     test_damaged,     test_budget,      test_sniff};
+    void (*const tests[])(void) = {test_reference, test_orientation, test_raw_formats,
+                                   test_refused,   test_bombs,       test_scans,
+                                   test_damaged,   test_budget,      test_sniff};
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         arena = tb_arena_create(&budget);
         tests[i]();
