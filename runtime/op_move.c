@@ -255,7 +255,7 @@ static tiba_status depth_shape(tb_node *node, tiba_error *error, bool to_space) 
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "its input has %d dimensions, not 4",
                             x->rank);
     const char *mode = tb_attr_string(node, "mode", "DCR");
-    if (to_space && strcmp(mode, "DCR") != 0 && strcmp(mode, "CRD") != 0)
+    if (strcmp(mode, "DCR") != 0 && strcmp(mode, "CRD") != 0)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "mode '%.20s' is not supported", mode);
     if (b < 1 || !tb_i64_mul(&area, b, b) || (to_space && x->dims[1] % area != 0) ||
         (!to_space && (x->dims[2] % b != 0 || x->dims[3] % b != 0)))
@@ -273,6 +273,15 @@ static tiba_status depth_shape(tb_node *node, tiba_error *error, bool to_space) 
         dims[3] = x->dims[3] / b;
     }
     return tb_set_out(node, 0, x->dtype, 4, dims, error);
+}
+
+static blocks read_blocks(const tb_node *node, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return (blocks){n,
+                    c,
+                    h,
+                    w,
+                    tb_attr_int(node, "blocksize", 0),
+                    strcmp(tb_attr_string(node, "mode", "DCR"), "CRD") == 0};
 }
 
 static tb_move depth_move(const blocks *s) {
@@ -293,12 +302,7 @@ static tiba_status depth_to_space_shape(tb_node *node, tiba_error *error) {
 }
 
 static tb_move depth_to_space(const tb_node *node, const tiba_tensor *in, const tiba_tensor *out) {
-    blocks s = {in->dims[0],
-                out->dims[1],
-                in->dims[2],
-                in->dims[3],
-                tb_attr_int(node, "blocksize", 0),
-                strcmp(tb_attr_string(node, "mode", "DCR"), "CRD") == 0};
+    blocks s = read_blocks(node, in->dims[0], out->dims[1], in->dims[2], in->dims[3]);
     return depth_move(&s);
 }
 TB_MOVE_KERNELS(depth_to_space)
@@ -308,9 +312,7 @@ static tiba_status space_to_depth_shape(tb_node *node, tiba_error *error) {
 }
 
 static tb_move space_to_depth(const tb_node *node, const tiba_tensor *in, const tiba_tensor *out) {
-    blocks s = {
-        in->dims[0], in->dims[1], out->dims[2], out->dims[3], tb_attr_int(node, "blocksize", 0),
-        false};
+    blocks s = read_blocks(node, in->dims[0], in->dims[1], out->dims[2], out->dims[3]);
     tb_move move = depth_move(&s);
     move.walk = tb_walk_reverse(&move.walk);
     return move;

@@ -18,6 +18,7 @@ typedef enum coordinates {
     PYTORCH_HALF_PIXEL,
     ALIGN_CORNERS,
     ASYMMETRIC,
+    TF_HALF_PIXEL_FOR_NN,
     TF_CROP_AND_RESIZE,
     COORDINATES
 } coordinates;
@@ -26,8 +27,8 @@ typedef enum policy { STRETCH, NOT_LARGER, NOT_SMALLER, POLICIES } policy;
 
 static const char *const mode_names[MODES] = {"nearest", "linear", "cubic"};
 static const char *const coordinate_names[COORDINATES] = {
-    "half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel",
-    "align_corners", "asymmetric",           "tf_crop_and_resize"};
+    "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners",
+    "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"};
 static const char *const rounding_names[ROUNDINGS] = {"round_prefer_floor", "round_prefer_ceil",
                                                       "floor", "ceil"};
 static const char *const policy_names[POLICIES] = {"stretch", "not_larger", "not_smaller"};
@@ -201,6 +202,8 @@ static double position(const settings *s, int axis, int64_t n, int64_t o) {
         return resized == 1 ? 0 : x * (size - 1) / (resized - 1);
     case ASYMMETRIC:
         return x / scale;
+    case TF_HALF_PIXEL_FOR_NN: /* of operator set 11 */
+        return (x + 0.5) / scale;
     case TF_CROP_AND_RESIZE:
         return begin * (size - 1) +
                (m > 1 ? x * range * (size - 1) / (m - 1) : range * (size - 1) / 2);
