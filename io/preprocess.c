@@ -184,9 +184,6 @@ tiba_status tb_preprocess_run(tb_pixels *out, tb_arena *arena, const tb_preproce
     return status;
 }
 
-const char *const tb_preprocess_options[] = {"size",     "crop",   "mean", "std",
-                                             "resample", "layout", NULL};
-
 /* "N" (height = N, width = 0) or "HxW". */
 static bool parse_size(int *height, int *width, const char *text) {
     char *end;

@@ -77,8 +77,6 @@ tiba_status tb_preprocess_parse(tb_preprocess *how, tb_arena *arena, const char 
  *  layout (nchw, nhwc). TIBA_ERROR_USAGE if the value is not understood. */
 tiba_status tb_preprocess_override(tb_preprocess *how, const char *name, const char *value,
                                    tiba_error *error);
-/** The names of these options, ended by NULL. */
-extern const char *const tb_preprocess_options[];
 
 /** The tensor belongs to the arena. */
 tiba_status tb_preprocess_run(tb_pixels *out, tb_arena *arena, const tb_preprocess *how,

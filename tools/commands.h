@@ -6,5 +6,6 @@
 #define TB_TOOLS_COMMANDS_H
 
 int tb_cmd_explain(int argc, char **argv);
+int tb_cmd_preprocess(int argc, char **argv);
 
 #endif

@@ -13,6 +13,8 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
+    {"preprocess", tb_cmd_preprocess,
+     "FOLDER PICTURE --npy FILE: the tensor that the model is given"},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

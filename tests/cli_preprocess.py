@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""`tiba-onnx preprocess`: what it writes, its exit statuses, its one line of error.
+
+    cli_preprocess.py TOOL TESTS/data/img
+"""
+import ast
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+tool, data = sys.argv[1], sys.argv[2]
+failed = done = 0
+
+
+def check(condition, *what):
+    global failed, done
+    done += 1
+    if not condition:
+        failed += 1
+        print("failed:", *what)
+
+
+def run(*arguments):
+    r = subprocess.run([tool, "preprocess", *arguments], capture_output=True, text=True, timeout=60)
+    return r.returncode, r.stderr
+
+
+def read_npy(path):
+    raw = open(path, "rb").read()
+    length = struct.unpack("<H", raw[8:10])[0]
+    header = ast.literal_eval(raw[10:10 + length].decode())
+    count = 1
+    for size in header["shape"]:
+        count *= size
+    return header, struct.unpack(f"<{count}f", raw[10 + length:])
+
+
+with tempfile.TemporaryDirectory() as folder:
+    out = os.path.join(folder, "x.npy")
+    config, picture = f"{data}/configs/tiny64", f"{data}/pictures/small_37x23.png"
+    status, error = run(config, picture, "--npy", out)
+    check(status == 0 and error == "", status, error)
+    header, values = read_npy(out)
+    check(header == {"descr": "<f4", "fortran_order": False, "shape": (1, 3, 64, 64)}, header)
+
+    for options, shape in [(["--size", "32"], (1, 3, 32, 32)),
+                           (["--size", "20x30", "--layout", "nhwc"], (1, 20, 30, 3)),
+                           (["--crop", "10x12", "--resample", "lanczos"], (1, 3, 10, 12)),
+                           (["--horizontal-first"], (1, 3, 64, 64)),
+                           (["--mean", "0", "--std", "1"], (1, 3, 64, 64))]:
+        status, error = run(config, picture, "--npy", out, *options)
+        check(status == 0 and read_npy(out)[0]["shape"] == shape, options, status, error)
+    check(0 <= min(read_npy(out)[1]) and max(read_npy(out)[1]) <= 1, "mean 0, std 1")
+
+    empty = os.path.join(folder, "empty")
+    os.mkdir(empty)
+    status, error = run(empty, picture, "--npy", out, "--size", "16")
+    check(status == 0 and "note" in error and error.count("\n") == 1, status, error)
+
+    # a failed run leaves the old file alone and no new one behind
+    before = open(out, "rb").read()
+    listing = sorted(os.listdir(folder))
+    broken = os.path.join(folder, "broken.png")
+    open(broken, "wb").write(open(picture, "rb").read()[:700])
+    listing = sorted(os.listdir(folder))
+    for expected, arguments in [
+        (1, [config, broken, "--npy", out]),
+        (1, [config, "no/such.png", "--npy", out]),
+        (1, [empty, picture, "--npy", out]),
+        (1, [config, f"{data}/cases.json", "--npy", out]),
+        (2, [config, picture]),
+        (2, [config, "--npy", out]),
+        (2, [config, picture, picture, "--npy", out]),
+        (2, [config, picture, "--npy"]),
+        (2, [config, picture, "--npy", out, "--colour", "red"]),
+        (2, [config, picture, "--npy", out, "--size", "large"]),
+        (3, [config, picture, "--npy", os.path.join(folder, "no", "x.npy")]),
+        (3, [config, picture, "--npy", empty]),
+    ]:
+        status, error = run(*arguments)
+        check(status == expected, arguments, status, error)
+        check(error.startswith("tiba-onnx: ") and error.count("\n") == 1, arguments, error)
+    check(open(out, "rb").read() == before and sorted(os.listdir(folder)) == listing, "files changed")
+
+print(f"{done} checks, {failed} failed")
+sys.exit(failed != 0)
