@@ -18,7 +18,7 @@ typedef struct input {
     int64_t dims[TIBA_MAX_RANK];
     bool given;      /* an int64 (or bool) constant with these values, else random float32 */
     bool dynamic;    /* a given input whose values the shape function may not see */
-    tiba_dtype type; /* of a given input; 0 is int64 */
+    tiba_dtype type; /* 0: int64 if given, else float32 */
     int64_t values[MAX_INTS];
 } input;
 
@@ -381,7 +381,9 @@ typedef struct bench {
 static uint64_t seed = 1;
 
 static void fill(tiba_tensor *t) {
-    for (int64_t i = 0; i < tb_tensor_count(t); i++) tb_set_f64(t, i, test_uniform(&seed) * 2 - 1);
+    double scale = tb_dtype_is_float(t->dtype) ? 1 : 100;
+    for (int64_t i = 0; i < tb_tensor_count(t); i++)
+        tb_set_f64(t, i, (test_uniform(&seed) * 2 - 1) * scale);
 }
 
 static tiba_status start(bench *b, const row *r, tiba_error *error) {
@@ -400,7 +402,7 @@ static tiba_status start(bench *b, const row *r, tiba_error *error) {
     for (int i = 0; i < r->n_in; i++) {
         const input *in = &r->in[i];
         if (in->rank < 0) continue;
-        tiba_dtype dtype = !in->given ? TIBA_FLOAT32 : in->type ? in->type : TIBA_INT64;
+        tiba_dtype dtype = in->type ? in->type : in->given ? TIBA_INT64 : TIBA_FLOAT32;
         TB_TRY(tb_tensor_create(&b->x[i], b->arena, dtype, in->rank, in->dims, error));
         if (in->given)
             for (int64_t k = 0; k < tb_tensor_count(&b->x[i]); k++)
@@ -477,6 +479,188 @@ static void check_adjoint(bench *b, const row *r, int number) {
                number, tb_ops[r->kind].name, forward, backward);
 }
 
+/* Random nodes against their definition: where does output element at[] come from? */
+
+static int64_t below(int64_t n) {
+    return (int64_t)(test_uniform(&seed) * (double)n);
+}
+
+static int64_t flat(const tiba_tensor *t, const int64_t *at) {
+    int64_t index = 0;
+    for (int i = 0; i < t->rank; i++) index = index * t->dims[i] + at[i];
+    return index;
+}
+
+typedef int64_t source_fn(const bench *b, const int64_t *at, int *which);
+
+static int64_t int_of(const bench *b, int which, int i) {
+    return tb_get_i64(&b->x[which], i);
+}
+
+static int64_t transpose_source(const bench *b, const int64_t *at, int *which) {
+    int64_t from[TIBA_MAX_RANK];
+    (void)which;
+    for (int i = 0; i < b->x[0].rank; i++) from[b->node.attrs[0].ints[i]] = at[i];
+    return flat(&b->x[0], from);
+}
+
+static int64_t slice_source(const bench *b, const int64_t *at, int *which) {
+    int64_t from[TIBA_MAX_RANK];
+    (void)which;
+    for (int i = 0; i < b->x[0].rank; i++) {
+        int64_t start = int_of(b, 1, i), n = b->x[0].dims[i], step = int_of(b, 4, i);
+        if (start < 0) start += n;
+        if (start < 0) start = 0;
+        if (start >= n && step < 0) start = n - 1;
+        from[i] = start + at[i] * step;
+    }
+    return flat(&b->x[0], from);
+}
+
+static int64_t gather_source(const bench *b, const int64_t *at, int *which) {
+    int64_t from[TIBA_MAX_RANK], k[2];
+    int axis = (int)b->node.attrs[0].i;
+    (void)which;
+    for (int i = 0; i < axis; i++) from[i] = at[i];
+    for (int i = 0; i < 2; i++) k[i] = at[axis + i];
+    from[axis] = int_of(b, 1, (int)flat(&b->x[1], k));
+    if (from[axis] < 0) from[axis] += b->x[0].dims[axis];
+    for (int i = axis + 1; i < b->x[0].rank; i++) from[i] = at[i + 1];
+    return flat(&b->x[0], from);
+}
+
+static int64_t concat_source(const bench *b, const int64_t *at, int *which) {
+    int64_t from[TIBA_MAX_RANK];
+    int axis = (int)b->node.attrs[0].i;
+    memcpy(from, at, sizeof from);
+    for (*which = 0; from[axis] >= b->x[*which].dims[axis]; ++*which)
+        from[axis] -= b->x[*which].dims[axis];
+    return flat(&b->x[*which], from);
+}
+
+static int64_t pad_source(const bench *b, const int64_t *at, int *which) {
+    int64_t from[TIBA_MAX_RANK];
+    const tiba_tensor *x = &b->x[0];
+    (void)which;
+    for (int i = 0; i < x->rank; i++) {
+        from[i] = at[i] - int_of(b, 1, i);
+        if (from[i] >= 0 && from[i] < x->dims[i]) continue;
+        if (strcmp(b->node.attrs[0].s, "constant") == 0) return -1;
+        bool reflect = strcmp(b->node.attrs[0].s, "reflect") == 0;
+        if (strcmp(b->node.attrs[0].s, "edge") == 0) from[i] = from[i] < 0 ? 0 : x->dims[i] - 1;
+        while (from[i] < 0 || from[i] >= x->dims[i])
+            from[i] = !reflect          ? from[i] + (from[i] < 0 ? x->dims[i] : -x->dims[i])
+                      : x->dims[i] == 1 ? 0
+                      : from[i] < 0     ? -from[i]
+                                        : 2 * (x->dims[i] - 1) - from[i];
+    }
+    return flat(x, from);
+}
+
+static int64_t tile_source(const bench *b, const int64_t *at, int *which) {
+    int64_t from[TIBA_MAX_RANK];
+    (void)which;
+    for (int i = 0; i < b->x[0].rank; i++) from[i] = at[i] % b->x[0].dims[i];
+    return flat(&b->x[0], from);
+}
+
+/* Rank 1 to 4 with axes of up to `most`, now and then none or one. */
+static input random_input(tiba_dtype type, int64_t most) {
+    input in = {.rank = 1 + (int)below(4), .type = type};
+    for (int i = 0; i < in.rank; i++) in.dims[i] = 1 + (below(4) ? below(most) : 0);
+    return in;
+}
+
+static input random_ints(int count, int64_t low, int64_t high) {
+    input in = {.rank = 1, .dims = {count}, .given = true};
+    for (int i = 0; i < count; i++) in.values[i] = low + below(high - low + 1);
+    return in;
+}
+
+static source_fn *random_row(row *r, tb_attr *attr, int64_t *perm, int kind, tiba_dtype type) {
+    static const char *const modes[] = {"constant", "reflect", "edge", "wrap"};
+    *r = (row){.n_in = 2, .n_out = 1, .in = {random_input(type, kind == 0 ? 40 : 9)}};
+    int rank = r->in[0].rank, axis = (int)below(rank);
+    r->n_attrs = 1;
+    *attr = (tb_attr){.name = "axis", .kind = TB_ATTR_INT, .i = axis};
+    switch (kind) {
+    case 0:
+        r->kind = TB_OP_Transpose;
+        r->n_in = 1;
+        for (int i = 0; i < rank; i++) {
+            int k = (int)below(i + 1);
+            perm[i] = perm[k];
+            perm[k] = i;
+        }
+        *attr = (tb_attr){.name = "perm", .kind = TB_ATTR_INTS, .count = rank, .ints = perm};
+        return transpose_source;
+    case 1:
+        r->kind = TB_OP_Slice;
+        r->n_in = 5;
+        for (int k = 1; k < 4; k++) r->in[k] = random_ints(rank, -12, 12);
+        for (int i = 0; i < rank; i++) r->in[3].values[i] = i;
+        r->in[4] = random_ints(rank, 1, 3);
+        for (int i = 0; i < rank; i++)
+            if (below(2)) r->in[4].values[i] *= -1;
+        return slice_source;
+    case 2:
+        r->kind = TB_OP_Gather;
+        r->in[1] = random_ints(6, -r->in[0].dims[axis], r->in[0].dims[axis] - 1);
+        r->in[1].rank = 2;
+        r->in[1].dims[0] = 3, r->in[1].dims[1] = 2;
+        return gather_source;
+    case 3:
+        r->kind = TB_OP_Concat;
+        r->n_in = 3;
+        for (int k = 1; k < 3; k++) {
+            r->in[k] = r->in[0];
+            r->in[k].dims[axis] = below(6);
+        }
+        return concat_source;
+    case 4:
+        r->kind = TB_OP_Pad;
+        r->in[1] = random_ints(2 * rank, 0, 5);
+        *attr = (tb_attr){.name = "mode", .kind = TB_ATTR_STRING, .s = modes[below(4)]};
+        return pad_source;
+    default:
+        r->kind = TB_OP_Tile;
+        r->in[1] = random_ints(rank, 0, 3);
+        return tile_source;
+    }
+}
+
+static void check_random(tb_exec *exec, int number) {
+    static const tiba_dtype types[] = {TIBA_FLOAT32, TIBA_UINT8, TIBA_INT16, TIBA_INT64};
+    row r;
+    int64_t perm[TIBA_MAX_RANK] = {0};
+    tb_attr attr;
+    tiba_error error = {0};
+    bench b = {.arena = tb_arena_create(NULL), .exec = exec};
+    source_fn *source = random_row(&r, &attr, perm, number % 6, types[number / 6 % 4]);
+    r.attrs[0] = attr;
+    tiba_status status = start(&b, &r, &error);
+    CHECK_CASE(status == TIBA_OK, "random %d (%s): %s", number, tb_ops[r.kind].name, error.message);
+    size_t size = tb_dtype_size(b.y[0].dtype);
+    int64_t wrong = 0, count = status == TIBA_OK ? tb_tensor_count(&b.y[0]) : 0;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t at[TIBA_MAX_RANK], rest = k;
+        int from = 0;
+        for (int i = b.y[0].rank - 1; i >= 0; i--) {
+            at[i] = rest % b.y[0].dims[i];
+            rest /= b.y[0].dims[i];
+        }
+        int64_t place = source(&b, at, &from);
+        static const char zero[8];
+        const char *want = place < 0 ? zero : (const char *)b.x[from].data + (size_t)place * size;
+        wrong += memcmp((const char *)b.y[0].data + (size_t)k * size, want, size) != 0;
+    }
+    CHECK_CASE(wrong == 0, "random %d (%s): %lld of %lld elements", number, tb_ops[r.kind].name,
+               (long long)wrong, (long long)count);
+    if (status == TIBA_OK && types[number / 6 % 4] == TIBA_FLOAT32) check_adjoint(&b, &r, number);
+    tb_scratch_reset(exec);
+    tb_arena_destroy(b.arena);
+}
+
 int main(void) {
     tb_pool *pool = tb_pool_create(NULL, 2);
     tb_exec exec = {.pool = pool};
@@ -494,6 +678,7 @@ int main(void) {
         tb_scratch_reset(&exec);
         tb_arena_destroy(b.arena);
     }
+    for (int i = 0; i < 1200; i++) check_random(&exec, i);
     tb_scratch_free(&exec);
     tb_pool_destroy(pool);
     TEST_END();
