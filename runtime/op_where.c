@@ -3,9 +3,8 @@
  */
 #include <string.h>
 
+#include "runtime/clones.h"
 #include "runtime/move.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { CONDITION, TAKEN, OTHER, OPERANDS, GRAIN = 1 << 15 };
 
@@ -37,8 +36,8 @@ static void choice_axes(choice *c, const tiba_tensor *out, const tiba_tensor *co
     if (c->rank == 0) c->dims[c->rank++] = 1;
 }
 
-ALWAYS_INLINE void choose(size_t size, char *out, const char *const *from, const int64_t *step,
-                          int64_t n) {
+static TB_INLINE void choose(size_t size, char *out, const char *const *from, const int64_t *step,
+                             int64_t n) {
     const unsigned char *condition = (const unsigned char *)from[CONDITION];
     int64_t s = (int64_t)size, step_a = step[TAKEN] * s, step_b = step[OTHER] * s;
     for (int64_t i = 0; i < n; i++)
@@ -49,8 +48,8 @@ ALWAYS_INLINE void choose(size_t size, char *out, const char *const *from, const
 
 /* float32 with a dense condition is what masks of attention scores are: selects without branches.
  */
-ALWAYS_INLINE void choose_floats(float *out, const unsigned char *condition, const float *a,
-                                 int64_t step_a, const float *b, int64_t step_b, int64_t n) {
+static TB_INLINE void choose_floats(float *out, const unsigned char *condition, const float *a,
+                                    int64_t step_a, const float *b, int64_t step_b, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         float x = a[i * step_a], y = b[i * step_b];
         out[i] = condition[i] ? x : y;

@@ -60,6 +60,13 @@ tb_places tb_places_axis(const tiba_tensor *data, const tiba_tensor *indices, in
                        .dims = {data->dims[axis], count}};
 }
 
+static void read_indices(int64_t *out, const tiba_tensor *indices, int64_t first, int64_t n) {
+    if (indices->dtype == TIBA_INT64)
+        memcpy(out, (const int64_t *)indices->data + first, (size_t)n * sizeof *out);
+    else
+        for (int64_t k = 0; k < n; k++) out[k] = tb_index(indices, first + k);
+}
+
 /* Row by row along the last axis of the indices. */
 static void element_offsets(const tb_places *p, int64_t first, int64_t n, int64_t *out) {
     const int64_t *dims = p->indices->dims;
@@ -75,8 +82,9 @@ static void element_offsets(const tb_places *p, int64_t first, int64_t n, int64_
         for (int i = 0; i < p->rank; i++)
             if (i != p->axis) base += at[i] * p->strides[i];
         int64_t along = p->axis == last ? 0 : 1;
+        read_indices(out + done, p->indices, first + done, run);
         for (int64_t k = 0; k < run; k++) {
-            int64_t index = tb_index(p->indices, first + done + k);
+            int64_t index = out[done + k];
             out[done + k] = base + k * along + (index < 0 ? index + size : index) * step;
         }
         done += run;

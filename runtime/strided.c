@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#include "runtime/clones.h"
 
 enum { ITEM = 1 << 16, TILE = 16 }; /* elements of a unit of parallel work; edge of a tile */
 
@@ -145,24 +145,61 @@ static void copy_row(const job *j, char *to, const char *from, int64_t n) {
     memcpy(to, from, (size_t)n * j->size);
 }
 
-ALWAYS_INLINE void copy_strided(size_t size, const job *j, char *to, const char *from, int64_t n) {
+static TB_INLINE void copy_strided(size_t size, const job *j, char *to, const char *from,
+                                   int64_t n) {
     int64_t step_to = j->n_to * (int64_t)size, step_from = j->n_from * (int64_t)size;
     for (int64_t i = 0; i < n; i++) memcpy(to + i * step_to, from + i * step_from, size);
 }
 
 /* Reads are contiguous along the cut axis, writes along the other: small tiles keep both in cache.
  */
-ALWAYS_INLINE void copy_tiles(size_t size, const job *j, char *to, const char *from, int64_t n) {
+static TB_INLINE void copy_tile(size_t size, const job *j, char *to, const char *from, int64_t n,
+                                int64_t m) {
     int64_t s = (int64_t)size;
-    for (int64_t n0 = 0; n0 < n; n0 += TILE)
-        for (int64_t m0 = 0; m0 < j->m; m0 += TILE) {
-            int64_t n1 = n0 + TILE < n ? n0 + TILE : n, m1 = m0 + TILE < j->m ? m0 + TILE : j->m;
-            for (int64_t a = n0; a < n1; a++) {
-                char *row = to + (a * j->n_to + m0) * s;
-                const char *column = from + (a + m0 * j->m_from) * s;
-                for (int64_t b = 0; b < m1 - m0; b++)
-                    memcpy(row + b * s, column + b * j->m_from * s, size);
+    for (int64_t a = 0; a < n; a++)
+        for (int64_t b = 0; b < m; b++)
+            memcpy(to + (a * j->n_to + b) * s, from + (a + b * j->m_from) * s, size);
+}
+
+typedef uint32_t quad __attribute__((vector_size(16)));
+
+/* Four rows of four 4-byte elements at a time. */
+static void copy_tile_of_quads(const job *j, char *to, const char *from, int64_t n, int64_t m) {
+    for (int64_t a = 0; a < n; a += 4)
+        for (int64_t b = 0; b < m; b += 4) {
+            quad row[4], half[4];
+            for (int i = 0; i < 4; i++)
+                memcpy(&row[i], from + (a + (b + i) * j->m_from) * 4, sizeof row[i]);
+            for (int i = 0; i < 2; i++) {
+                half[i] = __builtin_shufflevector(row[i], row[i + 2], 0, 4, 1, 5);
+                half[i + 2] = __builtin_shufflevector(row[i], row[i + 2], 2, 6, 3, 7);
             }
+            for (int i = 0; i < 2; i++) {
+                quad even = __builtin_shufflevector(half[2 * i], half[2 * i + 1], 0, 4, 1, 5);
+                quad odd = __builtin_shufflevector(half[2 * i], half[2 * i + 1], 2, 6, 3, 7);
+                char *place = to + ((a + 2 * i) * j->n_to + b) * 4;
+                memcpy(place, &even, sizeof even);
+                memcpy(place + j->n_to * 4, &odd, sizeof odd);
+            }
+        }
+}
+
+static TB_INLINE void copy_tiles(size_t size, const job *j, char *to, const char *from, int64_t n) {
+    int64_t s = (int64_t)size;
+    for (int64_t a = 0; a < n; a += TILE)
+        for (int64_t b = 0; b < j->m; b += TILE) {
+            int64_t rows = n - a < TILE ? n - a : TILE, columns = j->m - b < TILE ? j->m - b : TILE;
+            char *place = to + (a * j->n_to + b) * s;
+            const char *source = from + (a + b * j->m_from) * s;
+            int64_t whole_rows = size == 4 ? rows / 4 * 4 : 0,
+                    whole_columns = size == 4 ? columns / 4 * 4 : 0;
+            copy_tile_of_quads(j, place, source, whole_rows, whole_columns);
+            if (whole_columns < columns)
+                copy_tile(size, j, place + whole_columns * s,
+                          source + whole_columns * j->m_from * s, whole_rows,
+                          columns - whole_columns);
+            copy_tile(size, j, place + whole_rows * j->n_to * s, source + whole_rows * s,
+                      rows - whole_rows, columns);
         }
 }
 
