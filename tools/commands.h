@@ -7,5 +7,6 @@
 
 int tb_cmd_explain(int argc, char **argv);
 int tb_cmd_preprocess(int argc, char **argv);
+int tb_cmd_tokenize(int argc, char **argv);
 
 #endif

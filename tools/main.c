@@ -15,6 +15,7 @@ static const struct {
     {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
     {"preprocess", tb_cmd_preprocess,
      "FOLDER PICTURE --npy FILE: the tensor that the model is given"},
+    {"tokenize", tb_cmd_tokenize, "FOLDER TEXT: a text's tokens, their ids and where they stand"},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
