@@ -1,0 +1,333 @@
+/*
+ * Lowering of quantised operators. Quantised activations are float32 arrays of integers (op.h), so
+ * integer products are float products of what is left after the zero point, exact up to 2^24, and
+ * everything between two quantisations is ordinary float arithmetic.
+ */
+#include <string.h>
+
+#include "graph/lower_attention.h"
+
+/* ---- pieces --------------------------------------------------------------------------------- */
+
+static tb_value *as_float(tb_call *c, tb_value *x) {
+    return x ? tb_emit_cast(c, x, TIBA_FLOAT32) : NULL;
+}
+
+/* A parameter that is one number, or one per element of x's axis: shaped to broadcast there. */
+static tb_value *along(tb_call *c, tb_value *parameter, const tb_value *x, int64_t axis) {
+    if (c->status != TIBA_OK || !parameter || parameter->t.rank != 1) return parameter;
+    if (parameter->t.dims[0] == 1) return tb_emit_reshape(c, parameter, 0, NULL);
+    int64_t dims[TIBA_MAX_RANK];
+    if (axis < 0) axis += x->t.rank;
+    for (int i = 0; i < x->t.rank; i++) dims[i] = i == axis ? parameter->t.dims[0] : 1;
+    return tb_emit_reshape(c, parameter, x->t.rank, dims);
+}
+
+/* x - zero point, in float. */
+static tb_value *centred(tb_call *c, tb_value *x, tb_value *zero, int64_t axis) {
+    if (c->status != TIBA_OK) return NULL;
+    if (!x) return tb_call_fail(c, "an operand is missing");
+    x = as_float(c, x);
+    if (!zero) return x;
+    double value;
+    if (tb_scalar_constant(zero, &value) && value == 0) return x;
+    return tb_emit2(c, TB_OP_Sub, x, along(c, as_float(c, zero), x, axis));
+}
+
+/* (x - zero point) · scale. */
+static tb_value *real(tb_call *c, int x, int scale, int zero, int64_t axis) {
+    tb_value *y = centred(c, tb_call_in(c, x), tb_call_in(c, zero), axis);
+    if (c->status != TIBA_OK) return NULL;
+    if (!tb_call_in(c, scale)) return tb_call_fail(c, "its scale (input %d) is missing", scale);
+    return tb_emit2(c, TB_OP_Mul, y, along(c, c->in[scale], y, axis));
+}
+
+/* x rounded to integers with input `scale` and `zero` of the call. */
+static tb_value *quantized(tb_call *c, tb_value *x, int scale, int zero) {
+    if (c->status != TIBA_OK) return NULL;
+    return tb_emit3(c, TB_OP_QuantizeLinear, x, tb_call_in(c, scale), tb_call_in(c, zero));
+}
+
+static tb_value *product(tb_call *c, tb_value *a, tb_value *b) {
+    return tb_emit2(c, TB_OP_Mul, a, b);
+}
+
+/* A scale per column of a matrix product [.., rows, columns]; [1] and scalars are scalars. */
+static tb_value *per_column(tb_call *c, tb_value *scale) {
+    if (c->status != TIBA_OK || !scale || tb_tensor_count(&scale->t) != 1) return scale;
+    return tb_emit_reshape(c, scale, 0, NULL);
+}
+
+/* A scale or zero point per row of A: [rows] as [rows, 1]. */
+static tb_value *per_row(tb_call *c, tb_value *parameter) {
+    if (c->status != TIBA_OK || !parameter || parameter->t.rank != 1 || parameter->t.dims[0] == 1)
+        return per_column(c, parameter);
+    return tb_emit_reshape(c, parameter, 2, (int64_t[]){parameter->t.dims[0], 1});
+}
+
+/* ---- matrix products ------------------------------------------------------------------------ */
+
+/* (A - a_zero)·(B - b_zero) from four inputs of the call; A's zero point may be per row. */
+static tb_value *integer_matmul(tb_call *c, tb_value *a, tb_value *a_zero, tb_value *b,
+                                tb_value *b_zero) {
+    return tb_emit2(c, TB_OP_MatMul, centred(c, a, per_row(c, a_zero), -2),
+                    centred(c, b, b_zero, -1));
+}
+
+void tb_lower_MatMulInteger(tb_call *c) {
+    c->out[0] =
+        integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 1), tb_call_in(c, 3));
+}
+
+/* a, its scale and zero point, b, its …, the result's … */
+void tb_lower_QLinearMatMul(tb_call *c) {
+    tb_value *y =
+        integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 3), tb_call_in(c, 5));
+    if (c->status != TIBA_OK) return;
+    y = product(c, y, product(c, per_row(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4))));
+    c->out[0] = quantized(c, y, 6, 7);
+}
+
+/* A, B, scales of both, zero points of both, bias. */
+void tb_lower_MatMulIntegerToFloat(tb_call *c) {
+    tb_value *y =
+        integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 4), tb_call_in(c, 1), tb_call_in(c, 5));
+    if (c->status != TIBA_OK) return;
+    y = product(c, y, product(c, per_row(c, tb_call_in(c, 2)), per_column(c, tb_call_in(c, 3))));
+    c->out[0] = tb_emit_add_optional(c, y, tb_call_in(c, 6));
+}
+
+/* Float A, quantised while running; B, its scale and zero point, bias. */
+void tb_lower_DynamicQuantizeMatMul(tb_call *c) {
+    tb_value *a[3] = {NULL};
+    if (!tb_call_in(c, 0)) {
+        tb_call_fail(c, "input 0 is missing");
+        return;
+    }
+    c->status = tb_build(c->b, a, 3, TB_OP_DynamicQuantizeLinear, 1, c->in, 0, NULL, c->error);
+    tb_value *y = integer_matmul(c, a[0], a[2], tb_call_in(c, 1), tb_call_in(c, 3));
+    if (c->status != TIBA_OK) return;
+    y = product(c, y, product(c, a[1], per_column(c, tb_call_in(c, 2))));
+    c->out[0] = tb_emit_add_optional(c, y, tb_call_in(c, 4));
+}
+
+/* A, scale, zero point, B, …, C (int32, in units of both scales), the result's scale and zero
+ * point; without them the result is float. */
+void tb_lower_QGemm(tb_call *c) {
+    tb_value *a = centred(c, tb_call_in(c, 0), tb_call_in(c, 2), -2),
+             *b = centred(c, tb_call_in(c, 3), tb_call_in(c, 5),
+                          tb_attr_int(c->node, "transB", 0) ? 0 : -1);
+    if (tb_attr_int(c->node, "transA", 0)) a = tb_emit_swap(c, a);
+    if (tb_attr_int(c->node, "transB", 0)) b = tb_emit_swap(c, b);
+    tb_value *y = tb_emit2(c, TB_OP_MatMul, a, b);
+    if (c->status != TIBA_OK) return;
+    y = tb_emit_add_optional(c, y, as_float(c, tb_call_in(c, 6)));
+    y = product(c, y, product(c, per_column(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4))));
+    y = tb_emit_scale(c, y, (double)tb_attr_float(c->node, "alpha", 1.0f));
+    c->out[0] = tb_call_in(c, 7) ? quantized(c, y, 7, 8) : y;
+}
+
+/* input, weight, bias, scales of both, mask, zero points of both, past */
+void tb_lower_QAttention(tb_call *c) {
+    tb_value *y =
+        integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 6), tb_call_in(c, 1), tb_call_in(c, 7));
+    if (c->status != TIBA_OK) return;
+    y = product(c, y, product(c, per_column(c, tb_call_in(c, 3)), per_column(c, tb_call_in(c, 4))));
+    y = tb_emit_add_optional(c, y, tb_call_in(c, 2));
+    if (c->status == TIBA_OK && y->t.rank == 3) tb_lower_packed_attention(c, y, 5, 8, -1);
+}
+
+/* ---- convolutions --------------------------------------------------------------------------- */
+
+/* One filter zero point or scale per output channel, for the filters and for the result. */
+static tb_value *convolved(tb_call *c, tb_value *x, tb_value *x_zero, tb_value *w,
+                           tb_value *w_zero) {
+    tb_value *in[] = {centred(c, x, x_zero, 1), centred(c, w, w_zero, 0)};
+    return tb_emit(c, TB_OP_Conv, 2, in, c->n_attrs, c->attrs);
+}
+
+void tb_lower_ConvInteger(tb_call *c) {
+    c->out[0] =
+        convolved(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 1), tb_call_in(c, 3));
+}
+
+/* x, scale, zero point, w, …, the result's …, bias (int32, in units of both scales) */
+void tb_lower_QLinearConv(tb_call *c) {
+    tb_call_drop_attr(c, "channels_last");
+    if (tb_attr_int(c->node, "channels_last", 0)) {
+        tb_call_fail(c, "channels_last is not supported");
+        return;
+    }
+    tb_value *y =
+        convolved(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 3), tb_call_in(c, 5));
+    if (c->status != TIBA_OK) return;
+    tb_value *bias = tb_call_in(c, 8);
+    if (bias) y = tb_emit2(c, TB_OP_Add, y, along(c, as_float(c, bias), y, 1));
+    y = product(c, y, along(c, product(c, tb_call_in(c, 1), tb_call_in(c, 4)), y, 1));
+    c->out[0] = quantized(c, y, 6, 7);
+}
+
+/* ---- element by element --------------------------------------------------------------------- */
+
+/* A, scale, zero point, B, …, the result's … */
+static void quantized_pair(tb_call *c, tb_op_kind kind) {
+    tb_value *y = tb_emit2(c, kind, real(c, 0, 1, 2, -1), real(c, 3, 4, 5, -1));
+    c->out[0] = quantized(c, y, 6, 7);
+}
+
+void tb_lower_QLinearAdd(tb_call *c) {
+    quantized_pair(c, TB_OP_Add);
+}
+
+void tb_lower_QLinearMul(tb_call *c) {
+    quantized_pair(c, TB_OP_Mul);
+}
+
+/* X, scale, zero point, the result's …; the attributes named are passed on. */
+static void quantized_one(tb_call *c, tb_op_kind kind, const char *const *names) {
+    tb_attr attrs[8];
+    int n = 0;
+    for (; *names; names++) {
+        const tb_attr *attr = tb_find_attr(c->node, *names);
+        if (attr && n < 8) attrs[n++] = *attr;
+    }
+    tb_value *x = real(c, 0, 1, 2, -1);
+    bool last = tb_attr_int(c->node, "channels_last", 0) && c->status == TIBA_OK && x->t.rank == 4;
+    if (last) x = tb_emit_transpose(c, x, 4, (int64_t[]){0, 3, 1, 2});
+    tb_value *y = tb_emit(c, kind, 1, &x, n, attrs);
+    if (last) y = tb_emit_transpose(c, y, 4, (int64_t[]){0, 2, 3, 1});
+    c->out[0] = quantized(c, y, 3, 4);
+}
+
+void tb_lower_QLinearSigmoid(tb_call *c) {
+    quantized_one(c, TB_OP_Sigmoid, (const char *const[]){NULL});
+}
+
+void tb_lower_QLinearLeakyRelu(tb_call *c) {
+    quantized_one(c, TB_OP_LeakyRelu, (const char *const[]){"alpha", NULL});
+}
+
+void tb_lower_QLinearGlobalAveragePool(tb_call *c) {
+    quantized_one(c, TB_OP_GlobalAveragePool, (const char *const[]){NULL});
+}
+
+void tb_lower_QLinearAveragePool(tb_call *c) {
+    quantized_one(c, TB_OP_AveragePool,
+                  (const char *const[]){"auto_pad", "ceil_mode", "count_include_pad",
+                                        "kernel_shape", "pads", "strides", NULL});
+}
+
+/* `opset` names the ai.onnx version whose axis it means: before 13 all from `axis` on. */
+void tb_lower_QLinearSoftmax(tb_call *c) {
+    tb_value *x = real(c, 0, 1, 2, -1);
+    if (c->status != TIBA_OK) return;
+    bool newer = tb_attr_int(c->node, "opset", 13) >= 13;
+    int64_t axis = tb_attr_int(c->node, "axis", newer ? -1 : 1);
+    if (!newer && axis != -1 && axis != x->t.rank - 1)
+        tb_call_fail(c, "a softmax over more than the last axis is not supported");
+    c->out[0] = quantized(c, tb_emit_softmax(c, x, axis), 3, 4);
+}
+
+void tb_lower_QLinearReduceMean(tb_call *c) {
+    int64_t count;
+    const int64_t *axes = tb_attr_ints(c->node, "axes", &count);
+    tb_value *in[] = {real(c, 0, 1, 2, -1), axes ? tb_emit_ints(c, (int)count, axes) : NULL};
+    tb_value *y = tb_emit(c, TB_OP_ReduceMean, 2, in, 1,
+                          &TB_INT_ATTR("keepdims", tb_attr_int(c->node, "keepdims", 1)));
+    c->out[0] = quantized(c, y, 3, 4);
+}
+
+/* The result's scale and zero point, then X, scale, zero point of every part. */
+void tb_lower_QLinearConcat(tb_call *c) {
+    int count = (c->n_in - 2) / 3;
+    if (count < 1 || c->n_in != 2 + 3 * count) {
+        tb_call_fail(c, "has %d inputs, expected two and three for each part", c->n_in);
+        return;
+    }
+    tb_value **parts = TB_NEW(c->b->graph->arena, tb_value *, count);
+    if (!parts) {
+        c->status = tb_out_of_memory(c->error);
+        return;
+    }
+    for (int i = 0; i < count; i++) parts[i] = real(c, 3 * i + 2, 3 * i + 3, 3 * i + 4, -1);
+    tb_value *y = tb_emit(c, TB_OP_Concat, count, parts, 1,
+                          &TB_INT_ATTR("axis", tb_attr_int(c->node, "axis", 0)));
+    c->out[0] = quantized(c, y, 0, 1);
+}
+
+/* condition, X, scale, zero point, Y, …, the result's … */
+void tb_lower_QLinearWhere(tb_call *c) {
+    tb_value *y =
+        tb_emit3(c, TB_OP_Where, tb_call_in(c, 0), real(c, 1, 2, 3, -1), real(c, 4, 5, 6, -1));
+    c->out[0] = quantized(c, y, 7, 8);
+}
+
+/* ---- weights in blocks ---------------------------------------------------------------------- */
+
+typedef struct blocks {
+    int64_t rows, columns, bits, size, count; /* size: of a block; count: blocks of a row */
+    const unsigned char *packed;
+    const tiba_tensor *scales, *zeros;
+} blocks;
+
+/* The number at `index` in a run of packed `bits`-bit numbers, lowest bits first. */
+static float unpacked(const unsigned char *run, int64_t index, int64_t bits) {
+    int64_t per_byte = 8 / bits, shift = index % per_byte * bits;
+    return (float)(run[index / per_byte] >> shift & ((1 << bits) - 1));
+}
+
+static float zero_point(const blocks *w, int64_t row, int64_t block) {
+    if (!w->zeros) return (float)(1 << (w->bits - 1));
+    if (w->zeros->dtype != TIBA_UINT8) return (float)tb_get_f64(w->zeros, row * w->count + block);
+    int64_t bytes = (w->count * w->bits + 7) / 8;
+    return unpacked((const unsigned char *)w->zeros->data + row * bytes, block, w->bits);
+}
+
+/* One row per output: [rows, columns] to the transposed float matrix. */
+static void dequantize(const blocks *w, float *out) {
+    int64_t bytes = w->size * w->bits / 8;
+    for (int64_t row = 0; row < w->rows; row++)
+        for (int64_t k = 0; k < w->columns; k++) {
+            int64_t block = k / w->size;
+            const unsigned char *run = w->packed + (row * w->count + block) * bytes;
+            float scale = (float)tb_get_f64(w->scales, row * w->count + block);
+            out[k * w->rows + row] =
+                (unpacked(run, k % w->size, w->bits) - zero_point(w, row, block)) * scale;
+        }
+}
+
+/* A·Wᵀ (+ bias), W given as [n, blocks, bytes] with a scale and a zero point per block. */
+void tb_lower_MatMulNBits(tb_call *c) {
+    const tb_node *node = c->node;
+    blocks w = {.rows = tb_attr_int(node, "N", 0),
+                .columns = tb_attr_int(node, "K", 0),
+                .bits = tb_attr_int(node, "bits", 4),
+                .size = tb_attr_int(node, "block_size", 0)};
+    const tb_value *b = tb_call_in(c, 1), *scales = tb_call_in(c, 2), *zeros = tb_call_in(c, 3);
+    tb_call_refuse_inputs(c, 4, 4, "a group index");
+    bool fits = w.rows > 0 && w.columns > 0 && w.size >= 16 && (w.size & (w.size - 1)) == 0 &&
+                (w.bits == 2 || w.bits == 4 || w.bits == 8) && b && b->t.data &&
+                b->t.dtype == TIBA_UINT8 && scales && scales->t.data && (!zeros || zeros->t.data);
+    int64_t elements, need;
+    if (fits) {
+        w.count = (w.columns - 1) / w.size + 1;
+        fits = tb_i64_mul(&elements, w.rows, w.count) &&
+               tb_i64_mul(&need, elements, w.size / 8 * w.bits) && /* size is a multiple of 16 */
+               tb_tensor_count(&b->t) >= need && tb_tensor_count(&scales->t) >= elements;
+    }
+    if (fits && zeros)
+        fits = tb_tensor_count(&zeros->t) >=
+               (zeros->t.dtype == TIBA_UINT8 ? w.rows * ((w.count * w.bits + 7) / 8) : elements);
+    if (!fits) {
+        tb_call_fail(c, "its packed weight does not fit its attributes");
+        return;
+    }
+    w.packed = b->t.data;
+    w.scales = &scales->t;
+    w.zeros = zeros ? &zeros->t : NULL;
+    tb_value *weight;
+    tiba_tensor *t = tb_emit_tensor(c, &weight, TIBA_FLOAT32, 2, (int64_t[]){w.columns, w.rows});
+    if (t) dequantize(&w, t->data);
+    tb_value *y = tb_emit2(c, TB_OP_MatMul, tb_call_in(c, 0), weight);
+    c->out[0] = tb_emit_add_optional(c, y, tb_call_in(c, 5));
+}
