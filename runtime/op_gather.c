@@ -15,17 +15,41 @@ static void gather_grad(tb_exec *exec, const tb_places *places, const tiba_tenso
     if (dout) tb_places_add(exec, places, din->data, dout->data);
 }
 
-static int axis_of(const tb_node *node, int rank) {
-    int64_t axis = tb_attr_int(node, "axis", 0);
-    return (int)(axis < 0 ? axis + rank : axis);
-}
+/* Defines NAME_forward and NAME_vjp from `tb_lookup NAME_lookup`. */
+#define GATHER_KERNELS(name)                                                                       \
+    static tiba_status name##_forward(tb_exec *exec, const tb_node *node,                          \
+                                      const tiba_tensor *const *in, tiba_tensor *const *out,       \
+                                      tiba_error *error) {                                         \
+        if (!node->in[1]->t.data) TB_TRY(name##_lookup.check(node, in[0], in[1], error));          \
+        tb_places places = name##_lookup.places(node, in[0], in[1]);                               \
+        tb_places_gather(exec, &places, tb_dtype_size(out[0]->dtype), out[0]->data, in[0]->data);  \
+        return TIBA_OK;                                                                            \
+    }                                                                                              \
+    static tiba_status name##_vjp(tb_exec *exec, const tb_node *node,                              \
+                                  const tiba_tensor *const *in, const tiba_tensor *const *out,     \
+                                  const tiba_tensor *const *dout, tiba_tensor *const *din,         \
+                                  tiba_error *error) {                                             \
+        (void)out, (void)error;                                                                    \
+        if (!din[0]) return TIBA_OK;                                                               \
+        tb_places places = name##_lookup.places(node, in[0], in[1]);                               \
+        gather_grad(exec, &places, dout[0], din[0]);                                               \
+        return TIBA_OK;                                                                            \
+    }
 
 /* Gather: out = data[…, indices, …] at `axis`. */
 
+static tb_places gather_places(const tb_node *node, const tiba_tensor *data,
+                               const tiba_tensor *indices) {
+    return tb_places_axis(data, indices, tb_axis_attr(node, data->rank));
+}
+
 static tiba_status gather_check(const tb_node *node, const tiba_tensor *data,
                                 const tiba_tensor *indices, tiba_error *error) {
-    return tb_check_indices(node, indices, 1, &data->dims[axis_of(node, data->rank)], error);
+    return tb_check_indices(node, indices, 1, &data->dims[tb_axis_attr(node, data->rank)], error);
 }
+
+static const tb_lookup gather_lookup = {gather_places, gather_check};
+GATHER_KERNELS(gather)
 
 static tiba_status gather_shape(tb_node *node, tiba_error *error) {
     const tiba_tensor *data = &node->in[0]->t, *indices = &node->in[1]->t;
@@ -41,64 +65,27 @@ static tiba_status gather_shape(tb_node *node, tiba_error *error) {
     return tb_set_out(node, 0, data->dtype, rank, dims, error);
 }
 
-static tiba_status gather_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
-                                  tiba_tensor *const *out, tiba_error *error) {
-    if (!node->in[1]->t.data) TB_TRY(gather_check(node, in[0], in[1], error));
-    tb_places places = tb_places_axis(in[0], in[1], axis_of(node, in[0]->rank));
-    tb_places_gather(exec, &places, tb_dtype_size(out[0]->dtype), out[0]->data, in[0]->data);
-    return TIBA_OK;
-}
-
-static tiba_status gather_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
-                              const tiba_tensor *const *out, const tiba_tensor *const *dout,
-                              tiba_tensor *const *din, tiba_error *error) {
-    (void)out, (void)error;
-    if (!din[0]) return TIBA_OK;
-    tb_places places = tb_places_axis(in[0], in[1], axis_of(node, in[0]->rank));
-    gather_grad(exec, &places, dout[0], din[0]);
-    return TIBA_OK;
-}
-
 const tb_op_def tb_op_def_Gather = {
     .shape = gather_shape, .forward = gather_forward, .vjp = gather_vjp, .needs = TB_NEEDS_IN(1)};
 
 /* GatherElements */
+
+#define elements_lookup tb_lookup_elements
+GATHER_KERNELS(elements)
 
 static tiba_status elements_shape(tb_node *node, tiba_error *error) {
     const tiba_tensor *data = &node->in[0]->t, *indices = &node->in[1]->t;
     int axis;
     TB_TRY(tb_need_indices(node, error));
     TB_TRY(tb_node_axis(&axis, node, tb_attr_int(node, "axis", 0), data->rank, error));
-    bool fits = indices->rank == data->rank;
-    for (int i = 0; fits && i < data->rank; i++)
-        fits = i == axis || indices->dims[i] <= data->dims[i];
-    if (!fits) {
+    if (!tb_elements_fit(data, indices, axis)) {
         char a[128], b[128];
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "indices %s do not fit data %s",
                             tb_shape_text(a, sizeof a, indices->rank, indices->dims),
                             tb_shape_text(b, sizeof b, data->rank, data->dims));
     }
-    if (indices->data) TB_TRY(gather_check(node, data, indices, error));
+    if (indices->data) TB_TRY(elements_lookup.check(node, data, indices, error));
     return tb_set_out(node, 0, data->dtype, indices->rank, indices->dims, error);
-}
-
-static tiba_status elements_forward(tb_exec *exec, const tb_node *node,
-                                    const tiba_tensor *const *in, tiba_tensor *const *out,
-                                    tiba_error *error) {
-    if (!node->in[1]->t.data) TB_TRY(gather_check(node, in[0], in[1], error));
-    tb_places places = tb_places_elements(in[0], in[1], axis_of(node, in[0]->rank));
-    tb_places_gather(exec, &places, tb_dtype_size(out[0]->dtype), out[0]->data, in[0]->data);
-    return TIBA_OK;
-}
-
-static tiba_status elements_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
-                                const tiba_tensor *const *out, const tiba_tensor *const *dout,
-                                tiba_tensor *const *din, tiba_error *error) {
-    (void)out, (void)error;
-    if (!din[0]) return TIBA_OK;
-    tb_places places = tb_places_elements(in[0], in[1], axis_of(node, in[0]->rank));
-    gather_grad(exec, &places, dout[0], din[0]);
-    return TIBA_OK;
 }
 
 const tb_op_def tb_op_def_GatherElements = {.shape = elements_shape,
@@ -112,11 +99,19 @@ static int batch_dims_of(const tb_node *node) {
     return (int)tb_attr_int(node, "batch_dims", 0);
 }
 
+static tb_places nd_places(const tb_node *node, const tiba_tensor *data,
+                           const tiba_tensor *indices) {
+    return tb_places_nd(data, indices, batch_dims_of(node));
+}
+
 static tiba_status nd_check(const tb_node *node, const tiba_tensor *data,
                             const tiba_tensor *indices, tiba_error *error) {
     return tb_check_indices(node, indices, (int)indices->dims[indices->rank - 1],
                             data->dims + batch_dims_of(node), error);
 }
+
+static const tb_lookup nd_lookup = {nd_places, nd_check};
+GATHER_KERNELS(nd)
 
 static tiba_status nd_shape(tb_node *node, tiba_error *error) {
     const tiba_tensor *data = &node->in[0]->t, *indices = &node->in[1]->t;
@@ -138,24 +133,6 @@ static tiba_status nd_shape(tb_node *node, tiba_error *error) {
     for (int i = (int)(batch + depth); i < data->rank; i++) dims[rank++] = data->dims[i];
     if (indices->data) TB_TRY(nd_check(node, data, indices, error));
     return tb_set_out(node, 0, data->dtype, rank, dims, error);
-}
-
-static tiba_status nd_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
-                              tiba_tensor *const *out, tiba_error *error) {
-    if (!node->in[1]->t.data) TB_TRY(nd_check(node, in[0], in[1], error));
-    tb_places places = tb_places_nd(in[0], in[1], batch_dims_of(node));
-    tb_places_gather(exec, &places, tb_dtype_size(out[0]->dtype), out[0]->data, in[0]->data);
-    return TIBA_OK;
-}
-
-static tiba_status nd_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
-                          const tiba_tensor *const *out, const tiba_tensor *const *dout,
-                          tiba_tensor *const *din, tiba_error *error) {
-    (void)out, (void)error;
-    if (!din[0]) return TIBA_OK;
-    tb_places places = tb_places_nd(in[0], in[1], batch_dims_of(node));
-    gather_grad(exec, &places, dout[0], din[0]);
-    return TIBA_OK;
 }
 
 const tb_op_def tb_op_def_GatherND = {

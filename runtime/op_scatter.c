@@ -22,14 +22,8 @@ static reduction reduction_of(const tb_node *node) {
     return (reduction)i;
 }
 
-/* Operator families: where the updates go, and whether the indices are sound. */
-typedef struct family {
-    tb_places (*places)(const tb_node *node, const tiba_tensor *data, const tiba_tensor *indices);
-    tiba_status (*check)(const tb_node *node, const tiba_tensor *data, const tiba_tensor *indices,
-                         tiba_error *error);
-} family;
-
-static tiba_status scatter_shape(tb_node *node, const family *form, bool fits, tiba_error *error) {
+static tiba_status scatter_shape(tb_node *node, const tb_lookup *lookup, bool fits,
+                                 tiba_error *error) {
     const tiba_tensor *data = &node->in[0]->t, *indices = &node->in[1]->t,
                       *updates = &node->in[2]->t;
     if (!fits || updates->dtype != data->dtype) {
@@ -43,7 +37,7 @@ static tiba_status scatter_shape(tb_node *node, const family *form, bool fits, t
     if (reduction_of(node) == REDUCTIONS)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "reduction '%.40s' is not supported",
                             tb_attr_string(node, "reduction", "none"));
-    if (indices->data) TB_TRY(form->check(node, data, indices, error));
+    if (indices->data) TB_TRY(lookup->check(node, data, indices, error));
     return tb_set_out(node, 0, data->dtype, data->rank, data->dims, error);
 }
 
@@ -74,12 +68,12 @@ static void combine(reduction how, tiba_tensor *out, int64_t at, const tiba_tens
     }
 }
 
-static tiba_status scatter_forward(const family *form, const tb_node *node,
+static tiba_status scatter_forward(const tb_lookup *lookup, const tb_node *node,
                                    const tiba_tensor *const *in, tiba_tensor *out,
                                    tiba_error *error) {
-    if (!node->in[1]->t.data) TB_TRY(form->check(node, in[0], in[1], error));
+    if (!node->in[1]->t.data) TB_TRY(lookup->check(node, in[0], in[1], error));
     reduction how = reduction_of(node);
-    tb_places p = form->places(node, in[0], in[1]);
+    tb_places p = lookup->places(node, in[0], in[1]);
     int64_t offsets[TB_PLACES_BATCH], size = (int64_t)tb_dtype_size(out->dtype);
     memcpy(out->data, in[0]->data, tb_tensor_bytes(out));
     for (int64_t first = 0; first < p.blocks; first += TB_PLACES_BATCH) {
@@ -189,7 +183,7 @@ static tiba_status product_grad(tb_exec *exec, grad *g, const tb_places *p, int6
     return TIBA_OK;
 }
 
-static tiba_status scatter_vjp(tb_exec *exec, const family *form, const tb_node *node,
+static tiba_status scatter_vjp(tb_exec *exec, const tb_lookup *lookup, const tb_node *node,
                                const tiba_tensor *const *in, const tiba_tensor *dout,
                                tiba_tensor *const *din, tiba_error *error) {
     if (!dout) {
@@ -197,7 +191,7 @@ static tiba_status scatter_vjp(tb_exec *exec, const family *form, const tb_node 
         if (din[2]) tb_zero(din[2]);
         return TIBA_OK;
     }
-    tb_places p = form->places(node, in[0], in[1]);
+    tb_places p = lookup->places(node, in[0], in[1]);
     int64_t count = tb_tensor_count(dout);
     grad g = {.how = reduction_of(node),
               .data = in[0]->data,
@@ -213,46 +207,27 @@ static tiba_status scatter_vjp(tb_exec *exec, const family *form, const tb_node 
 
 /* ScatterElements: the indices have the updates' shape. */
 
-static int axis_of(const tb_node *node, int rank) {
-    int64_t axis = tb_attr_int(node, "axis", 0);
-    return (int)(axis < 0 ? axis + rank : axis);
-}
-
-static tb_places elements_places(const tb_node *node, const tiba_tensor *data,
-                                 const tiba_tensor *indices) {
-    return tb_places_elements(data, indices, axis_of(node, data->rank));
-}
-
-static tiba_status elements_check(const tb_node *node, const tiba_tensor *data,
-                                  const tiba_tensor *indices, tiba_error *error) {
-    return tb_check_indices(node, indices, 1, &data->dims[axis_of(node, data->rank)], error);
-}
-
-static const family elements_form = {elements_places, elements_check};
-
 static tiba_status elements_shape(tb_node *node, tiba_error *error) {
     const tiba_tensor *data = &node->in[0]->t, *indices = &node->in[1]->t;
     int axis;
     TB_TRY(tb_need_indices(node, error));
     TB_TRY(tb_node_axis(&axis, node, tb_attr_int(node, "axis", 0), data->rank, error));
-    bool fits = indices->rank == data->rank && tb_same_shape(indices, &node->in[2]->t);
-    for (int i = 0; fits && i < data->rank; i++)
-        fits = i == axis || indices->dims[i] <= data->dims[i];
-    return scatter_shape(node, &elements_form, fits, error);
+    bool fits = tb_elements_fit(data, indices, axis) && tb_same_shape(indices, &node->in[2]->t);
+    return scatter_shape(node, &tb_lookup_elements, fits, error);
 }
 
 static tiba_status elements_forward(tb_exec *exec, const tb_node *node,
                                     const tiba_tensor *const *in, tiba_tensor *const *out,
                                     tiba_error *error) {
     (void)exec;
-    return scatter_forward(&elements_form, node, in, out[0], error);
+    return scatter_forward(&tb_lookup_elements, node, in, out[0], error);
 }
 
 static tiba_status elements_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                                 const tiba_tensor *const *out, const tiba_tensor *const *dout,
                                 tiba_tensor *const *din, tiba_error *error) {
     (void)out;
-    return scatter_vjp(exec, &elements_form, node, in, dout[0], din, error);
+    return scatter_vjp(exec, &tb_lookup_elements, node, in, dout[0], din, error);
 }
 
 const tb_op_def tb_op_def_ScatterElements = {.shape = elements_shape,
@@ -275,7 +250,7 @@ static tiba_status nd_check(const tb_node *node, const tiba_tensor *data,
                             error);
 }
 
-static const family nd_form = {nd_places, nd_check};
+static const tb_lookup nd_lookup = {nd_places, nd_check};
 
 static tiba_status nd_shape(tb_node *node, tiba_error *error) {
     const tiba_tensor *data = &node->in[0]->t, *indices = &node->in[1]->t,
@@ -289,20 +264,20 @@ static tiba_status nd_shape(tb_node *node, tiba_error *error) {
     for (int i = 0; fits && i < updates->rank; i++)
         fits = updates->dims[i] ==
                (i < tuples ? indices->dims[i] : data->dims[i - tuples + (int)depth]);
-    return scatter_shape(node, &nd_form, fits, error);
+    return scatter_shape(node, &nd_lookup, fits, error);
 }
 
 static tiba_status nd_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                               tiba_tensor *const *out, tiba_error *error) {
     (void)exec;
-    return scatter_forward(&nd_form, node, in, out[0], error);
+    return scatter_forward(&nd_lookup, node, in, out[0], error);
 }
 
 static tiba_status nd_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                           const tiba_tensor *const *out, const tiba_tensor *const *dout,
                           tiba_tensor *const *din, tiba_error *error) {
     (void)out;
-    return scatter_vjp(exec, &nd_form, node, in, dout[0], din, error);
+    return scatter_vjp(exec, &nd_lookup, node, in, dout[0], din, error);
 }
 
 const tb_op_def tb_op_def_ScatterND = {.shape = nd_shape,

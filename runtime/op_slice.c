@@ -113,11 +113,6 @@ static void put_part(tb_exec *exec, const tiba_tensor *part, tiba_tensor *whole,
     tb_move_forward(exec, &move, part, whole);
 }
 
-static int axis_of(const tb_node *node, int rank) {
-    int64_t axis = tb_attr_int(node, "axis", 0);
-    return (int)(axis < 0 ? axis + rank : axis);
-}
-
 /* Concat */
 
 static tiba_status concat_shape(tb_node *node, tiba_error *error) {
@@ -149,7 +144,7 @@ static tiba_status concat_shape(tb_node *node, tiba_error *error) {
 static tiba_status concat_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                                   tiba_tensor *const *out, tiba_error *error) {
     (void)error;
-    int axis = axis_of(node, out[0]->rank);
+    int axis = tb_axis_attr(node, out[0]->rank);
     int64_t start = 0;
     for (int k = 0; k < node->n_in; k++) {
         put_part(exec, in[k], out[0], axis, start);
@@ -162,7 +157,7 @@ static tiba_status concat_vjp(tb_exec *exec, const tb_node *node, const tiba_ten
                               const tiba_tensor *const *out, const tiba_tensor *const *dout,
                               tiba_tensor *const *din, tiba_error *error) {
     (void)error;
-    int axis = axis_of(node, out[0]->rank);
+    int axis = tb_axis_attr(node, out[0]->rank);
     int64_t start = 0;
     for (int k = 0; k < node->n_in; k++) {
         if (din[k] && dout[0])
@@ -221,7 +216,7 @@ static tiba_status split_shape(tb_node *node, tiba_error *error) {
 static tiba_status split_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                                  tiba_tensor *const *out, tiba_error *error) {
     (void)error;
-    int axis = axis_of(node, in[0]->rank);
+    int axis = tb_axis_attr(node, in[0]->rank);
     int64_t start = 0;
     for (int k = 0; k < node->n_out; k++) {
         if (out[k]) copy_part(exec, out[k], in[0], axis, start);
@@ -235,7 +230,7 @@ static tiba_status split_vjp(tb_exec *exec, const tb_node *node, const tiba_tens
                              tiba_tensor *const *din, tiba_error *error) {
     (void)error, (void)out;
     if (!din[0]) return TIBA_OK;
-    int axis = axis_of(node, in[0]->rank);
+    int axis = tb_axis_attr(node, in[0]->rank);
     int64_t start = 0, n = in[0]->dims[axis];
     bool whole = true;
     for (int k = 0; k < node->n_out; k++) {

@@ -106,6 +106,25 @@ tb_places tb_places_elements(const tiba_tensor *data, const tiba_tensor *indices
     return p;
 }
 
+static tb_places places_of_elements(const tb_node *node, const tiba_tensor *data,
+                                    const tiba_tensor *indices) {
+    return tb_places_elements(data, indices, tb_axis_attr(node, data->rank));
+}
+
+static tiba_status check_elements(const tb_node *node, const tiba_tensor *data,
+                                  const tiba_tensor *indices, tiba_error *error) {
+    return tb_check_indices(node, indices, 1, &data->dims[tb_axis_attr(node, data->rank)], error);
+}
+
+const tb_lookup tb_lookup_elements = {places_of_elements, check_elements};
+
+bool tb_elements_fit(const tiba_tensor *data, const tiba_tensor *indices, int axis) {
+    bool fits = indices->rank == data->rank;
+    for (int i = 0; fits && i < data->rank; i++)
+        fits = i == axis || indices->dims[i] <= data->dims[i];
+    return fits;
+}
+
 static void nd_offsets(const tb_places *p, int64_t first, int64_t n, int64_t *out) {
     int64_t per_group = p->blocks / p->groups;
     for (int64_t i = 0; i < n; i++) {

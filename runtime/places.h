@@ -47,6 +47,18 @@ tb_places tb_places_elements(const tiba_tensor *data, const tiba_tensor *indices
 /** Blocks data[batch…, index tuple, …]: as GatherND. */
 tb_places tb_places_nd(const tiba_tensor *data, const tiba_tensor *indices, int batch_dims);
 
+/** How an operator finds its places, and whether its indices are sound. */
+typedef struct tb_lookup {
+    tb_places (*places)(const tb_node *node, const tiba_tensor *data, const tiba_tensor *indices);
+    tiba_status (*check)(const tb_node *node, const tiba_tensor *data, const tiba_tensor *indices,
+                         tiba_error *error);
+} tb_lookup;
+
+/** Single elements along the attribute `axis`: GatherElements and ScatterElements. */
+extern const tb_lookup tb_lookup_elements;
+/** Do indices of that kind fit the data? Both ranks equal, no axis but `axis` longer. */
+bool tb_elements_fit(const tiba_tensor *data, const tiba_tensor *indices, int axis);
+
 /** to's block b = the block at place b of `from`; elements of `size` bytes. */
 void tb_places_gather(tb_exec *exec, const tb_places *places, size_t size, void *to,
                       const void *from);

@@ -28,6 +28,13 @@ static inline tiba_dtype tb_storage_dtype(tiba_dtype dtype) {
 tiba_status tb_set_out(tb_node *node, int k, tiba_dtype dtype, int rank, const int64_t *dims,
                        tiba_error *error);
 
+/** The attribute `axis` (default 0) of a node whose shape function has checked it, made
+ *  non-negative. */
+static inline int tb_axis_attr(const tb_node *node, int rank) {
+    int64_t axis = tb_attr_int(node, "axis", 0);
+    return (int)(axis < 0 ? axis + rank : axis);
+}
+
 /** Fails unless node->in[i] is there, constant and integer with at most one dimension. `what` names
  *  it in the message: "axes", … */
 tiba_status tb_need_ints(const tb_node *node, int i, const char *what, tiba_error *error);
