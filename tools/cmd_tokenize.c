@@ -11,21 +11,34 @@
  */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "io/json_write.h"
 #include "io/tokenizer.h"
+#include "tools/arguments.h"
 #include "tools/commands.h"
 
 enum { MAX_LINE = 64 << 20 };
 static const size_t memory_limit = (size_t)2 << 30;
 
-typedef struct arguments {
-    const char *folder, *text, *pair;
-    tb_encode_options options;
-    bool json, jsonl;
-} arguments;
+typedef struct options {
+    bool help, json, jsonl, truncate;
+    int max_length;
+    const char *pair;
+} options;
+
+static const tb_option table[] = {
+    {"--pair", NULL, TB_ARG_TEXT, offsetof(options, pair), "TEXT", "a second text"},
+    {"--truncate", NULL, TB_ARG_FLAG, offsetof(options, truncate), NULL,
+     "cut what is beyond the length (longest text first)"},
+    {"--max-length", NULL, TB_ARG_INT, offsetof(options, max_length), "N",
+     "tokens, in the place of the model's length"},
+    {"--json", NULL, TB_ARG_FLAG, offsetof(options, json), NULL, "an object, for programs"},
+    {"--jsonl", NULL, TB_ARG_FLAG, offsetof(options, jsonl), NULL,
+     "requests from standard input, one object a line"},
+    {"--help", "-h", TB_ARG_FLAG, offsetof(options, help), NULL, "this help"},
+    {0},
+};
 
 static int complain(const tiba_error *error) {
     fprintf(stderr, "tiba-onnx: %s\n", error->message);
@@ -121,7 +134,7 @@ static int print_table(const tb_encoding *e) {
 }
 
 /* One request. */
-static tiba_status read_request(tb_text *text, tb_text *pair, tb_encode_options *options,
+static tiba_status read_request(tb_text *text, tb_text *pair, tb_encode_options *how,
                                 tb_arena *arena, const char *line, size_t size, tiba_error *error) {
     static const char *const strategies[] = {"longest_first", "only_first", "only_second"};
     tb_json root;
@@ -130,21 +143,21 @@ static tiba_status read_request(tb_text *text, tb_text *pair, tb_encode_options 
     TB_TRY(tb_json_parse(&root, arena, "request", line, size, NULL, error));
     TB_TRY(tb_json_need_object(&root, error));
     tb_json first = tb_json_get(&root, "text"), second = tb_json_get(&root, "pair");
-    *options = (tb_encode_options){0};
+    *how = (tb_encode_options){0};
     *pair = (tb_text){0};
     TB_TRY(tb_json_as_text(text, arena, &first, error));
     if (!tb_json_absent(&second)) TB_TRY(tb_json_as_text(pair, arena, &second, error));
     TB_TRY(tb_json_bool_or(&truncate, &root, "truncate", false, error));
     TB_TRY(tb_json_string_or(&strategy, &root, "strategy", strategies[0], error));
-    TB_TRY(tb_json_integer_or(&options->max_length, &root, "max_length", 1, 1 << 22, 0, error));
+    TB_TRY(tb_json_integer_or(&how->max_length, &root, "max_length", 1, 1 << 22, 0, error));
     TB_TRY(tb_json_string_or(&padding, &root, "padding", NULL, error));
     for (int i = 0; i < 3; i++)
         if (strcmp(strategies[i], strategy) == 0)
-            options->truncation = (tb_truncation)(TB_TRUNCATE_LONGEST_FIRST + i);
-    if (!options->truncation)
+            how->truncation = (tb_truncation)(TB_TRUNCATE_LONGEST_FIRST + i);
+    if (!how->truncation)
         return tb_json_fail(error, &root, "strategy \"%.32s\" is not supported", strategy);
-    if (!truncate) options->truncation = TB_TRUNCATE_NOT;
-    options->pad = padding != NULL;
+    if (!truncate) how->truncation = TB_TRUNCATE_NOT;
+    how->pad = padding != NULL;
     if (padding && strcmp(padding, "max_length") != 0)
         return tb_json_fail(error, &root, "padding \"%.32s\" is not supported", padding);
     return TIBA_OK;
@@ -154,12 +167,12 @@ static int answer(const tb_tokenizer *tokenizer, tb_budget *budget, const char *
     tiba_error error = {0};
     tb_encoding encoding;
     tb_text text, pair;
-    tb_encode_options options;
+    tb_encode_options how;
     tb_arena *arena = tb_arena_create(budget);
-    tiba_status status = arena ? read_request(&text, &pair, &options, arena, line, size, &error)
+    tiba_status status = arena ? read_request(&text, &pair, &how, arena, line, size, &error)
                                : tb_out_of_memory(&error);
     if (status == TIBA_OK)
-        status = tb_tokenizer_encode(&encoding, tokenizer, arena, text, &pair, &options, &error);
+        status = tb_tokenizer_encode(&encoding, tokenizer, arena, text, &pair, &how, &error);
     int code = status == TIBA_OK ? print_json(&encoding) : complain(&error);
     tb_arena_destroy(arena);
     return code;
@@ -200,77 +213,60 @@ static int answer_lines(const tb_tokenizer *tokenizer, tb_budget *budget) {
     return code;
 }
 
-static int usage(const char *problem, const char *what) {
-    fprintf(stderr,
-            "tiba-onnx: %s%s; usage: tiba-onnx tokenize FOLDER (TEXT [--pair TEXT] [--truncate] "
-            "[--max-length N] [--json] | --jsonl)\n",
-            problem, what);
-    return TIBA_ERROR_USAGE;
+static void print_help(void) {
+    puts("tiba-onnx tokenize FOLDER TEXT [options]\n"
+         "tiba-onnx tokenize FOLDER --jsonl\n\n"
+         "Prints the tokens that the tokenizer in FOLDER (or a tokenizer.json) makes of a text.\n"
+         "With --jsonl a line of standard input is {\"text\": …, \"pair\": …, \"truncate\": bool,\n"
+         "\"strategy\": \"longest_first|only_first|only_second\", \"max_length\": N,\n"
+         "\"padding\": \"max_length\"}; all but the text may be left out or null.\n");
+    tb_arguments_help(table);
 }
 
-static int read_arguments(arguments *out, int argc, char **argv) {
-    const char **places[] = {&out->folder, &out->text};
-    int place = 0;
-    bool plain = false; /* behind "--" */
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i];
-        if (plain || strncmp(a, "--", 2) != 0) {
-            if (place == 2) return usage("one argument too many: ", a);
-            *places[place++] = a;
-        } else if (strcmp(a, "--") == 0) {
-            plain = true;
-        } else if (strcmp(a, "--json") == 0) {
-            out->json = true;
-        } else if (strcmp(a, "--jsonl") == 0) {
-            out->jsonl = true;
-        } else if (strcmp(a, "--truncate") == 0) {
-            out->options.truncation = TB_TRUNCATE_LONGEST_FIRST;
-        } else if (strcmp(a, "--pair") == 0 && i + 1 < argc) {
-            out->pair = argv[++i];
-        } else if (strcmp(a, "--max-length") == 0 && i + 1 < argc) {
-            char *end;
-            errno = 0;
-            long long n = strtoll(argv[++i], &end, 10);
-            if (errno || *end || end == argv[i] || n < 1 || n > 1 << 22)
-                return usage("not a length: ", argv[i]);
-            out->options.max_length = n;
-        } else {
-            return usage("unknown or incomplete option ", a);
-        }
+static tiba_status encode_one(tb_encoding *out, const tb_tokenizer *tokenizer, tb_arena *arena,
+                              const options *o, const char *text, tiba_error *error) {
+    tb_text pair = {o->pair, o->pair ? strlen(o->pair) : 0};
+    tb_encode_options how = {.max_length = o->max_length, .refuse_long = true};
+    if (o->truncate) how.truncation = TB_TRUNCATE_LONGEST_FIRST;
+    return tb_tokenizer_encode(out, tokenizer, arena, (tb_text){text, strlen(text)}, &pair, &how,
+                               error);
+}
+
+static int run(tb_arena *arena, tb_budget *budget, int argc, char **argv) {
+    options o = {0};
+    tb_texts rest = {0};
+    tiba_error error = {0};
+    tb_tokenizer *tokenizer;
+    tb_encoding encoding;
+    if (tb_arguments_parse(&o, table, arena, argc, argv, &rest, &error) != TIBA_OK)
+        return complain(&error);
+    if (o.help) {
+        print_help();
+        return TIBA_OK;
     }
-    if (!out->folder) return usage("no folder", "");
-    bool alone = !out->text && !out->pair && !out->json && !out->options.truncation &&
-                 !out->options.max_length;
-    if (out->jsonl && !alone) return usage("--jsonl stands alone", "");
-    if (!out->jsonl && !out->text) return usage("no text", "");
-    return TIBA_OK;
+    if (rest.count != (o.jsonl ? 1 : 2)) {
+        tb_fail(&error, TIBA_ERROR_USAGE, "tokenize takes a folder and %s; see --help",
+                o.jsonl ? "with --jsonl nothing else" : "a text");
+        return complain(&error);
+    }
+    if (tb_tokenizer_open(&tokenizer, rest.items[0], budget, &error) != TIBA_OK)
+        return complain(&error);
+    int code;
+    if (o.jsonl)
+        code = answer_lines(tokenizer, budget);
+    else if (encode_one(&encoding, tokenizer, arena, &o, rest.items[1], &error) != TIBA_OK)
+        code = complain(&error);
+    else
+        code = o.json ? print_json(&encoding) : print_table(&encoding);
+    tb_tokenizer_close(tokenizer);
+    return code;
 }
 
 int tb_cmd_tokenize(int argc, char **argv) {
-    arguments a = {0};
     tb_budget budget = {.limit = memory_limit};
-    tiba_error error = {0};
-    tb_tokenizer *tokenizer;
-    int code = read_arguments(&a, argc, argv);
-    if (code != TIBA_OK) return code;
-    if (tb_tokenizer_open(&tokenizer, a.folder, &budget, &error) != TIBA_OK)
-        return complain(&error);
-    if (a.jsonl) {
-        code = answer_lines(tokenizer, &budget);
-    } else {
-        tb_encoding encoding;
-        tb_arena *arena = tb_arena_create(&budget);
-        tb_text text = {a.text, strlen(a.text)};
-        tb_text pair = {a.pair, a.pair ? strlen(a.pair) : 0};
-        a.options.refuse_long = true;
-        tiba_status status = arena ? tb_tokenizer_encode(&encoding, tokenizer, arena, text, &pair,
-                                                         &a.options, &error)
-                                   : tb_out_of_memory(&error);
-        code = status != TIBA_OK ? complain(&error)
-               : a.json          ? print_json(&encoding)
-                                 : print_table(&encoding);
-        tb_arena_destroy(arena);
-    }
-    tb_tokenizer_close(tokenizer);
+    tb_arena *arena = tb_arena_create(&budget);
+    if (!arena) return TIBA_ERROR_RESOURCE;
+    int code = run(arena, &budget, argc, argv);
+    tb_arena_destroy(arena);
     return code;
 }
