@@ -182,7 +182,8 @@ tb_value *tb_emit_split_heads(tb_call *c, tb_value *x, int64_t heads) {
 
 tb_value *tb_emit_merge_heads(tb_call *c, tb_value *x) {
     if (c->status != TIBA_OK) return NULL;
-    int64_t dims[] = {x->t.dims[0], x->t.dims[2], x->t.dims[1] * x->t.dims[3]};
+    int64_t dims[3] = {x->t.dims[0], x->t.dims[2], 0};
+    if (!tb_i64_mul(&dims[2], x->t.dims[1], x->t.dims[3])) return no_memory(c);
     return tb_emit_reshape(c, tb_emit_transpose(c, x, 4, (int64_t[]){0, 2, 1, 3}), 3, dims);
 }
 
