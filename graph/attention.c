@@ -18,27 +18,35 @@ static int64_t product_of(const tiba_tensor *t, int from, int to) {
     return product;
 }
 
-/* How many of p's leading rows are samples, and is there anything else than samples and heads? */
-static void leading(search *s, tb_attention *a) {
+/* Sorts p's leading rows into groups by their labelled axes (samples, windows); what has no label
+ * are heads. False if out of memory. */
+static bool leading(search *s, tb_attention *a) {
     const tb_value *p = a->p;
     int64_t rows = product_of(&p->t, 0, p->t.rank - 2), matrix = a->queries * a->keys;
     const tb_value_axes *va = s->axes->values[p->id];
-    a->samples = 1;
-    a->plain = true;
+    const tb_factor *factors[TB_MAX_FACTORS];
     int n = 0;
+    a->groups = 1;
+    a->plain = true;
     for (int i = 0; va && i < va->n; i++) {
         const tb_factor *f = &va->factors[i];
         if (f->inner < matrix) continue;
-        /* labels in front of the matrix: one, outermost, and an input's first axis */
+        /* plain: one label in front of the matrix, outermost, and an input's first axis */
         const tb_label *l = &s->axes->labels[tb_axes_root(s->axes, f->label)];
         bool batch = l->dim == 0 && (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP);
         bool outermost = f->inner * f->count == rows * matrix;
-        if (n++ > 0 || !batch || !outermost)
-            a->plain = false;
-        else
-            a->samples = f->count;
+        if (n > 0 || !batch || !outermost) a->plain = false;
+        factors[n++] = f;
+        a->groups *= f->count;
     }
-    a->heads = rows / a->samples;
+    a->heads = rows / a->groups;
+    a->group_of = TB_NEW(s->axes->arena, int, rows);
+    if (!a->group_of) return false;
+    for (int64_t row = 0; row < rows; row++)
+        for (int i = 0; i < n; i++)
+            a->group_of[row] = (int)(a->group_of[row] * factors[i]->count +
+                                     row * matrix / factors[i]->inner % factors[i]->count);
+    return true;
 }
 
 static bool record(search *s, const tb_node *softmax, const tb_node *product, int side) {
@@ -55,8 +63,7 @@ static bool record(search *s, const tb_node *softmax, const tb_node *product, in
     a->query_label = tb_axes_dim(s->axes, p, query);
     a->key_label = tb_axes_dim(s->axes, p, key);
     if (a->query_label == -2 || a->key_label == -2) return false;
-    leading(s, a);
-    return true;
+    return leading(s, a);
 }
 
 /* The dimension of `value` that is the label, -1 if none. */
@@ -209,6 +216,33 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         tower->rows = tower->columns = 0;
 }
 
+int tb_label_input(const tb_axes *axes, int label) {
+    tb_tower tower = {.input = -1, .tokens = INT64_MAX};
+    trace(axes, label, 0, &tower, 0);
+    return tower.input;
+}
+
+bool tb_label_includes(const tb_axes *axes, int label, int part) {
+    label = tb_axes_root(axes, label);
+    part = tb_axes_root(axes, part);
+    if (label < 0 || label == part) return label >= 0;
+    const tb_label *l = &axes->labels[label];
+    for (int i = 0; i < l->n_parents; i++) /* parents are older: this ends */
+        if (l->parents[i] >= 0 && tb_axes_root(axes, l->parents[i]) < label &&
+            tb_label_includes(axes, l->parents[i], part))
+            return true;
+    return false;
+}
+
+void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes, int label,
+                       int64_t tokens) {
+    *tower = (tb_tower){.label = label, .tokens = tokens, .input = -1};
+    trace(axes, label, 0, tower, 0);
+    const tb_value *input = tower->input >= 0 ? graph->inputs[tower->input] : NULL;
+    /* embeddings given as they are have tokens but no picture */
+    if (!input || !tower->image || tower->rows == 0) tower->rows = tower->columns = 0;
+}
+
 static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_axes *axes,
                                tiba_error *error) {
     tb_arena *arena = axes->arena;
@@ -227,13 +261,9 @@ static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_a
         tb_tower *tower = &found->towers[t];
         if (t == found->n_towers) {
             found->n_towers++;
-            *tower = (tb_tower){.label = a->key_label, .tokens = a->keys, .input = -1};
+            tb_tower_describe(tower, graph, axes, a->key_label, a->keys);
             tower->attentions = TB_NEW(arena, int, found->n_attentions);
             if (!tower->attentions) return tb_out_of_memory(error);
-            trace(axes, tower->label, 0, tower, 0);
-            const tb_value *input = tower->input >= 0 ? graph->inputs[tower->input] : NULL;
-            /* embeddings given as they are have tokens but no picture */
-            if (!input || !tower->image || tower->rows == 0) tower->rows = tower->columns = 0;
         }
         a->tower = t;
         tower->attentions[tower->n_attentions++] = i;

@@ -16,8 +16,11 @@ typedef struct tb_attention {
     const tb_node *product; /**< the MatMul of P and V */
     const tb_value *p, *v;
     bool transposed;       /**< the product is Vᵀ·Pᵀ: p is [..., keys, queries] */
-    int64_t queries, keys; /**< p is [samples × heads, queries, keys] */
-    int64_t samples, heads;
+    int64_t queries, keys; /**< p is [rows, queries, keys] */
+    /** p's leading rows fall into groups (samples, windows), which have the same heads each:
+     *  group_of[row] for row < groups × heads. In plain attentions the groups are the samples. */
+    int64_t groups, heads;
+    int *group_of;
     int query_label, key_label; /**< -1: not from any input (a learned query) */
     bool plain; /**< nothing but samples and heads in front of [queries, keys]: no windows */
     int tower;  /**< index in towers, -1: none */
@@ -39,6 +42,14 @@ typedef struct tb_attentions {
     tb_attention *attentions; /**< in execution order */
     tb_tower *towers;         /**< in order of their first attention */
 } tb_attentions;
+
+/** The graph input that a label comes from, -1 if none. */
+int tb_label_input(const tb_axes *axes, int label);
+/** Is `label` made of `part` (joined, cut, merged) or `part` itself? */
+bool tb_label_includes(const tb_axes *axes, int label, int part);
+/** What a token label says of a tower: input, picture, grid, prefix. `tokens` is its count. */
+void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes, int label,
+                       int64_t tokens);
 
 /** Finds them all. The result belongs to axes->arena. No attention at all is no error here. */
 tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_axes *axes,

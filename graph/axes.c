@@ -189,24 +189,27 @@ int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim) {
     if (dim < 0 || dim >= value->t.rank || value->t.dims[dim] <= 1) return -1;
     tb_value_axes va = *axes_of(axes, value);
     align(axes, &va, &value->t);
-    int64_t stride = dim_stride(&value->t, dim), covered = stride;
-    int parents[TB_MAX_FACTORS], n = 0;
-    for (int i = va.n - 1; i >= 0; i--) {
+    int64_t stride = dim_stride(&value->t, dim), covered = stride * value->t.dims[dim];
+    tb_factor inside[TB_MAX_FACTORS];
+    int n = 0;
+    for (int i = 0; i < va.n; i++) { /* outermost first, each where the one before begins */
         const tb_factor *f = &va.factors[i];
-        if (f->inner != covered || f->inner >= stride * value->t.dims[dim]) continue;
-        parents[n++] = tb_axes_root(axes, f->label);
-        covered = f->inner * f->count;
+        if (f->inner * f->count != covered || f->inner < stride) continue;
+        inside[n++] = *f;
+        covered = f->inner;
     }
-    if (covered != stride * value->t.dims[dim]) return -1;
-    if (n == 1) return parents[0];
-    tb_label merge = {
-        .kind = TB_LABEL_MERGE, .count = value->t.dims[dim], .input = -1, .n_parents = n};
+    return n > 0 && covered == stride ? tb_axes_merge(axes, n, inside) : -1;
+}
+
+int tb_axes_merge(tb_axes *axes, int n, const tb_factor *factors) {
+    int parents[TB_MAX_FACTORS];
     int64_t offsets[TB_MAX_FACTORS] = {0};
-    for (int i = 0; i < n / 2; i++) { /* outermost first */
-        int swap = parents[i];
-        parents[i] = parents[n - 1 - i];
-        parents[n - 1 - i] = swap;
+    tb_label merge = {.kind = TB_LABEL_MERGE, .count = 1, .input = -1, .n_parents = n};
+    for (int i = 0; i < n; i++) {
+        parents[i] = tb_axes_root(axes, factors[i].label);
+        merge.count *= factors[i].count;
     }
+    if (n == 1) return parents[0];
     int label = intern(axes, merge, parents, offsets);
     return label < 0 ? -2 : tb_axes_root(axes, label);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "rules/rollout.h"
+#include "rules/route.h"
 
 tiba_status tb_analysis_create(tb_analysis **out, const tb_graph *graph, tb_budget *budget,
                                tiba_error *error) {
@@ -16,6 +17,7 @@ tiba_status tb_analysis_create(tb_analysis **out, const tb_graph *graph, tb_budg
     }
     analysis->arena = arena;
     tiba_status status = tb_regions_find(&analysis->regions, graph, arena, error);
+    if (status == TIBA_OK) status = tb_dominators_find(&analysis->dominators, graph, arena, error);
     if (status == TIBA_OK) status = tb_axes_find(&analysis->axes, graph, arena, error);
     if (status == TIBA_OK)
         status = tb_attentions_find(&analysis->attentions, graph, analysis->axes, error);
@@ -33,11 +35,12 @@ void tb_analysis_destroy(tb_analysis *analysis) {
 
 /* -------------------------------------------------------------------- planning */
 
-/* A tower as far as the target depends on it. */
+/* The attentions of one graph input, as far as the target depends on them. */
 typedef struct plan_tower {
-    tb_tower tower; /* attentions that the target does not depend on are left out */
+    tb_tower tower;
     const tb_value *readout;
-    int64_t inner; /* stride of the token axis in the readout value */
+    int64_t inner;   /* plain: stride of the token axis in the readout value */
+    tb_route *route; /* NULL: plain */
 } plan_tower;
 
 struct tb_explainer {
@@ -71,60 +74,105 @@ static void mark_above(const tb_graph *graph, const tb_value *target, unsigned c
     }
 }
 
-/* An attention outside all towers is fine if it reads a tower's tokens (pooling by a learned query,
- * cross-attention); everything else would leave tokens out of the map. */
-static tiba_status check_others(const tb_explainer *x, const unsigned char *above,
-                                tiba_error *error) {
+/* The graph input whose tokens an attention reads; -1: none. */
+static int input_of(const tb_explainer *x, const tb_attention *a) {
+    const tb_analysis *on = x->analysis;
+    if (a->tower >= 0) return on->attentions->towers[a->tower].input;
+    int input = tb_label_input(on->axes, a->key_label);
+    return input >= 0 ? input : tb_label_input(on->axes, a->query_label);
+}
+
+/* Attentions of one input form a plain tower if they have one token axis; others that only read it
+ * (pooling by a learned query or class token, cross-attention) belong to the readout. */
+static bool is_plain(const tb_explainer *x, const plan_tower *group, int *tower) {
     const tb_attentions *found = x->analysis->attentions;
-    for (int i = 0; i < found->n_attentions; i++) {
-        const tb_attention *a = &found->attentions[i];
-        if (a->tower >= 0 || !above[a->product->out[0]->id]) continue;
-        bool reads_tower = false;
-        for (int t = 0; t < x->n_towers; t++)
-            reads_tower |= a->key_label >= 0 && a->key_label == x->towers[t].tower.label;
-        if (reads_tower) continue;
-        return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
-                            "this attention (%lld queries, %lld keys%s) fits no tower: its tokens "
-                            "are not those of one input",
-                            (long long)a->queries, (long long)a->keys,
-                            a->plain ? "" : ", in windows");
+    *tower = -1;
+    for (int i = 0; i < group->tower.n_attentions; i++) {
+        int of = found->attentions[group->tower.attentions[i]].tower;
+        if (of >= 0 && *tower >= 0 && of != *tower) return false;
+        if (of >= 0) *tower = of;
     }
+    if (*tower < 0) return false;
+    int label = found->towers[*tower].label;
+    for (int i = 0; i < group->tower.n_attentions; i++) {
+        const tb_attention *a = &found->attentions[group->tower.attentions[i]];
+        bool reads = tb_label_includes(x->analysis->axes, a->key_label, label) &&
+                     a->query_label != label && a->plain;
+        if (a->tower < 0 && !reads) return false;
+    }
+    return true;
+}
+
+static tiba_status plan_plain(tb_explainer *x, plan_tower *to, int tower, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    int *attentions = to->tower.attentions, n = 0;
+    for (int i = 0; i < to->tower.n_attentions; i++)
+        if (found->attentions[attentions[i]].tower == tower) attentions[n++] = attentions[i];
+    to->tower = found->towers[tower];
+    to->tower.attentions = attentions;
+    to->tower.n_attentions = n;
+    to->readout =
+        tb_tower_readout(x->graph, x->analysis->axes, found, &to->tower, x->target, &to->inner);
+    if (to->readout) return TIBA_OK;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, found->attentions[attentions[n - 1]].product,
+                        "no value with the %lld tokens of this attention lies on every path to the "
+                        "target, so nothing says which tokens it reads",
+                        (long long)to->tower.tokens);
+}
+
+static tiba_status plan_routed(tb_explainer *x, plan_tower *to, tiba_error *error) {
+    const tb_analysis *on = x->analysis;
+    tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
+    int *members = to->tower.attentions, n = to->tower.n_attentions;
+    TB_TRY(tb_route_create(&to->route, from, x->target, n, members, x->arena, error));
+    const tb_token_axes *source = &to->route->source;
+    int label = tb_axes_merge(on->axes, source->n, source->factors);
+    if (label == -2) return tb_out_of_memory(error);
+    tb_tower_describe(&to->tower, x->graph, on->axes, label, source->tokens);
+    to->tower.attentions = members;
+    to->tower.n_attentions = n;
+    to->readout = to->route->readout.value;
     return TIBA_OK;
 }
 
+/* Sorts the attentions below the target by the input that they read. */
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
-    x->towers = TB_NEW(x->arena, plan_tower, found->n_towers);
+    x->towers = TB_NEW(x->arena, plan_tower, found->n_attentions);
     if (!x->towers) return tb_out_of_memory(error);
-    for (int t = 0; t < found->n_towers; t++) {
-        const tb_tower *from = &found->towers[t];
-        plan_tower *to = &x->towers[x->n_towers];
-        *to = (plan_tower){.tower = *from};
-        to->tower.n_attentions = 0;
-        to->tower.attentions = TB_NEW(x->arena, int, from->n_attentions);
-        if (!to->tower.attentions) return tb_out_of_memory(error);
-        for (int i = 0; i < from->n_attentions; i++)
-            if (above[found->attentions[from->attentions[i]].product->out[0]->id])
-                to->tower.attentions[to->tower.n_attentions++] = from->attentions[i];
-        if (to->tower.n_attentions == 0) continue;
-        to->readout =
-            tb_tower_readout(x->graph, x->analysis->axes, found, &to->tower, x->target, &to->inner);
-        if (!to->readout) {
-            const tb_attention *last =
-                &found->attentions[to->tower.attentions[to->tower.n_attentions - 1]];
-            return tb_node_fail(error, TIBA_ERROR_INPUT, last->product,
-                                "no value with the %lld tokens of this attention lies on every "
-                                "path to the target, so nothing says which tokens it reads",
-                                (long long)to->tower.tokens);
+    for (int i = 0; i < found->n_attentions; i++) {
+        const tb_attention *a = &found->attentions[i];
+        if (!above[a->product->out[0]->id]) continue;
+        int input = input_of(x, a), t = 0;
+        if (input < 0)
+            return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
+                                "this attention (%lld queries, %lld keys) fits no tower: its "
+                                "tokens cannot be traced to an input",
+                                (long long)a->queries, (long long)a->keys);
+        while (t < x->n_towers && x->towers[t].tower.input != input) t++;
+        plan_tower *to = &x->towers[t];
+        if (t == x->n_towers) {
+            x->n_towers++;
+            to->tower.input = input;
+            to->tower.attentions = TB_NEW(x->arena, int, found->n_attentions);
+            if (!to->tower.attentions) return tb_out_of_memory(error);
         }
-        x->n_towers++;
+        to->tower.attentions[to->tower.n_attentions++] = i;
     }
-    if (x->n_towers > 0) return check_others(x, above, error);
-    if (found->n_attentions == 0)
+    if (x->n_towers == 0 && found->n_attentions == 0)
         return tb_fail(error, TIBA_ERROR_INPUT,
                        "no attention found: no softmax of an activation is multiplied by values");
-    TB_TRY(check_others(x, above, error));
-    return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention", x->target->name);
+    if (x->n_towers == 0)
+        return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
+                       x->target->name);
+    for (int t = 0; t < x->n_towers; t++) {
+        int tower;
+        if (is_plain(x, &x->towers[t], &tower))
+            TB_TRY(plan_plain(x, &x->towers[t], tower, error));
+        else
+            TB_TRY(plan_routed(x, &x->towers[t], error));
+    }
+    return TIBA_OK;
 }
 
 static tiba_status create(tb_explainer *x, tb_budget *budget, tiba_error *error) {
@@ -181,6 +229,8 @@ void tb_explainer_destroy(tb_explainer *explainer) {
 
 void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep) {
     tb_reverse_keep(explainer->reverse, keep);
+    for (int t = 0; t < explainer->n_towers; t++)
+        if (explainer->towers[t].route) tb_route_keep(explainer->towers[t].route, keep);
 }
 
 int tb_explainer_towers(const tb_explainer *explainer) {
@@ -191,19 +241,27 @@ int tb_explainer_towers(const tb_explainer *explainer) {
 
 typedef struct collect {
     const tb_explainer *x;
+    const tb_program *program;
     tb_tower_explanation *towers;
     tb_arena *arena;
-    float ***blocks;  /* [tower][block] */
-    double **read;    /* [tower][token]: Σ_d R */
-    double **reached; /* [tower][token]: Σ_d |gradient| */
+    tb_budget *budget;
+    tb_exec *exec;
+    float ***blocks;  /* [tower][block]: E_b, of the target's sample, or of all groups if routed */
+    double **read;    /* [tower][token of the readout]: Σ_d R */
+    double **reached; /* likewise: Σ_d |gradient| */
+    double **touched; /* [tower][sample]: Σ |gradient| at the readout of a routed tower */
 } collect;
 
-/* The sample that the target reads is the one that the gradient reaches. */
+static int64_t readout_tokens(const plan_tower *tower) {
+    return tower->route ? tower->route->readout.tokens : tower->tower.tokens;
+}
+
+/* The group that the target reads is the one that the gradient reaches. */
 static int64_t reached_sample(const tb_attention *a, const float *gradient) {
     int64_t size = a->heads * a->queries * a->keys, best = 0;
     double most = -1;
-    if (!gradient || a->samples == 1) return 0;
-    for (int64_t s = 0; s < a->samples; s++) {
+    if (!gradient || a->groups == 1) return 0;
+    for (int64_t s = 0; s < a->groups; s++) {
         double sum = 0;
         for (int64_t i = 0; i < size; i++) sum += fabs((double)gradient[s * size + i]);
         if (sum > most) most = sum, best = s;
@@ -213,14 +271,20 @@ static int64_t reached_sample(const tb_attention *a, const float *gradient) {
 
 static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
                                  const float *gradient, const float *relevance, tiba_error *error) {
-    int64_t n = a->queries * a->keys, sample = reached_sample(a, gradient);
-    int64_t offset = sample * a->heads * n;
-    if (gradient) c->towers[t].sample = sample;
-    float *e = TB_NEW(c->arena, float, n);
+    bool routed = c->x->towers[t].route != NULL;
+    int64_t n = a->queries * a->keys, sample = routed ? 0 : reached_sample(a, gradient);
+    int64_t groups = routed ? a->groups : 1;
+    if (gradient && !routed) c->towers[t].sample = sample;
+    float *e = TB_NEW(c->arena, float, groups *n);
     if (!e) return tb_out_of_memory(error);
-    tb_block_relevance(e, gradient ? gradient + offset : NULL,
-                       relevance ? relevance + offset : NULL, a->heads, a->queries, a->keys,
-                       a->transposed);
+    if (!routed) {
+        int64_t at = sample * a->heads * n; /* plain: samples are outermost */
+        tb_block_relevance(e, gradient ? gradient + at : NULL, relevance ? relevance + at : NULL,
+                           a->heads, a->queries, a->keys, a->transposed);
+    } else {
+        tb_block_relevance_grouped(e, gradient, relevance, a->groups, a->heads, a->group_of,
+                                   a->queries, a->keys, a->transposed);
+    }
     c->blocks[t][b] = e;
     return TIBA_OK;
 }
@@ -230,9 +294,15 @@ static void collect_readout(collect *c, int t, const tb_value *value, const floa
     const plan_tower *tower = &c->x->towers[t];
     int64_t count = tb_tensor_count(&value->t);
     for (int64_t i = 0; i < count; i++) {
-        int64_t token = i / tower->inner % tower->tower.tokens;
+        int64_t token = tower->route ? tb_token_of(&tower->route->readout, i)
+                                     : i / tower->inner % tower->tower.tokens;
         if (relevance) c->read[t][token] += (double)relevance[i];
-        if (gradient) c->reached[t][token] += fabs((double)gradient[i]);
+        if (!gradient) continue;
+        c->reached[t][token] += fabs((double)gradient[i]);
+        if (tower->route) {
+            const tb_token_axes *on = &tower->route->readout;
+            c->touched[t][i / on->batch_inner % on->batch] += fabs((double)gradient[i]);
+        }
     }
 }
 
@@ -266,27 +336,65 @@ static void scale_readout(double *w, const double *reached, int64_t tokens) {
     for (int64_t i = 0; i < tokens; i++) w[i] = sum > 0.0 ? w[i] / sum : 1.0 / (double)tokens;
 }
 
-static tiba_status roll_out(collect *c, int t, const tb_explain_options *options,
-                            tiba_error *error) {
+/* wᵀ·C of a plain tower; r: w on entry, [tokens]. */
+static tiba_status roll_plain(collect *c, int t, const tb_explain_options *options, double *r,
+                              tiba_error *error) {
     const plan_tower *tower = &c->x->towers[t];
-    tb_tower_explanation *to = &c->towers[t];
     int64_t n = tower->tower.tokens;
     bool normalized = options->rollout == TB_ROLLOUT_DEFAULT
                           ? !tower->tower.image
                           : options->rollout == TB_ROLLOUT_NORMALIZED;
-    to->tower = &tower->tower;
-    to->tokens = TB_NEW(c->arena, float, n);
-    to->readout = TB_NEW(c->arena, float, n);
-    double *r = TB_NEW(c->arena, double, n), *scratch = TB_NEW(c->arena, double, n);
-    if (!to->tokens || !to->readout || !r || !scratch) return tb_out_of_memory(error);
-    for (int64_t i = 0; i < n; i++) to->relevance_in += c->read[t][i];
-    scale_readout(c->read[t], c->reached[t], n);
-    for (int64_t i = 0; i < n; i++) {
-        r[i] = c->read[t][i];
-        to->readout[i] = (float)r[i];
-    }
+    double *scratch = TB_NEW(c->arena, double, n);
+    if (!scratch) return tb_out_of_memory(error);
     for (int b = tower->tower.n_attentions - 1; b >= options->start_layer && b >= 0; b--)
         tb_rollout_step(r, scratch, c->blocks[t][b], n, normalized);
+    c->towers[t].blocks = options->blocks ? c->blocks[t] : NULL;
+    return TIBA_OK;
+}
+
+/* The same through the graph. */
+static tiba_status roll_routed(collect *c, int t, const tb_explain_options *options,
+                               const double *w, double *r, tiba_error *error) {
+    const plan_tower *tower = &c->x->towers[t];
+    const tb_attentions *found = c->x->analysis->attentions;
+    if (options->rollout == TB_ROLLOUT_NORMALIZED)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "the normalized rollout is not defined where tokens move or merge: "
+                       "use the raw one");
+    for (int b = 0; b < options->start_layer; b++) {
+        const tb_attention *a = &found->attentions[tower->tower.attentions[b]];
+        memset(c->blocks[t][b], 0, (size_t)(a->groups * a->queries * a->keys) * sizeof(float));
+    }
+    int64_t best = 0;
+    for (int64_t s = 1; s < tower->route->readout.batch; s++)
+        if (c->touched[t][s] > c->touched[t][best]) best = s;
+    c->towers[t].sample = best;
+    return tb_route_run(tower->route, c->program, w, best, c->blocks[t], r, c->budget, c->exec,
+                        error);
+}
+
+static tiba_status roll_out(collect *c, int t, const tb_explain_options *options,
+                            tiba_error *error) {
+    const plan_tower *tower = &c->x->towers[t];
+    tb_tower_explanation *to = &c->towers[t];
+    int64_t n = tower->tower.tokens, m = readout_tokens(tower);
+    to->tower = &tower->tower;
+    to->routed = tower->route != NULL;
+    to->tokens = TB_NEW(c->arena, float, n);
+    to->readout = TB_NEW(c->arena, float, n);
+    double *r = TB_NEW(c->arena, double, n), *w = c->read[t];
+    if (!to->tokens || !to->readout || !r) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < m; i++) to->relevance_in += w[i];
+    scale_readout(w, c->reached[t], m);
+    if (tower->route) {
+        TB_TRY(roll_routed(c, t, options, w, r, error));
+    } else {
+        for (int64_t i = 0; i < n; i++) {
+            r[i] = w[i];
+            to->readout[i] = (float)w[i];
+        }
+        TB_TRY(roll_plain(c, t, options, r, error));
+    }
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(r[i]))
             return tb_fail(error, TIBA_ERROR_INPUT,
@@ -294,25 +402,33 @@ static tiba_status roll_out(collect *c, int t, const tb_explain_options *options
         to->tokens[i] = (float)r[i];
     }
     to->n_blocks = tower->tower.n_attentions;
-    to->blocks = options->blocks ? c->blocks[t] : NULL;
     return TIBA_OK;
 }
 
 tiba_status tb_explainer_run(tb_explainer *x, const tb_program *program, int64_t element,
                              const tb_explain_options *options, tb_tower_explanation *towers,
                              tb_arena *arena, tb_exec *exec, tiba_error *error) {
-    collect c = {.x = x, .towers = towers, .arena = arena};
+    collect c = {.x = x,
+                 .program = program,
+                 .towers = towers,
+                 .arena = arena,
+                 .budget = tb_arena_budget(arena),
+                 .exec = exec};
     c.blocks = TB_NEW(arena, float **, x->n_towers);
     c.read = TB_NEW(arena, double *, x->n_towers);
     c.reached = TB_NEW(arena, double *, x->n_towers);
-    if (!c.blocks || !c.read || !c.reached) return tb_out_of_memory(error);
+    c.touched = TB_NEW(arena, double *, x->n_towers);
+    if (!c.blocks || !c.read || !c.reached || !c.touched) return tb_out_of_memory(error);
     for (int t = 0; t < x->n_towers; t++) {
         const tb_tower *tower = &x->towers[t].tower;
         towers[t] = (tb_tower_explanation){0};
         c.blocks[t] = TB_NEW(arena, float *, tower->n_attentions);
-        c.read[t] = TB_NEW(arena, double, tower->tokens);
-        c.reached[t] = TB_NEW(arena, double, tower->tokens);
-        if (!c.blocks[t] || !c.read[t] || !c.reached[t]) return tb_out_of_memory(error);
+        const tb_route *route = x->towers[t].route;
+        c.read[t] = TB_NEW(arena, double, readout_tokens(&x->towers[t]));
+        c.reached[t] = TB_NEW(arena, double, readout_tokens(&x->towers[t]));
+        c.touched[t] = TB_NEW(arena, double, route ? route->readout.batch : 1);
+        if (!c.blocks[t] || !c.read[t] || !c.reached[t] || !c.touched[t])
+            return tb_out_of_memory(error);
         if (options->start_layer < 0 || options->start_layer >= tower->n_attentions)
             return tb_fail(error, TIBA_ERROR_USAGE,
                            "start layer %d is out of range: the tower has %d attentions",

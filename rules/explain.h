@@ -8,6 +8,7 @@
 #define TB_RULES_EXPLAIN_H
 
 #include "graph/attention.h"
+#include "graph/dominators.h"
 #include "rules/reverse.h"
 
 /** What the graph is, found once for a bound graph. */
@@ -16,6 +17,7 @@ typedef struct tb_analysis {
     tb_axes *axes;
     tb_attentions *attentions;
     tb_regions *regions;
+    tb_dominators *dominators;
 } tb_analysis;
 
 tiba_status tb_analysis_create(tb_analysis **out, const tb_graph *graph, tb_budget *budget,
@@ -40,8 +42,9 @@ typedef struct tb_tower_explanation {
     int64_t sample; /**< the sample of the tower's input that the target reads */
     float *tokens;  /**< [tower->tokens] relevance */
     float *readout; /**< [tower->tokens] w, sum 1 */
+    bool routed; /**< tokens move or merge: the rollout went through the graph (rules/route.h) */
     int n_blocks;
-    float **blocks;      /**< E_b [tokens, tokens] each, NULL unless asked for */
+    float **blocks;      /**< E_b [tokens, tokens] each, NULL unless asked for or if routed */
     double relevance_in; /**< ΣR at the readout: 1 where relevance is conserved */
 } tb_tower_explanation;
 

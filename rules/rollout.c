@@ -2,28 +2,33 @@
 
 #include <string.h>
 
+/* e += max(0, g ⊙ r) of one head. */
+static void add_head(float *e, const float *g, const float *r, int64_t queries, int64_t keys,
+                     bool transposed) {
+    for (int64_t q = 0; q < queries; q++)
+        for (int64_t k = 0; k < keys; k++) {
+            int64_t at = transposed ? k * queries + q : q * keys + k;
+            float product = g[at] * r[at];
+            e[q * keys + k] += product > 0.0f ? product : 0.0f;
+        }
+}
+
+void tb_block_relevance_grouped(float *e, const float *gradient, const float *relevance,
+                                int64_t groups, int64_t heads, const int *group_of, int64_t queries,
+                                int64_t keys, bool transposed) {
+    int64_t n = queries * keys;
+    memset(e, 0, (size_t)(groups * n) * sizeof *e);
+    if (!gradient || !relevance) return;
+    for (int64_t h = 0; h < groups * heads; h++)
+        add_head(e + (group_of ? group_of[h] : 0) * n, gradient + h * n, relevance + h * n, queries,
+                 keys, transposed);
+    float scale = 1.0f / (float)heads;
+    for (int64_t i = 0; i < groups * n; i++) e[i] *= scale;
+}
+
 void tb_block_relevance(float *e, const float *gradient, const float *relevance, int64_t heads,
                         int64_t queries, int64_t keys, bool transposed) {
-    int64_t n = queries * keys;
-    memset(e, 0, (size_t)n * sizeof *e);
-    if (!gradient || !relevance) return;
-    for (int64_t h = 0; h < heads; h++) {
-        const float *g = gradient + h * n, *r = relevance + h * n;
-        if (transposed) {
-            for (int64_t k = 0; k < keys; k++)
-                for (int64_t q = 0; q < queries; q++) {
-                    float product = g[k * queries + q] * r[k * queries + q];
-                    e[q * keys + k] += product > 0.0f ? product : 0.0f;
-                }
-        } else {
-            for (int64_t i = 0; i < n; i++) {
-                float product = g[i] * r[i];
-                e[i] += product > 0.0f ? product : 0.0f;
-            }
-        }
-    }
-    float scale = 1.0f / (float)heads;
-    for (int64_t i = 0; i < n; i++) e[i] *= scale;
+    tb_block_relevance_grouped(e, gradient, relevance, 1, heads, NULL, queries, keys, transposed);
 }
 
 void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens, bool normalized) {

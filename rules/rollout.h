@@ -18,6 +18,12 @@
 void tb_block_relevance(float *e, const float *gradient, const float *relevance, int64_t heads,
                         int64_t queries, int64_t keys, bool transposed);
 
+/** The same for every group of heads: e is [groups, queries, keys], row h of the arrays belongs to
+ *  group group_of[h], and each group has `heads` of the rows. */
+void tb_block_relevance_grouped(float *e, const float *gradient, const float *relevance,
+                                int64_t groups, int64_t heads, const int *group_of, int64_t queries,
+                                int64_t keys, bool transposed);
+
 /** r ← Aᵀ r with A = I + E, its rows divided by their sums if `normalized`. r: [tokens]; `scratch`
  *  has room for [tokens]. */
 void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens, bool normalized);

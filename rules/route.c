@@ -1,0 +1,473 @@
+#include "rules/route.h"
+
+#include <string.h>
+
+#include "rules/rule.h"
+
+/* What an Add does with the weight that reaches it. */
+enum { ADD_LEFT, ADD_RIGHT, ADD_BOTH, ADD_HALVES };
+
+/* -------------------------------------------------------------------- token axes */
+
+int64_t tb_token_of(const tb_token_axes *a, int64_t element) {
+    int64_t token = 0;
+    for (int i = 0; i < a->n; i++)
+        token = token * a->factors[i].count + element / a->factors[i].inner % a->factors[i].count;
+    return token;
+}
+
+/* All labelled axes but the batch, which is an input's first axis and the outermost one. False if
+ * there is none. */
+static bool token_axes(tb_token_axes *out, const tb_axes *axes, const tb_value *value) {
+    *out = (tb_token_axes){.value = value, .tokens = 1, .batch = 1, .batch_inner = 1};
+    const tb_value_axes *va = axes->values[value->id];
+    for (int i = 0; va && i < va->n; i++) {
+        const tb_factor *f = &va->factors[i];
+        const tb_label *l = &axes->labels[tb_axes_root(axes, f->label)];
+        bool first = l->dim == 0 && (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP);
+        if (first && f->inner * f->count == tb_tensor_count(&value->t)) {
+            out->batch = f->count;
+            out->batch_inner = f->inner;
+            continue;
+        }
+        out->factors[out->n++] = *f;
+        out->tokens *= f->count;
+    }
+    return out->n > 0;
+}
+
+/* -------------------------------------------------------------------- planning */
+
+static void mark_below(const tb_graph *graph, const tb_value *from, unsigned char *below) {
+    below[from->id] = 1;
+    for (const tb_node *node = graph->first; node; node = node->next) {
+        bool on = false;
+        for (int i = 0; i < node->n_in; i++)
+            on |= node->in[i] && node->in[i]->active && below[node->in[i]->id];
+        for (int i = 0; on && i < node->n_out; i++)
+            if (node->out[i] && node->out[i]->active) below[node->out[i]->id] = 1;
+    }
+}
+
+static void mark_above(const tb_graph *graph, const tb_value *to, unsigned char *above) {
+    above[to->id] = 1;
+    for (const tb_node *node = graph->last; node; node = node->prev) {
+        bool on = false;
+        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && above[node->out[i]->id];
+        for (int i = 0; on && i < node->n_in; i++)
+            if (node->in[i] && node->in[i]->active) above[node->in[i]->id] = 1;
+    }
+}
+
+static const tb_attention *member(const tb_route *r, int i) {
+    return &r->on.attentions->attentions[r->members[i]];
+}
+
+/* The member whose product is this node, -1 if none. */
+static int member_of(const tb_route *r, const tb_node *node) {
+    for (int i = 0; i < r->n_attentions; i++)
+        if (member(r, i)->product == node) return i;
+    return -1;
+}
+
+/* Is there a way from `value` down to `base` that only passes Adds and moves: a skip connection? */
+static bool has_skip(const tb_value *value, const tb_value *base, unsigned char *seen) {
+    if (value == base) return true;
+    const tb_node *node = value->producer;
+    if (!node || seen[value->id]) return false;
+    seen[value->id] = 1;
+    bool passes = node->op->class == TB_CLASS_MOVE || tb_is(node, TB_OP_Add) ||
+                  tb_is(node, TB_OP_Sum) || tb_is(node, TB_OP_Cast);
+    for (int i = 0; passes && i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active && has_skip(node->in[i], base, seen)) return true;
+    return false;
+}
+
+/* Does a member attention lie between `base` and `value`? */
+static bool has_attention(const tb_route *r, const tb_value *value, const tb_value *base,
+                          unsigned char *seen) {
+    if (value == base || seen[value->id]) return false;
+    seen[value->id] = 1;
+    const tb_node *node = value->producer;
+    if (!node) return false;
+    if (member_of(r, node) >= 0) return true;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active && has_attention(r, node->in[i], base, seen))
+            return true;
+    return false;
+}
+
+/* Who gets the weight at a sum of two activations. */
+static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *error) {
+    const tb_value *a = node->in[0], *b = node->in[1];
+    int common = tb_common_dominator(r->on.dominators, a->id, b->id);
+    const tb_value *base = common >= 0 ? r->on.graph->values[common] : NULL;
+    size_t n = (size_t)r->on.graph->n_values;
+    unsigned char *seen = TB_NEW(r->arena, unsigned char, n);
+    if (!seen) return tb_out_of_memory(error);
+    bool attends_a = has_attention(r, a, base, seen);
+    memset(seen, 0, n);
+    bool attends_b = has_attention(r, b, base, seen);
+    memset(seen, 0, n);
+    bool skip_a = base && has_skip(a, base, seen);
+    memset(seen, 0, n);
+    bool skip_b = base && has_skip(b, base, seen);
+    signed char what = ADD_HALVES;
+    if (attends_a && attends_b)
+        what = ADD_BOTH; /* parallel attentions */
+    else if (attends_b)
+        what = skip_b && !skip_a ? ADD_RIGHT : ADD_BOTH;
+    else if (attends_a)
+        what = skip_a && !skip_b ? ADD_LEFT : ADD_BOTH;
+    else if (skip_a != skip_b)
+        what = skip_a ? ADD_LEFT : ADD_RIGHT;
+    r->skip[node->id] = what;
+    return TIBA_OK;
+}
+
+/* The value where the members' tokens begin: the nearest one that dominates all of them and has
+ * token axes. */
+static bool find_source(tb_route *r) {
+    int at = member(r, 0)->v->id;
+    for (int i = 1; i < r->n_attentions && at >= 0; i++)
+        at = tb_common_dominator(r->on.dominators, at, member(r, i)->v->id);
+    for (; at >= 0; at = r->on.dominators->parent[at])
+        if (token_axes(&r->source, r->on.axes, r->on.graph->values[at])) return true;
+    return false;
+}
+
+/* The value nearest the target that all ways from the last member to it pass through and that has
+ * token axes: walk up the target's dominators. */
+static bool find_readout(tb_route *r, const tb_value *target, const unsigned char *below) {
+    for (int at = target->id; at >= 0 && below[at]; at = r->on.dominators->parent[at])
+        if (token_axes(&r->readout, r->on.axes, r->on.graph->values[at])) return true;
+    return false;
+}
+
+static bool fits(const tb_route *r, const tb_node *node) {
+    if (member_of(r, node) >= 0) return true;
+    int actives = 0;
+    for (int i = 0; i < node->n_in; i++) actives += node->in[i] && node->in[i]->active;
+    switch (node->op->class) {
+    case TB_CLASS_CONTRACT:
+        return actives == 1;
+    case TB_CLASS_SHAPE:
+        return false;
+    case TB_CLASS_OTHER:
+        return actives == 1 && node->op->def->vjp;
+    default:
+        return true;
+    }
+}
+
+static tiba_status plan_steps(tb_route *r, tiba_error *error) {
+    const tb_graph *graph = r->on.graph;
+    unsigned char *below = TB_NEW(r->arena, unsigned char, graph->n_values);
+    unsigned char *above = TB_NEW(r->arena, unsigned char, graph->n_values);
+    r->between = TB_NEW(r->arena, unsigned char, graph->n_values);
+    r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
+    r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
+    if (!below || !above || !r->between || !r->steps || !r->skip) return tb_out_of_memory(error);
+    mark_below(graph, r->source.value, below);
+    mark_above(graph, r->readout.value, above);
+    for (int i = 0; i < graph->n_values; i++) r->between[i] = below[i] && above[i];
+    for (const tb_node *node = graph->last; node; node = node->prev) {
+        bool out = false, in = false;
+        for (int i = 0; i < node->n_out; i++) out |= node->out[i] && r->between[node->out[i]->id];
+        for (int i = 0; i < node->n_in; i++) in |= node->in[i] && r->between[node->in[i]->id];
+        if (!out || !in) continue;
+        r->steps[r->n_steps++] = node;
+        if (r->on.regions->of_node[node->id] >= 0) continue;
+        bool two = node->n_in == 2 && node->in[0] && node->in[0]->active && node->in[1] &&
+                   node->in[1]->active;
+        if (two && (tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub)))
+            TB_TRY(classify_add(r, node, error));
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
+                            int n_attentions, const int *members, tb_arena *arena,
+                            tiba_error *error) {
+    tb_route *r = TB_NEW(arena, tb_route, 1);
+    if (!r) return tb_out_of_memory(error);
+    *r = (tb_route){.on = on, .arena = arena, .n_attentions = n_attentions, .members = members};
+    const tb_node *first = member(r, 0)->product, *last = member(r, n_attentions - 1)->product;
+    unsigned char *below = TB_NEW(arena, unsigned char, on.graph->n_values);
+    if (!below) return tb_out_of_memory(error);
+    mark_below(on.graph, last->out[0], below);
+    if (!find_source(r))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, first,
+                            "the tokens of this attention and of those above it do not come from "
+                            "one value with tokens");
+    if (!find_readout(r, target, below))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, last,
+                            "no value with tokens lies on every path from this attention to the "
+                            "target");
+    TB_TRY(plan_steps(r, error));
+    *out = r;
+    return TIBA_OK;
+}
+
+void tb_route_keep(const tb_route *r, unsigned char *keep) {
+    for (int s = 0; s < r->n_steps; s++) {
+        const tb_node *node = r->steps[s];
+        bool copies = node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_REDUCE ||
+                      node->op->class == TB_CLASS_POOL || node->op->class == TB_CLASS_BINARY ||
+                      node->op->class == TB_CLASS_OTHER;
+        unsigned needs = copies ? node->op->def->needs : 0;
+        for (int i = 0; i < node->n_in; i++)
+            if (node->in[i] && (needs & TB_NEEDS_IN(i < 15 ? i : 15))) keep[node->in[i]->id] = 1;
+        for (int i = 0; i < node->n_out; i++)
+            if (node->out[i] && (needs & TB_NEEDS_OUT(i < 15 ? i : 15))) keep[node->out[i]->id] = 1;
+    }
+}
+
+/* -------------------------------------------------------------------- running */
+
+typedef struct walk {
+    const tb_route *r;
+    const tb_program *program;
+    tb_budget *budget;
+    tb_exec *exec;
+    float **mass; /* by value id, NULL: none (yet) */
+} walk;
+
+static float *mass_of(walk *w, const tb_value *value) {
+    if (!value || !value->active || !w->r->between[value->id]) return NULL;
+    if (!w->mass[value->id])
+        w->mass[value->id] =
+            tb_calloc(w->budget, (size_t)tb_tensor_count(&value->t), sizeof(float));
+    return w->mass[value->id];
+}
+
+/* Adds `factor` × m (in the shape of `like`) to the value's mass, summed over what was broadcast.
+ */
+static tiba_status give(walk *w, const tb_value *value, const tiba_tensor *m, float factor,
+                        tiba_error *error) {
+    if (!value || !value->active || !w->r->between[value->id]) return TIBA_OK;
+    float *to = mass_of(w, value);
+    tiba_tensor share = value->t;
+    share.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&share), sizeof(float));
+    if (!to || !share.data) return tb_out_of_memory(error);
+    tb_sum_to_shape(&share, m);
+    int64_t count = tb_tensor_count(&share);
+    for (int64_t i = 0; i < count; i++) to[i] += factor * ((float *)share.data)[i];
+    return TIBA_OK;
+}
+
+/* Around an attention: V's tokens get Eᵀ times what the product's rows hold, spread evenly over
+ * heads and features. */
+static tiba_status step_attention(walk *w, const tb_node *node, int index, const float *e,
+                                  const float *m, tiba_error *error) {
+    const tb_attention *a = member(w->r, index);
+    const tiba_tensor *o = &node->out[0]->t;
+    int64_t rows = a->groups * a->heads, nq = a->queries, nk = a->keys;
+    int64_t features = tb_tensor_count(o) / (rows * nq);
+    tiba_tensor v = *o; /* V's share with o's leading axes */
+    v.dims[v.rank - (a->transposed ? 1 : 2)] = nk;
+    float *full = tb_scratch(w->exec, (size_t)(rows * nk * features), sizeof(float));
+    double *held = tb_scratch(w->exec, (size_t)(a->groups * nq), sizeof(double));
+    double *handed = tb_scratch(w->exec, (size_t)(a->groups * nk), sizeof(double));
+    if (!full || !held || !handed) return tb_out_of_memory(error);
+    memset(held, 0, (size_t)(a->groups * nq) * sizeof *held);
+    memset(handed, 0, (size_t)(a->groups * nk) * sizeof *handed);
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t q = 0; q < nq; q++)
+            for (int64_t f = 0; f < features; f++)
+                held[a->group_of[row] * nq + q] +=
+                    (double)m[a->transposed ? (row * features + f) * nq + q
+                                            : (row * nq + q) * features + f];
+    for (int64_t g = 0; g < a->groups; g++)
+        for (int64_t q = 0; q < nq; q++) {
+            if (held[g * nq + q] == 0.0) continue;
+            for (int64_t k = 0; k < nk; k++)
+                handed[g * nk + k] += held[g * nq + q] * (double)e[(g * nq + q) * nk + k];
+        }
+    double even = 1.0 / (double)(a->heads * features);
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t k = 0; k < nk; k++)
+            for (int64_t f = 0; f < features; f++)
+                full[a->transposed ? (row * features + f) * nk + k
+                                   : (row * nk + k) * features + f] =
+                    (float)(handed[a->group_of[row] * nk + k] * even);
+    v.data = full;
+    return give(w, a->v, &v, 1.0f, error);
+}
+
+/* A linear map with all weights alike: each of the k elements that an output is made of gets 1/k.
+ */
+static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,
+                              tiba_error *error) {
+    const tb_op_def *def = node->op->def;
+    int x = node->in[0] && node->in[0]->active ? 0 : 1;
+    const tiba_tensor *in[8] = {NULL};
+    tiba_tensor *din[8] = {NULL}, *outs[1];
+    tiba_tensor ones = node->in[x]->t, weight = {0}, size = *m, share = ones;
+    bool weighted = node->op->class == TB_CLASS_CONTRACT;
+    int64_t n = tb_tensor_count(&ones), count = tb_tensor_count(m);
+    ones.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
+    share.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
+    size.data = tb_scratch(w->exec, (size_t)count, sizeof(float));
+    if (!ones.data || !share.data || !size.data) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < n; i++) ((float *)ones.data)[i] = 1.0f;
+    for (int i = 0; i < node->n_in && i < 8 && !weighted; i++)
+        in[i] = node->in[i] ? w->program->values[node->in[i]->id] : NULL;
+    in[x] = &ones;
+    if (weighted) {
+        weight = node->in[1 - x]->t;
+        int64_t many = tb_tensor_count(&weight);
+        weight.data = tb_scratch(w->exec, (size_t)many, sizeof(float));
+        if (!weight.data) return tb_out_of_memory(error);
+        for (int64_t i = 0; i < many; i++) ((float *)weight.data)[i] = 1.0f;
+        in[1 - x] = &weight;
+    }
+    outs[0] = &size;
+    TB_TRY(def->forward(w->exec, node, in, outs, error));
+    float *s = size.data;
+    for (int64_t i = 0; i < count; i++) s[i] = s[i] != 0.0f ? ((float *)m->data)[i] / s[i] : 0.0f;
+    const tiba_tensor *back[1] = {&size}, *of[1] = {&size};
+    din[x] = &share;
+    TB_TRY(def->vjp(w->exec, node, in, of, back, din, error));
+    return give(w, node->in[x], &share, 1.0f, error);
+}
+
+/* The adjoint of a copy. */
+static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
+    const tb_op_def *def = node->op->def;
+    if (!def->vjp)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "no rollout through it: %s",
+                            def->no_vjp);
+    size_t n_in = (size_t)node->n_in, n_out = (size_t)node->n_out;
+    const tiba_tensor **in = tb_scratch(w->exec, n_in, sizeof *in);
+    const tiba_tensor **out = tb_scratch(w->exec, n_out, sizeof *out);
+    const tiba_tensor **back = tb_scratch(w->exec, n_out, sizeof *back);
+    tiba_tensor **din = tb_scratch(w->exec, n_in, sizeof *din);
+    tiba_tensor *memory = tb_scratch(w->exec, n_in + n_out, sizeof *memory);
+    if (!in || !out || !back || !din || !memory) return tb_out_of_memory(error);
+    for (size_t i = 0; i < n_in; i++) {
+        const tb_value *value = node->in[i];
+        in[i] = value ? w->program->values[value->id] : NULL;
+        din[i] = NULL;
+        if (!value || !value->active || !w->r->between[value->id]) continue;
+        memory[i] = value->t;
+        memory[i].data = tb_scratch(w->exec, (size_t)tb_tensor_count(&value->t), sizeof(float));
+        if (!memory[i].data) return tb_out_of_memory(error);
+        din[i] = &memory[i];
+    }
+    for (size_t i = 0; i < n_out; i++) {
+        const tb_value *value = node->out[i];
+        out[i] = value ? w->program->values[value->id] : NULL;
+        back[i] = NULL;
+        if (!value || !w->mass[value->id]) continue;
+        memory[n_in + i] = value->t;
+        memory[n_in + i].data = w->mass[value->id];
+        back[i] = &memory[n_in + i];
+    }
+    TB_TRY(def->vjp(w->exec, node, in, out, back, din, error));
+    for (size_t i = 0; i < n_in; i++)
+        if (din[i]) TB_TRY(give(w, node->in[i], din[i], 1.0f, error));
+    return TIBA_OK;
+}
+
+static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
+                               tiba_error *error) {
+    int actives = 0, whole = 0; /* operands of the result's own size carry the tokens */
+    for (int i = 0; i < node->n_in; i++) {
+        if (!node->in[i] || !node->in[i]->active) continue;
+        actives++;
+        whole += tb_tensor_count(&node->in[i]->t) == tb_tensor_count(m);
+    }
+    bool sum = tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub);
+    signed char what = actives == 2 && sum ? w->r->skip[node->id] : ADD_HALVES;
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        if (!in || !in->active) continue;
+        bool carries = whole == 0 || tb_tensor_count(&in->t) == tb_tensor_count(m);
+        float factor = carries ? 1.0f / (float)(whole ? whole : actives) : 0.0f;
+        if (what == ADD_BOTH)
+            factor = 1.0f;
+        else if (what != ADD_HALVES)
+            factor = what == (i == 0 ? ADD_LEFT : ADD_RIGHT) ? 1.0f : 0.0f;
+        if (factor > 0.0f) TB_TRY(give(w, in, m, factor, error));
+    }
+    return TIBA_OK;
+}
+
+static tiba_status take_step(walk *w, const tb_node *node, float *const *blocks,
+                             tiba_error *error) {
+    const tb_route *r = w->r;
+    bool any = false;
+    for (int i = 0; i < node->n_out; i++) any |= node->out[i] && w->mass[node->out[i]->id];
+    if (!any) return TIBA_OK;
+    int index = r->on.regions->of_node[node->id];
+    if (index >= 0) { /* element-wise functions and normalisations leave tokens alone */
+        const tb_region *region = &r->on.regions->list[index];
+        const tb_value *exit = region->exit;
+        if (exit->producer != node || !w->mass[exit->id]) return TIBA_OK;
+        tiba_tensor m = exit->t;
+        m.data = w->mass[exit->id];
+        return give(w, region->entry, &m, 1.0f, error);
+    }
+    if (!fits(r, node))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "the rollout cannot follow tokens through it");
+    int attention = member_of(r, node);
+    tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
+    m.data = node->out[0] ? w->mass[node->out[0]->id] : NULL;
+    if (attention >= 0) return step_attention(w, node, attention, blocks[attention], m.data, error);
+    if (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_OTHER)
+        return step_move(w, node, error);
+    if (!m.data) return TIBA_OK;
+    switch (node->op->class) {
+    case TB_CLASS_CONTRACT:
+    case TB_CLASS_REDUCE:
+    case TB_CLASS_POOL:
+        return step_merge(w, node, &m, error);
+    default:
+        return step_binary(w, node, &m, error);
+    }
+}
+
+static tiba_status walk_back(walk *w, float *const *blocks, tiba_error *error) {
+    for (int s = 0; s < w->r->n_steps; s++) {
+        const tb_node *node = w->r->steps[s];
+        tiba_status status = take_step(w, node, blocks, error);
+        tb_scratch_reset(w->exec);
+        TB_TRY(status);
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_value *out = node->out[i];
+            if (!out || !w->mass[out->id] || out == w->r->source.value) continue;
+            tb_free(w->mass[out->id]);
+            w->mass[out->id] = NULL;
+        }
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_route_run(const tb_route *r, const tb_program *program, const double *w,
+                         int64_t sample, float *const *blocks, double *tokens, tb_budget *budget,
+                         tb_exec *exec, tiba_error *error) {
+    walk at = {.r = r, .program = program, .budget = budget, .exec = exec};
+    int n = r->on.graph->n_values;
+    at.mass = tb_calloc(budget, (size_t)n + 1, sizeof *at.mass);
+    if (!at.mass) return tb_out_of_memory(error);
+    const tb_token_axes *from = &r->readout, *to = &r->source;
+    float *start = mass_of(&at, from->value);
+    tiba_status status = start ? TIBA_OK : tb_out_of_memory(error);
+    if (start) {
+        int64_t count = tb_tensor_count(&from->value->t);
+        double even = (double)(from->tokens * from->batch) / (double)count;
+        for (int64_t i = 0; i < count; i++)
+            if (i / from->batch_inner % from->batch == sample)
+                start[i] = (float)(w[tb_token_of(from, i)] * even);
+        status = walk_back(&at, blocks, error);
+    }
+    for (int64_t t = 0; t < to->tokens; t++) tokens[t] = 0.0;
+    const float *end = status == TIBA_OK ? at.mass[to->value->id] : NULL;
+    int64_t count = tb_tensor_count(&to->value->t);
+    for (int64_t i = 0; end && i < count; i++) tokens[tb_token_of(to, i)] += (double)end[i];
+    for (int i = 0; i < n; i++) tb_free(at.mass[i]);
+    tb_free(at.mass);
+    return status;
+}

@@ -1,0 +1,69 @@
+/*
+ * route.h: the rollout for towers whose tokens move or merge (windows, hierarchies): the row vector
+ * is carried back through the graph itself.
+ *
+ * Every element of a value carries a share of the token weights ("mass"). From the readout value
+ * back to the value where the tokens begin,
+ *   - moves of elements (permutations, rolls, windows, slices) route it;
+ *   - a merge of k elements into one (Linear, Conv, means) gives each of them 1/k, so that a merge
+ * of k tokens gives each token 1/k and token-wise operators leave tokens alone;
+ *   - a residual Add whose branch holds no attention passes it down the skip unchanged;
+ *   - around an attention both the skip and the branch get it, and the attention hands V's tokens
+ *     Eᵀ r: together r + Eᵀ r.
+ * On a plain tower this is exactly wᵀ·Π(I + E_b).
+ */
+#ifndef TB_RULES_ROUTE_H
+#define TB_RULES_ROUTE_H
+
+#include "graph/attention.h"
+#include "graph/dominators.h"
+#include "graph/region.h"
+#include "runtime/program.h"
+
+/** What a route is planned from; everything outlives it. */
+typedef struct tb_route_graph {
+    const tb_graph *graph;
+    tb_axes *axes;
+    const tb_attentions *attentions;
+    const tb_regions *regions;
+    const tb_dominators *dominators;
+} tb_route_graph;
+
+/** Token coordinates of a value: its labelled axes but the batch. */
+typedef struct tb_token_axes {
+    const tb_value *value;
+    int n;
+    tb_factor factors[TB_MAX_FACTORS];
+    int64_t tokens;             /**< product of the counts */
+    int64_t batch, batch_inner; /**< samples and their stride; batch = 1: none */
+} tb_token_axes;
+
+typedef struct tb_route {
+    tb_route_graph on;
+    tb_arena *arena;
+    int n_attentions;
+    const int *members;    /**< [n_attentions] indices in attentions, execution order */
+    tb_token_axes readout; /**< where the row vector starts */
+    tb_token_axes source;  /**< where it ends: the tokens of the explanation */
+    const tb_node **steps; /**< last first */
+    int n_steps;
+    unsigned char *between; /**< by value id: on a way from source to readout */
+    signed char *skip;      /**< by node id, for Adds: see route.c */
+} tb_route;
+
+/** Plans the route of some attentions from `target` down; memory is the arena's. Fails naming the
+ *  first node that does not fit. */
+tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
+                            int n_attentions, const int *members, tb_arena *arena,
+                            tiba_error *error);
+/** The forward values that a run reads. */
+void tb_route_keep(const tb_route *route, unsigned char *keep);
+/** Carries w [readout.tokens] of sample `sample` back: tokens [source.tokens]. blocks[i] is E of
+ *  member i, [groups, queries, keys] (see tb_attention). */
+tiba_status tb_route_run(const tb_route *route, const tb_program *program, const double *w,
+                         int64_t sample, float *const *blocks, double *tokens, tb_budget *budget,
+                         tb_exec *exec, tiba_error *error);
+/** The token of element `element` of the value. */
+int64_t tb_token_of(const tb_token_axes *axes, int64_t element);
+
+#endif
