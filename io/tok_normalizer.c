@@ -25,7 +25,7 @@ tiba_status tb_part_members(const tb_json *json, const char *known, tiba_error *
     return TIBA_OK;
 }
 
-static tiba_status add_regex(tb_pattern *out, tb_tok_loader *loader, const char *text,
+static tiba_status add_regex(tb_tok_pattern *out, tb_tok_loader *loader, const char *text,
                              size_t size) {
     tb_regex_list *entry = TB_NEW(loader->arena, tb_regex_list, 1);
     if (!entry) return tb_out_of_memory(loader->error);
@@ -43,8 +43,8 @@ static tiba_status keep_text(tb_text *text, tb_tok_loader *loader) {
     return text->data ? TIBA_OK : tb_out_of_memory(loader->error);
 }
 
-tiba_status tb_pattern_parse(tb_pattern *out, tb_tok_loader *loader, const tb_json *json) {
-    *out = (tb_pattern){0};
+tiba_status tb_tok_pattern_parse(tb_tok_pattern *out, tb_tok_loader *loader, const tb_json *json) {
+    *out = (tb_tok_pattern){0};
     if (tb_json_kind_of(json) == TB_JSON_STRING) { /* an older form of String */
         TB_TRY(tb_json_as_text(&out->literal, loader->arena, json, loader->error));
         return keep_text(&out->literal, loader);
@@ -67,8 +67,8 @@ tiba_status tb_pattern_parse(tb_pattern *out, tb_tok_loader *loader, const tb_js
                                                : tb_error_prefix(loader->error, status, "pattern");
 }
 
-tiba_status tb_pattern_match(const tb_pattern *pattern, const tb_tok_string *string,
-                             tb_tok_work *work) {
+tiba_status tb_tok_pattern_match(const tb_tok_pattern *pattern, const tb_tok_string *string,
+                                 tb_tok_work *work) {
     if (pattern->regex) return tb_regex_match(pattern->regex, string, work);
     return tb_tok_match_literal(string, pattern->literal.data, pattern->literal.size, work);
 }
@@ -287,13 +287,13 @@ static tiba_status apply_strip(const void *data, tb_tok_string *string, tb_tok_w
 /* Text for text. */
 
 typedef struct replace {
-    tb_pattern pattern;
+    tb_tok_pattern pattern;
     tb_text content;
 } replace;
 
 static tiba_status apply_replace(const void *data, tb_tok_string *string, tb_tok_work *work) {
     const replace *r = data;
-    TB_TRY(tb_pattern_match(&r->pattern, string, work));
+    TB_TRY(tb_tok_pattern_match(&r->pattern, string, work));
     return tb_tok_replace(string, r->content.data, r->content.size, work);
 }
 
@@ -350,7 +350,7 @@ static tiba_status parse_replace(void **data, tb_tok_loader *loader, const tb_js
     *data = r;
     TB_TRY(tb_part_members(json, "pattern content", loader->error));
     tb_json pattern = tb_json_get(json, "pattern");
-    TB_TRY(tb_pattern_parse(&r->pattern, loader, &pattern));
+    TB_TRY(tb_tok_pattern_parse(&r->pattern, loader, &pattern));
     return parse_text(&r->content, loader, json, "content");
 }
 

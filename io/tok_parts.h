@@ -87,13 +87,13 @@ uint32_t tb_byte_level_char(unsigned char byte);
 tiba_status tb_byte_level_encode(tb_tok_string *string, tb_tok_work *work);
 
 /** A search for a string or regular expression in its JSON form. */
-typedef struct tb_pattern {
+typedef struct tb_tok_pattern {
     tb_text literal;
     tb_regex *regex; /**< NULL: the literal */
-} tb_pattern;
-tiba_status tb_pattern_parse(tb_pattern *out, tb_tok_loader *loader, const tb_json *json);
-tiba_status tb_pattern_match(const tb_pattern *pattern, const tb_tok_string *string,
-                             tb_tok_work *work);
+} tb_tok_pattern;
+tiba_status tb_tok_pattern_parse(tb_tok_pattern *out, tb_tok_loader *loader, const tb_json *json);
+tiba_status tb_tok_pattern_match(const tb_tok_pattern *pattern, const tb_tok_string *string,
+                                 tb_tok_work *work);
 
 /** "type" of a component; an error names the place. */
 tiba_status tb_part_type(const char **out, const tb_json *json, tiba_error *error);

@@ -200,7 +200,7 @@ static tiba_status split_metaspace(const void *data, tb_tok_string string, tb_to
 /* Patterns, delimiters, lengths. */
 
 typedef struct pattern_split {
-    tb_pattern pattern;
+    tb_tok_pattern pattern;
     tb_split_behavior behavior;
     bool invert;
 } pattern_split;
@@ -208,7 +208,7 @@ typedef struct pattern_split {
 static tiba_status split_pattern(const void *data, tb_tok_string string, tb_tok_pieces *out,
                                  tb_tok_work *work) {
     const pattern_split *split = data;
-    TB_TRY(tb_pattern_match(&split->pattern, &string, work));
+    TB_TRY(tb_tok_pattern_match(&split->pattern, &string, work));
     return tb_tok_split(out, &string, split->behavior, split->invert, work);
 }
 
@@ -321,7 +321,7 @@ static tiba_status parse_split(tb_pre_tokenizer *out, tb_tok_loader *loader, con
     if (!split) return tb_out_of_memory(loader->error);
     TB_TRY(tb_part_members(json, "pattern behavior invert", loader->error));
     tb_json pattern = tb_json_get(json, "pattern");
-    TB_TRY(tb_pattern_parse(&split->pattern, loader, &pattern));
+    TB_TRY(tb_tok_pattern_parse(&split->pattern, loader, &pattern));
     TB_TRY(read_behavior(&split->behavior, loader, json, TB_SPLIT_ISOLATED));
     TB_TRY(tb_json_bool_or(&split->invert, json, "invert", false, loader->error));
     return add_step(out, (tb_pre_tokenizer_step){split_pattern, split}, loader);
@@ -333,7 +333,7 @@ static tiba_status parse_delimiter(tb_pre_tokenizer *out, tb_tok_loader *loader,
     if (!split) return tb_out_of_memory(loader->error);
     TB_TRY(tb_part_members(json, "delimiter", loader->error));
     tb_json value = tb_json_get(json, "delimiter");
-    TB_TRY(tb_pattern_parse(&split->pattern, loader, &value));
+    TB_TRY(tb_tok_pattern_parse(&split->pattern, loader, &value));
     if (tb_utf8_count(split->pattern.literal.data, split->pattern.literal.size) != 1)
         return tb_json_fail(loader->error, &value, "not one character");
     split->behavior = TB_SPLIT_REMOVED;
