@@ -12,6 +12,7 @@
 #define TB_TESTS_ONNX_MAKE_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,10 +112,10 @@ enum {
 /* A node named like its first output with "n_" in front. */
 static inline msg make_node(const char *op, const char *inputs, const char *outputs) {
     msg m = {0};
-    char name[64] = "n_";
+    char name[64];
     put_words(&m, 1, inputs);
     put_words(&m, 2, outputs);
-    strncat(name, outputs, strcspn(outputs, " "));
+    snprintf(name, sizeof name, "n_%.*s", (int)strcspn(outputs, " "), outputs);
     put_text(&m, NODE_NAME, name);
     put_text(&m, 4, op);
     return m;
