@@ -316,10 +316,11 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
     const tb_tower *tower = from->tower;
     const tb_source *source = run->model->source;
     const char *input = tower->input >= 0 ? source->graph->inputs[tower->input]->name : "";
-    size_t n = (size_t)tower->tokens, count;
-    if (!tb_size_mul(&count, n, (size_t)samples)) return tb_out_of_memory(error);
+    size_t n = (size_t)tower->tokens, m = (size_t)from->readout_tokens, count, count_read;
+    if (!tb_size_mul(&count, n, (size_t)samples) || !tb_size_mul(&count_read, m, (size_t)samples))
+        return tb_out_of_memory(error);
     float *relevance = TB_NEW(result->arena, float, count);
-    float *readout = TB_NEW(result->arena, float, count);
+    float *readout = TB_NEW(result->arena, float, count_read);
     int64_t *sample = TB_NEW(result->arena, int64_t, samples);
     const float **blocks =
         from->blocks ? TB_NEW(result->arena, const float *, from->n_blocks) : NULL;
@@ -339,6 +340,7 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
                        .prefix = tower->prefix,
                        .relevance = relevance,
                        .readout = readout,
+                       .readout_tokens = from->readout_tokens,
                        .n_blocks = from->n_blocks,
                        .blocks = blocks,
                        .sample = sample,
@@ -349,7 +351,8 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
 static void put_sample(const tiba_tower *to, const tb_tower_explanation *from, int64_t s) {
     size_t n = (size_t)to->tokens, bytes = n * sizeof(float), at = (size_t)s;
     memcpy((float *)(uintptr_t)to->relevance + at * n, from->tokens, bytes);
-    memcpy((float *)(uintptr_t)to->readout + at * n, from->readout, bytes);
+    size_t m = (size_t)to->readout_tokens;
+    memcpy((float *)(uintptr_t)to->readout + at * m, from->readout, m * sizeof(float));
     ((int64_t *)(uintptr_t)to->sample)[s] = from->sample;
     for (int b = 0; to->blocks && b < to->n_blocks; b++)
         memcpy((float *)(uintptr_t)to->blocks[b] + at * n * n, from->blocks[b], bytes * n);

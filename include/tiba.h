@@ -155,10 +155,11 @@ typedef struct tiba_tower {
     int64_t rows, columns;  /**< of the patch grid; 0 if there is none */
     int64_t prefix;         /**< tokens in front of the patches: class, distillation, registers */
     const float *relevance; /**< [samples, tokens] */
-    const float *readout;   /**< [samples, tokens] w_t: what the target reads, sum 1 */
+    const float *readout;   /**< [samples, readout_tokens] w_t: what the target reads, sum 1 */
+    int64_t readout_tokens; /**< `tokens`, or fewer where tokens merge on the way (Swin) */
     int n_blocks;
     const float *const *blocks; /**< [n_blocks] of E_b [samples, tokens, tokens]; NULL unless asked
-                                     for */
+                                     for, and where tokens move or merge */
     const int64_t *sample;      /**< [samples] which sample of the input each one is */
     double relevance_in;        /**< relevance that arrives at the readout, summed over tokens, of
                                      the first sample: 1 where it is conserved */

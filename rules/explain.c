@@ -381,18 +381,17 @@ static tiba_status roll_out(collect *c, int t, const tb_explain_options *options
     to->tower = &tower->tower;
     to->routed = tower->route != NULL;
     to->tokens = TB_NEW(c->arena, float, n);
-    to->readout = TB_NEW(c->arena, float, n);
+    to->readout = TB_NEW(c->arena, float, m);
+    to->readout_tokens = m;
     double *r = TB_NEW(c->arena, double, n), *w = c->read[t];
     if (!to->tokens || !to->readout || !r) return tb_out_of_memory(error);
     for (int64_t i = 0; i < m; i++) to->relevance_in += w[i];
     scale_readout(w, c->reached[t], m);
+    for (int64_t i = 0; i < m; i++) to->readout[i] = (float)w[i];
     if (tower->route) {
         TB_TRY(roll_routed(c, t, options, w, r, error));
     } else {
-        for (int64_t i = 0; i < n; i++) {
-            r[i] = w[i];
-            to->readout[i] = (float)w[i];
-        }
+        memcpy(r, w, (size_t)n * sizeof *r);
         TB_TRY(roll_plain(c, t, options, r, error));
     }
     for (int64_t i = 0; i < n; i++) {

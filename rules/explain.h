@@ -39,9 +39,10 @@ typedef struct tb_explain_options {
 /** One tower's share of an explanation. Arrays belong to the arena given to tb_explainer_run. */
 typedef struct tb_tower_explanation {
     const tb_tower *tower;
-    int64_t sample; /**< the sample of the tower's input that the target reads */
-    float *tokens;  /**< [tower->tokens] relevance */
-    float *readout; /**< [tower->tokens] w, sum 1 */
+    int64_t sample;         /**< the sample of the tower's input that the target reads */
+    float *tokens;          /**< [tower->tokens] relevance */
+    float *readout;         /**< [readout_tokens] w, sum 1 */
+    int64_t readout_tokens; /**< tower->tokens unless routed */
     bool routed; /**< tokens move or merge: the rollout went through the graph (rules/route.h) */
     int n_blocks;
     float **blocks;      /**< E_b [tokens, tokens] each, NULL unless asked for or if routed */

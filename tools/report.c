@@ -107,8 +107,9 @@ static void add_tower(cJSON *to, const tiba_tower *tower, int64_t sample) {
     }
     cJSON_AddItemToObject(o, "relevance",
                           floats(tower->relevance + sample * tower->tokens, tower->tokens));
-    cJSON_AddItemToObject(o, "readout",
-                          floats(tower->readout + sample * tower->tokens, tower->tokens));
+    cJSON_AddItemToObject(
+        o, "readout",
+        floats(tower->readout + sample * tower->readout_tokens, tower->readout_tokens));
     cJSON_AddNumberToObject(o, "relevance_in", tower->relevance_in);
     cJSON_AddItemToArray(to, o);
 }
