@@ -4,6 +4,8 @@
 
 #include "graph/lower.h"
 
+#include "graph/lower.h"
+
 const tb_op tb_ops[TB_OP_COUNT] = {
 #define OP(id, domain, class, min_in, max_in, max_out)                                             \
     {TB_OP_##id, domain, #id, class, min_in, max_in, max_out, &tb_op_def_##id},

@@ -114,7 +114,7 @@ static tiba_status read_attr(tb_reader *r, tb_scope *scope, const Onnx__NodeProt
 /* What a reference stands for; *found is false where it stands for nothing. */
 static tiba_status resolve(tb_reader *r, tb_scope *scope, const Onnx__NodeProto *node,
                            const Onnx__AttributeProto *a, tb_attr *out, bool *found) {
-    const tb_call *call = scope->call;
+    const tb_invocation *call = scope->call;
     *found = true;
     if (!call) return fail(r, node, a, "is a reference outside of a function");
     for (int i = 0; i < call->n_attrs; i++)

@@ -182,11 +182,11 @@ tiba_status tb_inline(tb_reader *r, tb_scope *caller, const Onnx__NodeProto *nod
         return tb_fail_at(r, node, "functions call each other more than %d deep", MAX_CALL_DEPTH);
     TB_TRY(tb_step(r, 4 + (proto->n_input + proto->n_output) / 16));
     const char *name = *tb_text(node->name) ? node->name : function->name;
-    tb_call call = {.function = function,
-                    .n_attrs = n_attrs,
-                    .attrs = attrs,
-                    .n_out = (int)node->n_output,
-                    .out = out};
+    tb_invocation call = {.function = function,
+                          .n_attrs = n_attrs,
+                          .attrs = attrs,
+                          .n_out = (int)node->n_output,
+                          .out = out};
     call.prefix = tb_made_up_name(r, caller->call, name);
     if (!call.prefix) return tb_out_of_memory(r->error);
     tb_scope body = {.graph = caller->graph, .names.arena = r->scratch, .call = &call};

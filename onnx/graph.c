@@ -97,7 +97,7 @@ static tiba_status read_output(tb_reader *r, tb_scope *scope, const Onnx__ValueI
 }
 
 tiba_status tb_read_graph(tb_reader *r, const Onnx__GraphProto *proto, tb_scope *outer,
-                          tb_call *call, tb_graph **out) {
+                          tb_invocation *call, tb_graph **out) {
     tb_graph *graph = tb_graph_create(r->arena);
     if (!graph) return tb_out_of_memory(r->error);
     *out = graph;

@@ -106,11 +106,11 @@ struct tb_scope {
         int from, to; /* `to` reads what `from` makes */
     } * edges;
     int n_edges, cap_edges;
-    struct tb_call *call; /* the function that is being inlined, NULL: none */
+    struct tb_invocation *call; /* the function that is being inlined, NULL: none */
 };
 
 /** A function at work: what its body's names and attributes stand for. */
-typedef struct tb_call {
+typedef struct tb_invocation {
     tb_function *function;
     const char *prefix; /* of made-up names */
     int n_attrs;
@@ -118,7 +118,7 @@ typedef struct tb_call {
     int n_out;
     tb_value **out; /* the caller's values by output index; NULL: not wanted */
     const tb_scope *body;
-} tb_call;
+} tb_invocation;
 
 /** Reads the nodes' attributes. In a function's body references are looked up in the call. */
 tiba_status tb_read_attrs(tb_reader *r, tb_scope *scope, const Onnx__NodeProto *proto, int *n_attrs,
@@ -126,7 +126,7 @@ tiba_status tb_read_attrs(tb_reader *r, tb_scope *scope, const Onnx__NodeProto *
 
 /** Reads a graph (`outer` NULL: the model's) on behalf of `call` (NULL: not in a function). */
 tiba_status tb_read_graph(tb_reader *r, const Onnx__GraphProto *proto, tb_scope *outer,
-                          tb_call *call, tb_graph **out);
+                          tb_invocation *call, tb_graph **out);
 /** Reads nodes into scope->graph, in an order in which every value is made before it is read. */
 tiba_status tb_read_nodes(tb_reader *r, tb_scope *scope, size_t n, Onnx__NodeProto **nodes);
 /** Adds Identity from `in` to `out`. */
@@ -147,7 +147,7 @@ tiba_status tb_scope_find(tb_reader *r, tb_scope *scope, const char *name,
 tiba_status tb_scope_sort(tb_reader *r, const tb_scope *scope, int n, Onnx__NodeProto **nodes,
                           const int **order);
 /** The name of a function's value or node at a call: "CALL/NAME"; `name` itself without a call. */
-char *tb_made_up_name(tb_reader *r, const tb_call *call, const char *name);
+char *tb_made_up_name(tb_reader *r, const tb_invocation *call, const char *name);
 /** A new value of the scope's graph. In functions its name is made up and no other's, and a
  *  function's output is the caller's value. */
 tb_value *tb_new_value(tb_reader *r, const tb_scope *scope, const char *name);

@@ -79,14 +79,14 @@ static int clipped(const char *name) {
     return (int)n;
 }
 
-char *tb_made_up_name(tb_reader *r, const tb_call *call, const char *name) {
+char *tb_made_up_name(tb_reader *r, const tb_invocation *call, const char *name) {
     if (!call) return tb_keep(r, name);
     return tb_arena_format(r->arena, "%.*s/%.*s", clipped(call->prefix), call->prefix,
                            clipped(name), name);
 }
 
 tb_value *tb_new_value(tb_reader *r, const tb_scope *scope, const char *name) {
-    const tb_call *call = scope->call;
+    const tb_invocation *call = scope->call;
     int output = call && call->body == scope ? tb_names_find(&call->function->outputs, name) : -1;
     if (output >= 0 && output < call->n_out && call->out[output]) return call->out[output];
     const char *own = tb_made_up_name(r, call, name);

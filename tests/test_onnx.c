@@ -341,9 +341,9 @@ static void test_functions(void) {
 
 /* A function of an operator's name stays that operator; overloads are told apart. */
 static void test_function_choice(void) {
-    msg g = {0}, known = make_function("x", "a b", "c"), node;
-    known.n = 0;
-    put_text(&known, 1, "LayerNormalization");
+    msg g = {0}, known = {0}, node;
+    put_text(&known, 1, "BiasGelu");
+    put_text(&known, FUNCTION_DOMAIN, "com.microsoft");
     put_words(&known, FUNCTION_INPUT, "a b");
     put_words(&known, FUNCTION_OUTPUT, "c");
     put_msg(&known, FUNCTION_NODE, make_node("Add", "a b", "c"));
@@ -351,7 +351,9 @@ static void test_function_choice(void) {
     put_msg(&one, FUNCTION_NODE, make_node("Exp", "a", "b"));
     put_msg(&two, FUNCTION_NODE, make_node("Log", "a", "b"));
     put_text(&two, FUNCTION_OVERLOAD, "second");
-    put_msg(&g, GRAPH_NODE, make_node("LayerNormalization", "x x", "n"));
+    node = make_node("BiasGelu", "x x", "n");
+    put_text(&node, NODE_DOMAIN, "com.microsoft");
+    put_msg(&g, GRAPH_NODE, node);
     node = make_call("F", "n", "m");
     put_text(&node, NODE_OVERLOAD, "second");
     put_msg(&g, GRAPH_NODE, node);
@@ -363,7 +365,7 @@ static void test_function_choice(void) {
     put_msg(&model, MODEL_FUNCTION, one);
     put_msg(&model, MODEL_FUNCTION, two);
     tb_source *s = open_model(&model);
-    if (s) CHECK_STRING(ops_of(s->graph), "LayerNormalization Log Exp");
+    if (s) CHECK_STRING(ops_of(s->graph), "BiasGelu Log Exp");
     tb_onnx_close(s);
     free(model.bytes);
 }
