@@ -168,8 +168,8 @@ static tiba_status add_tower_arrays(job *j, const tiba_tower *tower, const char 
     int64_t n = tower->tokens;
     TB_TRY(add_array(j, tb_arena_format(a, "tokens.%s%s.npy", tower->input, suffix), tower, 1, n, 0,
                      tower->relevance, error));
-    TB_TRY(add_array(j, tb_arena_format(a, "readout.%s%s.npy", tower->input, suffix), tower, 1, n,
-                     0, tower->readout, error));
+    TB_TRY(add_array(j, tb_arena_format(a, "readout.%s%s.npy", tower->input, suffix), tower, 1,
+                     tower->readout_tokens, 0, tower->readout, error));
     for (int b = 0; tower->blocks && b < tower->n_blocks; b++)
         TB_TRY(add_array(j, tb_arena_format(a, "block.%d.%s%s.npy", b, tower->input, suffix), tower,
                          2, n, n, tower->blocks[b], error));
