@@ -19,6 +19,7 @@ typedef struct options {
     const char *target, *output, *rollout, *png, *json, *npy;
     tb_texts classes;
     int top, start_layer, threads;
+    tb_subject_options how;
     bool help;
 } options;
 
@@ -33,6 +34,14 @@ static const tb_option table[] = {
      "raw or normalized rows (default: raw for "
      "pictures, normalized for text)"},
     {"--start-layer", NULL, TB_ARG_INT, AT(start_layer), "N", "leave the first N attentions out"},
+    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
+    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, "cut a text that is too long"},
+    {"--size", NULL, TB_ARG_TEXT, AT(how.preprocess[0]), "N|HxW", "resize pictures to this"},
+    {"--crop", NULL, TB_ARG_TEXT, AT(how.preprocess[1]), "N|HxW|none", "then crop the centre"},
+    {"--mean", NULL, TB_ARG_TEXT, AT(how.preprocess[2]), "M[,M,M]", "subtracted from the pixels"},
+    {"--std", NULL, TB_ARG_TEXT, AT(how.preprocess[3]), "S[,S,S]", "that divides them"},
+    {"--resample", NULL, TB_ARG_TEXT, AT(how.preprocess[4]), "FILTER", "bilinear, bicubic, ..."},
+    {"--layout", NULL, TB_ARG_TEXT, AT(how.preprocess[5]), "LAYOUT", "nchw or nhwc"},
     {"--threads", "-t", TB_ARG_INT, AT(threads), "N", "threads (default: all processors)"},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE",
      "the picture with the maps (default for pictures: "
@@ -269,7 +278,7 @@ static tiba_status add_files(job *j, const char **png, tiba_error *error) {
 
 static tiba_status explain(job *j, const tb_texts *rest, tiba_error *error) {
     tiba_options how = {.threads = j->o.threads};
-    TB_TRY(tb_subject_open(&j->subject, rest->items[0], &how, error));
+    TB_TRY(tb_subject_open(&j->subject, rest->items[0], &how, &j->o.how, error));
     TB_TRY(tb_subject_sample(&j->sample, &j->subject, j->arena, rest->count - 1, rest->items + 1,
                              error));
     TB_TRY(tiba_run_create(&j->run, j->subject.model, j->sample.n_feeds, j->sample.feeds,
@@ -291,7 +300,7 @@ static tiba_status explain(job *j, const tb_texts *rest, tiba_error *error) {
 static void print_help(void) {
     printf("tiba-onnx MODEL INPUT... [options]\n\n"
            "MODEL is a .onnx file or a folder with model.onnx and its companions; INPUT is a "
-           "picture, or\nNAME=FILE.npy for the graph input NAME.\n\n");
+           "picture, a\ntext, a .txt file, or NAME=FILE.npy for the graph input NAME.\n\n");
     tb_arguments_help(table);
 }
 

@@ -34,15 +34,17 @@ static tiba_status open_all(tb_subject *s, const char *path, const tiba_options 
 }
 
 tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
-                            tiba_error *error) {
+                            const tb_subject_options *how, tiba_error *error) {
     *out = (tb_subject){.arena = tb_arena_create(NULL)};
     if (!out->arena) return tb_out_of_memory(error);
+    if (how) out->options = *how;
     tiba_status status = open_all(out, path, options, error);
     if (status != TIBA_OK) tb_subject_close(out);
     return status;
 }
 
 void tb_subject_close(tb_subject *subject) {
+    tb_tokenizer_close(subject->tokenizer);
     tiba_model_close(subject->model);
     tb_arena_destroy(subject->arena);
     *subject = (tb_subject){0};
@@ -107,6 +109,10 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : 0,
                               width > 0 ? width : 0, error));
     how.channels_last = channels_last;
+    for (int i = 0; tb_preprocess_options[i] && i < 8; i++)
+        if (subject->options.preprocess[i])
+            TB_TRY(tb_preprocess_override(&how, tb_preprocess_options[i],
+                                          subject->options.preprocess[i], error));
     TB_TRY(tb_picture_read(&sample->picture, arena, path, 0, error));
     tb_pixels pixels;
     TB_TRY(tb_preprocess_run(&pixels, arena, &how, &sample->picture, error));
@@ -117,7 +123,57 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     return add_feed(sample, port.name, pixels.tensor, error);
 }
 
-static tiba_status add_input(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+/* The input that wants token ids: an integer one by its usual name, or the only integer one. */
+static int text_input(const tb_subject *subject) {
+    int found = -1, integers = 0;
+    for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+        tiba_port port = tiba_model_input(subject->model, i);
+        if (port.dtype != TIBA_INT64 && port.dtype != TIBA_INT32) continue;
+        if (strcmp(port.name, "input_ids") == 0) return i;
+        if (port.rank == 2 || port.rank < 0) found = integers++ ? found : i;
+    }
+    return found;
+}
+
+static tiba_status open_tokenizer(tb_subject *subject, tiba_error *error) {
+    if (subject->tokenizer) return TIBA_OK;
+    const char *from = subject->options.tokenizer ? subject->options.tokenizer : subject->folder;
+    return tb_tokenizer_open(&subject->tokenizer, from, NULL, error);
+}
+
+/* A text argument: its own words, or the contents of a .txt file. */
+static tiba_status add_text(tb_sample *sample, tb_subject *subject, tb_arena *arena,
+                            const char *text, tiba_error *error) {
+    if (text_input(subject) < 0)
+        return tb_fail(error, TIBA_ERROR_USAGE, "%.60s: no such file, and the model takes no text",
+                       text);
+    if (ends_with(text, ".txt")) {
+        tb_file file;
+        TB_TRY(tb_file_open(&file, text, error));
+        size_t size = file.size;
+        while (size > 0 && (file.data[size - 1] == '\n' || file.data[size - 1] == '\r')) size--;
+        char *copy = tb_arena_strndup(arena, (const char *)file.data, size);
+        bool zero = memchr(file.data, 0, size) != NULL;
+        tb_file_close(&file);
+        if (zero)
+            return tb_fail(error, TIBA_ERROR_INPUT, "%s: no text file: it holds NUL bytes", text);
+        if (!copy) return tb_out_of_memory(error);
+        text = copy;
+    }
+    TB_TRY(open_tokenizer(subject, error));
+    tb_encode_options how = {.refuse_long = true};
+    if (subject->options.truncate) how.truncation = TB_TRUNCATE_LONGEST_FIRST;
+    int k = sample->n_texts;
+    TB_TRY(tb_tokenizer_encode(&sample->encodings[k], subject->tokenizer, arena,
+                               (tb_text){text, strlen(text)}, NULL, &how, error));
+    if (sample->encodings[k].count == 0)
+        return tb_fail(error, TIBA_ERROR_INPUT, "the text has no tokens");
+    sample->texts[k] = text;
+    sample->n_texts++;
+    return TIBA_OK;
+}
+
+static tiba_status add_input(tb_sample *sample, tb_subject *subject, tb_arena *arena,
                              const char *text, tiba_error *error) {
     const char *file;
     int index = named_input(subject, text, &file);
@@ -128,16 +184,70 @@ static tiba_status add_input(tb_sample *sample, const tb_subject *subject, tb_ar
     }
     if (ends_with(text, ".npy") && strchr(text, '='))
         return tb_fail(error, TIBA_ERROR_USAGE,
-                       "%s: the model has no input of that name; its "
-                       "first one is '%s'",
-                       text, tiba_model_input(subject->model, 0).name);
+                       "%s: the model has no input of that name; its first one is '%s'", text,
+                       tiba_model_input(subject->model, 0).name);
     if (ends_with(text, ".npy"))
         return tb_fail(error, TIBA_ERROR_USAGE, "%s: say which input it is for: NAME=%s", text,
                        text);
-    if (tb_is_file(text) || ends_with(text, ".png") || ends_with(text, ".jpg") ||
-        ends_with(text, ".jpeg"))
-        return add_picture(sample, subject, arena, text, error);
-    return tb_fail(error, TIBA_ERROR_USAGE, "%s: no such file", text);
+    bool picture = ends_with(text, ".png") || ends_with(text, ".jpg") || ends_with(text, ".jpeg") ||
+                   (tb_is_file(text) && !ends_with(text, ".txt"));
+    return picture ? add_picture(sample, subject, arena, text, error)
+                   : add_text(sample, subject, arena, text, error);
+}
+
+/* What goes into an input that belongs to the ids, token by token. */
+typedef int64_t text_row(const tb_encoding *e, size_t i, int64_t pad);
+
+static int64_t row_ids(const tb_encoding *e, size_t i, int64_t pad) {
+    return i < e->count ? e->ids[i] : pad;
+}
+static int64_t row_mask(const tb_encoding *e, size_t i, int64_t pad) {
+    (void)pad;
+    return i < e->count ? e->attention_mask[i] : 0;
+}
+static int64_t row_types(const tb_encoding *e, size_t i, int64_t pad) {
+    (void)pad;
+    return i < e->count ? e->type_ids[i] : 0;
+}
+
+static tiba_status feed_texts(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+                              const tiba_port *port, text_row *row, tiba_error *error) {
+    int64_t length = 0, pad = tb_tokenizer_pad_id(subject->tokenizer);
+    for (int k = 0; k < sample->n_texts; k++)
+        if ((int64_t)sample->encodings[k].count > length)
+            length = (int64_t)sample->encodings[k].count;
+    /* a model exported with a fixed length is given that length */
+    int64_t fixed = port->rank == 2 ? port->dims[1] : -1;
+    if (fixed >= 0 && length > fixed)
+        return tb_fail(error, TIBA_ERROR_INPUT,
+                       "the text has %lld tokens, the model takes %lld: shorten it or give "
+                       "--truncate with a tokenizer of that length",
+                       (long long)length, (long long)fixed);
+    if (fixed > 0) length = fixed;
+    int64_t dims[2] = {sample->n_texts, length};
+    tiba_tensor tensor;
+    TB_TRY(tb_tensor_create(&tensor, arena, port->dtype, 2, dims, error));
+    for (int64_t i = 0; i < dims[0] * length; i++)
+        tb_set_i64(&tensor, i,
+                   row(&sample->encodings[i / length], (size_t)(i % length), pad < 0 ? 0 : pad));
+    return add_feed(sample, port->name, tensor, error);
+}
+
+static tiba_status fill_texts(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+                              tiba_error *error) {
+    if (sample->n_texts == 0) return TIBA_OK;
+    tiba_port ids = tiba_model_input(subject->model, text_input(subject));
+    sample->text_input = ids.name;
+    TB_TRY(feed_texts(sample, subject, arena, &ids, row_ids, error));
+    for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+        tiba_port port = tiba_model_input(subject->model, i);
+        text_row *row = strcmp(port.name, "attention_mask") == 0   ? row_mask
+                        : strcmp(port.name, "token_type_ids") == 0 ? row_types
+                                                                   : NULL;
+        if (row && !find_feed(sample, port.name))
+            TB_TRY(feed_texts(sample, subject, arena, &port, row, error));
+    }
+    return TIBA_OK;
 }
 
 /* Inputs that follow from input_ids: what each element is, by its place in the row. */
@@ -165,13 +275,16 @@ static tiba_status fill_followers(tb_sample *sample, const tb_subject *subject, 
     return TIBA_OK;
 }
 
-tiba_status tb_subject_sample(tb_sample *out, const tb_subject *subject, tb_arena *arena, int count,
+tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                               const char *const *inputs, tiba_error *error) {
     *out = (tb_sample){0};
     int n = tiba_model_inputs(subject->model);
     out->feeds = TB_NEW(arena, tiba_feed, n + count);
-    if (!out->feeds) return tb_out_of_memory(error);
+    out->texts = TB_NEW(arena, const char *, count);
+    out->encodings = TB_NEW(arena, tb_encoding, count);
+    if (!out->feeds || !out->texts || !out->encodings) return tb_out_of_memory(error);
     for (int i = 0; i < count; i++) TB_TRY(add_input(out, subject, arena, inputs[i], error));
+    TB_TRY(fill_texts(out, subject, arena, error));
     TB_TRY(fill_followers(out, subject, arena, error));
     for (int i = 0; i < n; i++) {
         tiba_port port = tiba_model_input(subject->model, i);

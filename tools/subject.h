@@ -7,6 +7,15 @@
 
 #include "io/labels.h"
 #include "io/preprocess.h"
+#include "io/tokenizer.h"
+
+/** How inputs are made, where the folder does not say or a user wants it otherwise. */
+typedef struct tb_subject_options {
+    const char *tokenizer; /**< a tokenizer.json or folder; NULL: the model's folder */
+    bool truncate;         /**< cut texts that are too long instead of refusing them */
+    /** One value for each of tb_preprocess_options, NULL where not given. */
+    const char *preprocess[8];
+} tb_subject_options;
 
 typedef struct tb_subject {
     tb_arena *arena;
@@ -14,11 +23,13 @@ typedef struct tb_subject {
     const char *path;   /**< of the .onnx file */
     const char *folder; /**< where its companions are */
     tb_labels labels;
+    tb_subject_options options;
+    tb_tokenizer *tokenizer; /**< opened when the first text comes; NULL until then */
 } tb_subject;
 
 /** Opens a .onnx file, or the model.onnx of a folder (also in its onnx/ sub-folder). */
 tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
-                            tiba_error *error);
+                            const tb_subject_options *how, tiba_error *error);
 void tb_subject_close(tb_subject *subject);
 
 /** Inputs for one run. Memory is the arena's. */
@@ -29,13 +40,18 @@ typedef struct tb_sample {
     const char *picture_path;
     tb_picture picture; /**< upright */
     tb_geometry geometry;
-    bool guessed; /**< there was no preprocessing configuration */
+    bool guessed;           /**< there was no preprocessing configuration */
+    const char *text_input; /**< graph input that the texts' ids went to, NULL if none */
+    int n_texts;
+    const char **texts;     /**< [n_texts] */
+    tb_encoding *encodings; /**< [n_texts] without padding */
 } tb_sample;
 
-/** Makes feeds of `count` inputs as given on the command line: pictures, or NAME=FILE.npy for a
- *  graph input. Inputs that follow from others (attention_mask, token_type_ids, position_ids) are
- *  filled in. An input that is still missing is an error that names it. */
-tiba_status tb_subject_sample(tb_sample *out, const tb_subject *subject, tb_arena *arena, int count,
+/** Makes feeds of `count` inputs as given on the command line: pictures, .txt files, texts, or
+ *  NAME=FILE.npy for a graph input. Several texts make a batch. Inputs that follow from others
+ * (attention_mask, token_type_ids, position_ids) are filled in. An input that is still missing is
+ * an error that names it. */
+tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                               const char *const *inputs, tiba_error *error);
 
 #endif
