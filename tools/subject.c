@@ -97,6 +97,17 @@ static int picture_input(const tb_subject *subject) {
     return -1;
 }
 
+static tiba_status override(tb_preprocess *how, const tb_subject_options *o, tiba_error *error) {
+    const struct {
+        const char *name, *value;
+    } settings[] = {{"size", o->size}, {"crop", o->crop},         {"mean", o->mean},
+                    {"std", o->std},   {"resample", o->resample}, {"layout", o->layout}};
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        if (settings[i].value)
+            TB_TRY(tb_preprocess_override(how, settings[i].name, settings[i].value, error));
+    return TIBA_OK;
+}
+
 static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
                                const char *path, tiba_error *error) {
     int index = picture_input(subject);
@@ -109,10 +120,7 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : 0,
                               width > 0 ? width : 0, error));
     how.channels_last = channels_last;
-    for (int i = 0; tb_preprocess_options[i] && i < 8; i++)
-        if (subject->options.preprocess[i])
-            TB_TRY(tb_preprocess_override(&how, tb_preprocess_options[i],
-                                          subject->options.preprocess[i], error));
+    TB_TRY(override(&how, &subject->options, error));
     TB_TRY(tb_picture_read(&sample->picture, arena, path, 0, error));
     tb_pixels pixels;
     TB_TRY(tb_preprocess_run(&pixels, arena, &how, &sample->picture, error));

@@ -13,8 +13,8 @@
 typedef struct tb_subject_options {
     const char *tokenizer; /**< a tokenizer.json or folder; NULL: the model's folder */
     bool truncate;         /**< cut texts that are too long instead of refusing them */
-    /** One value for each of tb_preprocess_options, NULL where not given. */
-    const char *preprocess[8];
+    /** Settings of tb_preprocess_override, NULL where not given. */
+    const char *size, *crop, *mean, *std, *resample, *layout;
 } tb_subject_options;
 
 typedef struct tb_subject {
