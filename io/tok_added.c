@@ -183,6 +183,7 @@ static tiba_status split(const tb_added_tokens *added, const tb_trie *trie, cons
             if (!space(tb_utf8_previous(s->text, &before)) || before < done) break;
             start = before;
         }
+        if (token->lstrip && start < done) start = done; /* swallowed by the one before */
         while (token->rstrip && end < s->size) {
             size_t next = end;
             if (!space(tb_utf8_next(s->text, &next))) break;
@@ -269,9 +270,12 @@ static tiba_status check_template(const tb_tokenizer *tokenizer, const tb_templa
     return TIBA_OK;
 }
 
-tiba_status tb_tokenizer_finish(tb_tokenizer *tokenizer, tiba_error *error) {
+tiba_status tb_added_tokens_prepare(tb_tokenizer *tokenizer, tiba_error *error) {
     TB_TRY(add_patterns(tokenizer, true, error));
-    TB_TRY(add_patterns(tokenizer, false, error));
+    return add_patterns(tokenizer, false, error);
+}
+
+tiba_status tb_tokenizer_check(const tb_tokenizer *tokenizer, tiba_error *error) {
     TB_TRY(check_template(tokenizer, &tokenizer->post.single, error));
     return check_template(tokenizer, &tokenizer->post.pair, error);
 }

@@ -56,7 +56,7 @@ struct tb_tokenizer {
     int64_t max_length; /**< INT64_MAX: none */
     bool truncate_left, pad_left;
     bool has_pad;
-    uint32_t pad_id, pad_type_id;
+    uint32_t pad_id;
     tb_text pad_token;
 };
 
@@ -68,8 +68,8 @@ tb_tokenizer *tb_tokenizer_create(tb_budget *budget);
 
 /** Reads the parts of a tokenizer.json. */
 tiba_status tb_tokenizer_read_json(tb_tokenizer *tokenizer, const tb_json *root, tiba_error *error);
-/** Builds what searches for added tokens; checks ids. The last step of opening. */
-tiba_status tb_tokenizer_finish(tb_tokenizer *tokenizer, tiba_error *error);
+/** Checks ids against the vocabulary. The last step of opening. */
+tiba_status tb_tokenizer_check(const tb_tokenizer *tokenizer, tiba_error *error);
 
 /** Adds a token as the library does: one that the vocabulary has keeps that id, another gets the
  *  next free one; a known one takes the new flags. */
@@ -80,6 +80,9 @@ const tb_added_token *tb_added_tokens_find(const tb_added_tokens *added, tb_text
 /** Reads the flags and content of {"content": …, "lstrip": …}. */
 tiba_status tb_added_token_read(tb_added_token *out, tb_arena *arena, const tb_json *json,
                                 tiba_error *error);
+/** Builds what searches for added tokens. Their normalised forms are those of the normaliser as it
+ *  is now: transformers' overrides of it come later and do not reach them. */
+tiba_status tb_added_tokens_prepare(tb_tokenizer *tokenizer, tiba_error *error);
 /** Cuts one untouched text into pieces: added tokens, and normalised text between them. */
 tiba_status tb_added_tokens_split(const tb_tokenizer *tokenizer, tb_tok_pieces *pieces,
                                   tb_tok_work *work);

@@ -57,7 +57,8 @@ tiba_status tb_tokenizer_parse(tb_tokenizer **out, const char *text, size_t size
     if (status == TIBA_OK)
         status = tb_json_parse(&root, arena, "tokenizer.json", text, size, NULL, error);
     if (status == TIBA_OK) status = tb_tokenizer_read_json(tokenizer, &root, error);
-    if (status == TIBA_OK) status = tb_tokenizer_finish(tokenizer, error);
+    if (status == TIBA_OK) status = tb_added_tokens_prepare(tokenizer, error);
+    if (status == TIBA_OK) status = tb_tokenizer_check(tokenizer, error);
     tb_arena_destroy(arena);
     if (status == TIBA_OK)
         *out = tokenizer;
@@ -80,7 +81,7 @@ tiba_status tb_tokenizer_open(tb_tokenizer **out, const char *path, tb_budget *b
     tb_tokenizer *tokenizer = tb_tokenizer_create(budget);
     if (!tokenizer) return tb_out_of_memory(error);
     tiba_status status = tb_tokenizer_read_folder(tokenizer, path, error);
-    if (status == TIBA_OK) status = tb_tokenizer_finish(tokenizer, error);
+    if (status == TIBA_OK) status = tb_tokenizer_check(tokenizer, error);
     if (status == TIBA_OK)
         *out = tokenizer;
     else

@@ -194,6 +194,24 @@ tiba_status tb_files_build(tb_tokenizer *t, const char *folder, const tb_class *
     return status;
 }
 
+/* "bos A" and "bos A B:1". */
+static tiba_status begin_with(tb_tokenizer *t, tb_text bos, const tb_class *class,
+                              tiba_error *error) {
+    if (!bos.data)
+        return tb_fail(error, TIBA_ERROR_INPUT, "tokenizer_config.json: %s needs a bos_token",
+                       class->name);
+    const tb_template_item items[] = {{TB_ITEM_TOKEN, 0, tb_tokenizer_id(t, bos), bos},
+                                      {TB_ITEM_A, 0, 0, {"", 0}},
+                                      {TB_ITEM_B, 1, 0, {"", 0}}};
+    t->post.type = "TemplateProcessing";
+    t->post.has_template = true;
+    for (int i = 0; i < 3; i++) {
+        if (i < 2) TB_TRY(tb_template_add(&t->post.single, t->arena, &items[i], error));
+        TB_TRY(tb_template_add(&t->post.pair, t->arena, &items[i], error));
+    }
+    return TIBA_OK;
+}
+
 tiba_status tb_files_template(tb_tokenizer *t, const tb_class *class, const tb_json *config,
                               const tb_text tokens[TB_SPECIAL_COUNT], tiba_error *error) {
     bool bos = false;
@@ -205,15 +223,11 @@ tiba_status tb_files_template(tb_tokenizer *t, const tb_class *class, const tb_j
         sep = tokens[TB_EOS];
     }
     bool plain = files == TB_FILES_GPT2 || files == TB_FILES_QWEN2;
-    if (plain && bos && files == TB_FILES_GPT2)
-        return tb_fail(error, TIBA_ERROR_INPUT,
-                       "tokenizer_config.json: add_bos_token of %s without tokenizer.json is not "
-                       "supported",
-                       class->name);
-    if (plain) {
+    if (plain && !(bos && files == TB_FILES_GPT2)) {
         t->post.type = "ByteLevel";
         return TIBA_OK;
     }
+    if (plain) return begin_with(t, tokens[TB_BOS], class, error);
     if (!cls.data || !sep.data)
         return tb_fail(error, TIBA_ERROR_INPUT, "tokenizer_config.json: %s needs %s", class->name,
                        cls.data ? "a sep_token" : "a cls_token");

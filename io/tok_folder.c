@@ -125,8 +125,9 @@ static tiba_status read_specials(reader *r, bool built) {
     return TIBA_OK;
 }
 
-static bool is_named_special(const reader *r, tb_text content) {
-    for (int i = 0; i < TB_SPECIAL_COUNT; i++) {
+/* Whether one of the first `count` named special tokens has this content. */
+static bool is_special(const reader *r, int count, tb_text content) {
+    for (int i = 0; i < count; i++) {
         const special *s = &r->specials[i];
         if (s->there && s->token.content.size == content.size &&
             memcmp(s->token.content.data, content.data, content.size) == 0)
@@ -182,7 +183,7 @@ static tiba_status add_decoder_tokens(reader *r) {
                     known->lstrip == token->lstrip && known->rstrip == token->rstrip &&
                     known->normalized == token->normalized && known->special == token->special;
         if (same) continue;
-        if (is_named_special(r, token->content)) token->special = true;
+        if (is_special(r, TB_SPECIAL_COUNT, token->content)) token->special = true;
         TB_TRY(tb_added_tokens_add(r->t, token, r->error));
     }
     return TIBA_OK;
@@ -207,7 +208,8 @@ static tiba_status add_specials(reader *r) {
     tb_json in_map = tb_json_get(&r->map, "additional_special_tokens");
     bool extra = false;
     for (int i = 0; i < TB_SPECIAL_COUNT; i++)
-        if (r->specials[i].there) TB_TRY(add_special(r, &r->specials[i]));
+        if (r->specials[i].there && !is_special(r, i, r->specials[i].token.content))
+            TB_TRY(add_special(r, &r->specials[i]));
     TB_TRY(add_listed(r, &in_config, &extra));
     if (tb_json_absent(&decoder)) TB_TRY(add_listed(r, &in_map, &extra));
     if (!r->class->extra_ids || extra) return TIBA_OK;
@@ -230,7 +232,7 @@ static tiba_status add_legacy_tokens(reader *r) {
         TB_TRY(tb_json_as_integer(&id, &item, 0, INT32_MAX, r->error));
         TB_TRY(tb_json_key_text(&token.content, r->arena, &item, r->error));
         if (tb_added_tokens_find(&r->t->added, token.content)) continue;
-        token.special = is_named_special(r, token.content);
+        token.special = is_special(r, TB_SPECIAL_COUNT, token.content);
         token.normalized = !token.special;
         TB_TRY(tb_added_tokens_add(r->t, &token, r->error));
     }
@@ -357,12 +359,6 @@ static tiba_status read_length(reader *r) {
 
 static tiba_status read_padding(reader *r) {
     const special *pad = &r->specials[TB_PAD];
-    tb_json stored = tb_json_get(&r->tokenizer, "padding");
-    int64_t type_id;
-    TB_TRY(tb_json_integer_or(&type_id, &stored, "pad_type_id", 0, INT32_MAX, 0, r->error));
-    TB_TRY(tb_json_integer_or(&type_id, &r->config, "pad_token_type_id", 0, INT32_MAX, type_id,
-                              r->error));
-    r->t->pad_type_id = (uint32_t)type_id;
     if (!pad->there) return TIBA_OK;
     r->t->pad_id = tb_tokenizer_id(r->t, pad->token.content);
     r->t->pad_token.size = pad->token.content.size;
@@ -397,6 +393,7 @@ static tiba_status read_all(reader *r) {
     TB_TRY(add_decoder_tokens(r));
     TB_TRY(add_specials(r));
     if (built) TB_TRY(build(r, true));
+    TB_TRY(tb_added_tokens_prepare(r->t, r->error));
     TB_TRY(override_parts(r));
     TB_TRY(read_length(r));
     TB_TRY(read_padding(r));

@@ -86,6 +86,28 @@ static void emit_set(translator *t, tb_range_set set, bool negated) {
     if (negated && next <= 0x10ffff) emit_range(t, next, 0x10ffff);
 }
 
+/* \w. Inside a class the engine leaves six Latin-1 numbers out of it, outside it does not. */
+static void emit_word(translator *t, bool in_class, bool negated) {
+    static const tb_range latin[] = {{0x30, 0x39}, {0x41, 0x5a}, {0x5f, 0x5f}, {0x61, 0x7a},
+                                     {0xaa, 0xaa}, {0xb5, 0xb5}, {0xba, 0xba}, {0xc0, 0xd6},
+                                     {0xd8, 0xf6}, {0xf8, 0xff}};
+    enum { LATIN = sizeof latin / sizeof *latin };
+    tb_range ranges[2048];
+    tb_range_set all = tb_unicode_sets[TB_SET_ONIG_WORD], set = {ranges, 0};
+    if (!in_class || all.count > 2048 - LATIN) {
+        emit_set(t, all, negated);
+        return;
+    }
+    for (size_t i = 0; i < LATIN; i++) ranges[set.count++] = latin[i];
+    for (size_t i = 0; i < all.count; i++) {
+        if (all.ranges[i].last < 0x100) continue;
+        ranges[set.count] = all.ranges[i];
+        if (ranges[set.count].first < 0x100) ranges[set.count].first = 0x100;
+        set.count++;
+    }
+    emit_set(t, set, negated);
+}
+
 /* General categories as bits. */
 typedef struct property {
     const char *name;
@@ -271,12 +293,13 @@ static tiba_status translate_escape(translator *t, bool in_class) {
     if (strchr("pP", c)) return translate_property(t, c == 'P', in_class, start);
     if (strchr("sSwWdDhH", c)) {
         static const tb_range hex[] = {{'0', '9'}, {'A', 'F'}, {'a', 'f'}};
-        tb_range_set set = strchr("sS", c)   ? tb_unicode_sets[TB_SET_WHITE_SPACE]
-                           : strchr("wW", c) ? tb_unicode_sets[TB_SET_ONIG_WORD]
-                                             : (tb_range_set){hex, 3};
+        tb_range_set set =
+            strchr("sS", c) ? tb_unicode_sets[TB_SET_WHITE_SPACE] : (tb_range_set){hex, 3};
         if (!in_class) emit(t, upper ? "[^" : "[");
         if (strchr("dD", c))
             emit_categories(t, BIT(ND), upper && in_class);
+        else if (strchr("wW", c))
+            emit_word(t, in_class, upper && in_class);
         else
             emit_set(t, set, upper && in_class);
         if (!in_class) emit(t, "]");

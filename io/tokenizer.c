@@ -284,7 +284,7 @@ static tiba_status assemble(tb_encoding *out, const tb_tokenizer *t, tb_arena *a
         count += item->kind == TB_ITEM_TOKEN ? 1 : texts[item->kind == TB_ITEM_B].count;
     }
     size_t padding = pad_to > count ? pad_to - count : 0;
-    entry pad = {t->pad_id, t->pad_type_id, -1, -1, true, true, t->pad_token, {0, 0}};
+    entry pad = {t->pad_id, 0, -1, -1, true, true, t->pad_token, {0, 0}};
     TB_TRY(allocate(out, arena, count + padding, error));
     if (t->pad_left)
         for (size_t k = 0; k < padding; k++) TB_TRY(put(out, arena, at++, &pad, texts, error));
