@@ -1,0 +1,158 @@
+/*
+ * raise_linear.c: tiba.Linear out of MatMul, Gemm and Add with constants; Gemm of two activations
+ * becomes MatMul.
+ *
+ * A bias is a constant that varies along the last axis only. One that varies along others (a
+ * position embedding) stays in an Add of its own.
+ */
+#include <string.h>
+
+#include "graph/raise.h"
+
+#define X      ANY("x")
+#define WEIGHT CONSTANT("w", TB_FOR_WEIGHT)
+#define BIAS   CONSTANT("b", TB_FOR_BIAS)
+
+/* Elements of a Linear's output row. */
+static int64_t row_length(const tb_match *match) {
+    const tiba_tensor *out = &match->root->out[0]->t;
+    return out->rank > 0 ? out->dims[out->rank - 1] : 1;
+}
+
+static bool is_matrix(const tb_value *value) {
+    const tiba_tensor *t = &value->t;
+    if (t->dtype != TIBA_FLOAT32 || t->rank < 2) return false;
+    for (int i = 0; i < t->rank - 2; i++)
+        if (t->dims[i] != 1) return false;
+    return true;
+}
+
+static bool check_matmul(const tb_match *match) {
+    const tb_value *x = tb_match_value(match, "x"), *w = tb_match_value(match, "w");
+    return is_matrix(w) && x->t.rank >= w->t.rank && x->t.rank >= 2 && !x->t.data;
+}
+
+/* [1, …, 1, k, n] is seen as [k, n]: the same data under another shape. */
+static tiba_status flatten_weight(tb_builder *builder, tb_match *match, tiba_error *error) {
+    tb_value *w = tb_match_value(match, "w");
+    if (w->t.rank == 2) return TIBA_OK;
+    tb_value *flat = tb_graph_value(builder->graph, w->name);
+    if (!flat) return tb_out_of_memory(error);
+    flat->t = w->t;
+    flat->t.rank = 2;
+    memmove(flat->t.dims, w->t.dims + w->t.rank - 2, 2 * sizeof flat->t.dims[0]);
+    tb_match_bind(match, "w", flat);
+    return TIBA_OK;
+}
+
+/* The bias as a vector of `n`, each element times `factor`. */
+static tiba_status bias_vector(tb_value **out, tb_builder *builder, const tb_value *bias, int64_t n,
+                               double factor, tiba_error *error) {
+    int64_t length;
+    if (!tb_row_constant(bias, &length) || n < 1)
+        return tb_fail(error, TIBA_ERROR_INPUT, "%s is not a bias", bias->name);
+    float *data = tb_calloc(builder->exec->budget, (size_t)n, sizeof *data);
+    if (!data) return tb_out_of_memory(error);
+    const float *row = bias->t.data;
+    for (int64_t i = 0; i < n; i++) data[i] = (float)(factor * (double)row[length == 1 ? 0 : i]);
+    tiba_status status = tb_build_constant(builder, out, TIBA_FLOAT32, 1, &n, data, error);
+    tb_free(data);
+    return status;
+}
+
+static bool is_bias_of_row(const tb_value *bias, int64_t n) {
+    int64_t length;
+    return n >= 1 && tb_row_constant(bias, &length) && (length == 1 || length == n);
+}
+
+/* The Add must not widen the Linear's shape. */
+static bool check_bias(const tb_match *match) {
+    const tb_value *y = tb_match_value(match, "y");
+    return tb_same_shape(&y->t, &match->root->out[0]->t) &&
+           is_bias_of_row(tb_match_value(match, "b"), row_length(match));
+}
+
+static tiba_status add_bias(tb_builder *builder, tb_match *match, tiba_error *error) {
+    tb_value *b = tb_match_value(match, "b"), *vector;
+    double sign = tb_is(match->root, TB_OP_Sub) ? -1 : 1;
+    TB_TRY(bias_vector(&vector, builder, b, row_length(match), sign, error));
+    tb_match_bind(match, "b", vector);
+    return TIBA_OK;
+}
+
+/* --- Gemm --------------------------------------------------------------------------------- */
+
+static tiba_status transpose(tb_value **value, tb_builder *builder, tiba_error *error) {
+    const int64_t order[2] = {1, 0};
+    tb_attr attr = TB_INTS_ATTR("perm", 2, order);
+    return tb_build1(builder, value, TB_OP_Transpose, 1, (tb_value *[]){*value}, 1, &attr, error);
+}
+
+static tiba_status scale(tb_value **value, tb_builder *builder, double factor, tiba_error *error) {
+    if (factor == 1) return TIBA_OK;
+    tb_value *by;
+    TB_TRY(tb_build_scalar(builder, &by, (float)factor, error));
+    return tb_build1(builder, value, TB_OP_Mul, 2, (tb_value *[]){*value, by}, 0, NULL, error);
+}
+
+/* alpha A B + beta C: a Linear where B alone is constant, else a MatMul; C is its bias where it can
+ * be one, else an operand of Add. The factors go into constants where there are any. */
+static tiba_status build_gemm(tb_value **out, tb_builder *builder, tb_match *match,
+                              tiba_error *error) {
+    tb_value *a = tb_match_value(match, "x"), *b = tb_match_value(match, "w"),
+             *c = tb_match_value(match, "c"), *bias = NULL;
+    double alpha = tb_match_number(match, "alpha", 1), beta = tb_match_number(match, "beta", 1);
+    bool trans_b = tb_match_number(match, "transB", 0) != 0;
+    if (tb_match_number(match, "transA", 0) != 0) TB_TRY(transpose(&a, builder, error));
+    if (b->t.data && !a->t.data) {
+        TB_TRY(scale(&b, builder, alpha, error));
+        if (c && is_bias_of_row(c, row_length(match))) {
+            TB_TRY(bias_vector(&bias, builder, c, row_length(match), beta, error));
+            c = NULL;
+        }
+        tb_attr attr = TB_INT_ATTR("trans_w", trans_b);
+        TB_TRY(tb_build1(builder, out, TB_OP_Linear, bias ? 3 : 2, (tb_value *[]){a, b, bias}, 1,
+                         &attr, error));
+    } else {
+        if (trans_b) TB_TRY(transpose(&b, builder, error));
+        if (a->t.data) TB_TRY(scale(&a, builder, alpha, error));
+        TB_TRY(tb_build1(builder, out, TB_OP_MatMul, 2, (tb_value *[]){a, b}, 0, NULL, error));
+        if (!a->t.data) TB_TRY(scale(out, builder, alpha, error));
+    }
+    if (!c) return TIBA_OK;
+    TB_TRY(scale(&c, builder, beta, error));
+    return tb_build1(builder, out, TB_OP_Add, 2, (tb_value *[]){*out, c}, 0, NULL, error);
+}
+
+static const tb_term_attr gemm_attrs[] = {
+    {"transA", 0, "transA", false},
+    {"transB", 0, "transB", false},
+    {"alpha", 1, "alpha", true},
+    {"beta", 1, "beta", true},
+    {0},
+};
+static const tb_term_attr linear_attrs[] = {{"trans_w", 0, "trans_w", false}, {0}};
+
+static const tb_term unbiased = {.kind = TB_TERM_OP,
+                                 .name = "y",
+                                 .op = TB_OP_Linear,
+                                 .attrs = linear_attrs,
+                                 .in = {X, CONSTANT("w", TB_FOR_MATRIX)}};
+static const tb_term gemm_2 = {
+    .kind = TB_TERM_OP, .op = TB_OP_Gemm, .attrs = gemm_attrs, .in = {X, ANY("w")}};
+static const tb_term gemm_3 = {
+    .kind = TB_TERM_OP, .op = TB_OP_Gemm, .attrs = gemm_attrs, .in = {X, ANY("w"), ANY("c")}};
+
+/* clang-format off */
+static const tb_pattern linears[] = {
+    {"linear", OP(MatMul, X, WEIGHT), .with = MAKE(Linear, GET("x"), GET("w")),
+     .check = check_matmul, .prepare = flatten_weight},
+    {"linear-bias", ONE_OF(OP(Add, &unbiased, BIAS), OP(Sub, &unbiased, BIAS)),
+     .with = MAKE_WITH((INT_ATTR_FROM("trans_w", "trans_w")), Linear, GET("x"), GET("w"), GET("b")),
+     .check = check_bias, .prepare = add_bias},
+    {"gemm", ONE_OF(&gemm_2, &gemm_3), .build = build_gemm},
+    {"add", OP(Sum, X, ANY("y")), .with = MAKE(Add, GET("x"), GET("y"))},
+};
+/* clang-format on */
+
+const tb_pattern_table tb_raise_linear = {linears, sizeof linears / sizeof linears[0]};
