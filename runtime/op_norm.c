@@ -178,7 +178,7 @@ static tiba_status norm_affine(tb_exec *exec, norm *p, const tiba_tensor *const 
     int64_t count = tb_product(dims, 0, rank);
     p->period = p->n > 0 && count > 0 ? count / p->n : 1;
     for (int i = 0; i < 2; i++) {
-        if (!p->param[i]) continue;
+        if (!p->param[i] || !in[1 + i]->data) continue; /* a vjp sees no bias */
         tiba_tensor view = p->view[i];
         view.data = in[1 + i]->data;
         if (tb_tensor_count(&view) == count) {
@@ -403,7 +403,8 @@ static tiba_status mvn_run(tb_exec *exec, const tb_node *node, const tiba_tensor
     int64_t count;
     const int64_t *axes = tb_attr_ints(node, "axes", &count);
     bool reduced[TIBA_MAX_RANK] = {false};
-    if (!axes) axes = (const int64_t[]){0, 2, 3}, count = 3;
+    static const int64_t images[] = {0, 2, 3};
+    if (!axes) axes = images, count = 3;
     for (int64_t i = 0; i < count; i++) reduced[axes[i] < 0 ? axes[i] + x->rank : axes[i]] = true;
     if (tb_tensor_count(x) == 0) return TIBA_OK;
     norm p = {.center = true, .epsilon = 1e-18, .period = 1};
