@@ -1,0 +1,386 @@
+#!/usr/bin/env python3
+"""Writes tests/data/lower/*.onnx, the cases of test_lower.c (needs numpy, onnx and onnxruntime).
+
+Each file is a one-operator model with its own test data: the graph outputs `feed.NAME` are the
+inputs and `want.NAME` what onnxruntime computed for output NAME. Run without arguments.
+"""
+import os
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "lower")
+MS = "com.microsoft"
+rng = np.random.default_rng(7)
+count = 0
+
+
+def f(*shape, scale=1.0):
+    return (scale * rng.standard_normal(shape)).astype(np.float32)
+
+
+def u8(*shape):
+    return rng.integers(0, 256, shape).astype(np.uint8)
+
+
+def s8(*shape):
+    return rng.integers(-128, 128, shape).astype(np.int8)
+
+
+def i32(*values):
+    return np.array(values, np.int32)
+
+
+def i64(*values):
+    return np.array(values, np.int64)
+
+
+def f32(value):
+    return np.float32(value)
+
+
+TYPES = {np.dtype(k): v for k, v in [("float32", TensorProto.FLOAT), ("int64", TensorProto.INT64), ("int32", TensorProto.INT32),
+                                     ("uint8", TensorProto.UINT8), ("int8", TensorProto.INT8), ("bool", TensorProto.BOOL)]}
+
+
+def save(name, model, feeds, wanted=None):
+    """Computes what onnxruntime gives and puts inputs and results into the file. `wanted` overrides."""
+    global count
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    outputs = [o.name for o in model.graph.output]
+    if wanted is None:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        wanted = session.run(outputs, feeds)
+    for kind, items in (("feed", feeds.items()), ("want", zip(outputs, wanted))):
+        for key, array in items:
+            array = np.asarray(array)
+            model.graph.initializer.append(numpy_helper.from_array(array, f"{kind}.{key}"))
+            model.graph.output.append(helper.make_tensor_value_info(f"{kind}.{key}", TYPES[array.dtype], array.shape))
+    with open(os.path.join(FOLDER, name + ".onnx"), "wb") as file:
+        file.write(model.SerializeToString())
+    count += 1
+
+
+def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None, **attributes):
+    """One node. `inputs`: arrays, or None where left out; those whose index is in `fixed` become initializers.
+    `wanted`: its results, where onnxruntime's CPU provider has no such kernel."""
+    names, feeds, declared, initializers, nodes = [], {}, [], [], []
+    for i, array in enumerate(inputs):
+        if array is None:
+            names.append("")
+            continue
+        array = np.asarray(array)
+        key = f"x{i}"
+        if i in fixed:
+            initializers.append(numpy_helper.from_array(array, key))
+        else:
+            feeds[key] = array
+            declared.append(helper.make_tensor_value_info(key, TYPES[array.dtype], array.shape))
+        names.append(key)
+    names_out = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
+    nodes.append(helper.make_node(op, names, names_out, name="node", domain=domain, **attributes))
+    infos = [helper.make_empty_tensor_value_info(n) for n in names_out if n]
+    graph = helper.make_graph(nodes, name, declared, infos, initializers)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
+    save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, wanted)
+
+
+def chain(name, nodes, inputs, outputs, fixed=None, opset=21):
+    """Several nodes: (op, inputs, outputs, domain, attributes)."""
+    made = [helper.make_node(op, i, o, domain=d, **a) for op, i, o, d, a in nodes]
+    declared = [helper.make_tensor_value_info(k, TYPES[v.dtype], v.shape) for k, v in inputs.items()]
+    init = [numpy_helper.from_array(np.asarray(v), k) for k, v in (fixed or {}).items()]
+    graph = helper.make_graph(made, name, declared, [helper.make_empty_tensor_value_info(o) for o in outputs], init)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
+    save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), inputs)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def attend(q, k, v):
+    """Plain attention of [batch, tokens, heads, size]."""
+    q, k, v = (t.transpose(0, 2, 1, 3).astype(np.float64) for t in (q, k, v))
+    y = softmax(q @ k.swapaxes(2, 3) / np.sqrt(q.shape[3])) @ v
+    return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1).astype(np.float32)
+
+
+def older_forms():
+    x = f(2, 3, 4)
+    case("softmax_11_axis1", "Softmax", [x], opset=11)
+    case("softmax_11_axis2", "Softmax", [x], opset=11, axis=2)
+    case("softmax_11_one", "Softmax", [f(2, 5, 1)], opset=11, axis=1)
+    case("logsoftmax_9", "LogSoftmax", [x], opset=9, axis=-2)
+    case("hardmax_11", "Hardmax", [x], opset=11)
+    case("squeeze_11", "Squeeze", [f(2, 1, 3, 1)], opset=11, axes=[1, -1])
+    case("unsqueeze_11", "Unsqueeze", [x], opset=11, axes=[0, 3])
+    case("split_11", "Split", [f(2, 7)], 2, opset=11, axis=1, split=[3, 4])
+    case("split_11_equal", "Split", [f(2, 6)], 3, opset=11, axis=1)
+    case("split_13_equal", "Split", [f(2, 6)], 2, opset=13, axis=-1)
+    case("split_18_uneven", "Split", [f(2, 7)], 3, opset=18, axis=1, num_outputs=3)
+    case("slice_9", "Slice", [x], opset=9, starts=[0, 1], ends=[2, 100], axes=[0, 2])
+    case("slice_9_no_axes", "Slice", [x], opset=9, starts=[0, 1], ends=[2, -1])
+    case("clip_6", "Clip", [x], opset=10, min=-0.5, max=0.25)
+    case("clip_6_max", "Clip", [x], opset=10, max=0.25)
+    case("pad_10", "Pad", [x], opset=10, pads=[0, 1, 0, 1, 0, 2], value=1.5)
+    case("pad_10_reflect", "Pad", [x], opset=10, pads=[0, 1, 0, 0, 0, 2], mode="reflect")
+    case("topk_9", "TopK", [x], 2, opset=9, k=2, axis=1)
+    case("topk_10", "TopK", [x, i64(2)], 2, opset=10, fixed=(1,), axis=-1)
+    case("reduce_mean_13", "ReduceMean", [x], opset=13, axes=[1], keepdims=0)
+    case("reduce_sum_11", "ReduceSum", [x], opset=11, axes=[-1])
+    case("reduce_l2_11", "ReduceL2", [x], opset=11, axes=[-1], keepdims=1)
+    case("reduce_max_all", "ReduceMax", [x], opset=12, keepdims=0)
+    case("dropout_7", "Dropout", [x], opset=10, ratio=0.3)
+    case("dropout_12_mask", "Dropout", [x], 2, opset=12)
+    case("dropout_13_off", "Dropout", [x, f32(0.3), np.array(False)], opset=13, fixed=(1, 2))
+    case("upsample_9_nearest", "Upsample", [f(1, 2, 3, 3), np.array([1, 1, 2, 2], np.float32)], opset=9, fixed=(1,))
+    case("upsample_7_linear", "Upsample", [f(1, 2, 3, 4)], opset=7, mode="linear", scales=[1.0, 1.0, 2.0, 2.0])
+    case("resize_10_nearest", "Resize", [f(1, 2, 4, 4), np.array([1, 1, 0.5, 2], np.float32)], opset=10, fixed=(1,))
+    case("resize_10_linear", "Resize", [f(1, 2, 4, 4), np.array([1, 1, 2, 1.5], np.float32)], opset=10, fixed=(1,), mode="linear")
+    case("batch_norm_8", "BatchNormalization", [x, f(3), f(3), f(3), np.abs(f(3))], opset=8, fixed=(1, 2, 3, 4))
+    case("cast_like", "CastLike", [f(2, 3), i64(1)], opset=15)
+    case("constant_of_shape", "ConstantOfShape", [i64(2, 3)], opset=9,
+         value=helper.make_tensor("v", TensorProto.FLOAT, [1], [0.5]))
+    case("scatter_10", "Scatter", [f(3, 3), np.array([[0, 1, 2]], np.int64), f(1, 3)], opset=10)
+    case("flatten_9", "Flatten", [x], opset=9, axis=2)
+    case("group_norm_18", "GroupNormalization", [f(2, 4, 3), f(2), f(2)], opset=20, fixed=(1, 2), num_groups=2)
+
+
+def einsums():
+    def e(name, equation, *shapes):
+        case("einsum_" + name, "Einsum", [f(*s) for s in shapes], opset=12, equation=equation)
+
+    e("matmul", "ij,jk->ik", (2, 3), (3, 4))
+    e("linear", "abc,cd->abd", (2, 3, 4), (4, 5))
+    e("linear_heads", "abc,cde->abde", (2, 3, 4), (4, 2, 5))
+    e("merge_heads", "abcd,cde->abe", (2, 3, 2, 4), (2, 4, 5))
+    e("scores", "bhid,bhjd->bhij", (2, 2, 3, 4), (2, 2, 5, 4))
+    e("scores_swapped", "aecd,abcd->acbe", (2, 5, 2, 4), (2, 3, 2, 4))
+    e("values", "acbe,aecd->abcd", (2, 2, 3, 5), (2, 5, 2, 4))
+    e("scores_tokens_first", "ibnd,jbnd->bnij", (3, 2, 2, 4), (5, 2, 2, 4))
+    e("ellipsis", "...ij,...jk->...ik", (2, 3, 4, 5), (2, 3, 5, 2))
+    e("ellipsis_uneven", "...ij,jk->...ik", (2, 3, 4, 5), (5, 2))
+    e("transpose", "abc->cab", (2, 3, 4))
+    e("sum", "abc->b", (2, 3, 4))
+    e("trace_rows", "bii->bi", (2, 3, 3))
+    e("outer", "i,j->ij", (3,), (4,))
+    e("dot", "i,i->", (4,), (4,))
+    e("hadamard", "ij,ij->ij", (2, 3), (2, 3))
+    e("row_sum", "ij,ij->i", (2, 3), (2, 3))
+    e("three", "ab,bc,cd->ad", (2, 3), (3, 4), (4, 2))
+    e("implicit", "ij,jk", (2, 3), (3, 4))
+    e("outer_batch", "bi,bj->bij", (2, 3), (2, 4))
+    e("rows_vector", "bhwc,hkc->bhwk", (2, 3, 4, 5), (3, 6, 5))
+
+
+def fused():
+    x = f(2, 3, 8)
+    w, b = f(8, 6), f(6)
+    case("bias_gelu", "BiasGelu", [x, f(8)], domain=MS)
+    case("gelu", "Gelu", [x], domain=MS)
+    case("fast_gelu", "FastGelu", [x, f(8)], domain=MS)
+    case("fast_gelu_no_bias", "FastGelu", [x], domain=MS)
+    case("quick_gelu", "QuickGelu", [x], domain=MS, alpha=1.702)
+    scores, bias = f(2, 2, 3, 4), f(2, 1, 1, 4)
+    case("bias_softmax", "BiasSoftmax", [scores, bias], domain=MS, axis=3, is_inner_broadcast=0, wanted=[softmax(scores + bias)])
+    case("fused_matmul", "FusedMatMul", [x, w], domain=MS, alpha=0.5)
+    case("fused_matmul_transposed", "FusedMatMul", [f(2, 8, 3), f(6, 8)], domain=MS, transA=1, transB=1)
+    case("fused_matmul_batch_a", "FusedMatMul", [f(3, 2, 8), f(2, 8, 6)], domain=MS, transBatchA=1)
+    case("fused_matmul_batch_b", "FusedMatMul", [f(2, 3, 8), f(8, 2, 6)], domain=MS, transBatchB=1)
+    case("fused_matmul_batch_b_t", "FusedMatMul", [f(2, 3, 8), f(6, 2, 8)], domain=MS, transBatchB=1, transB=1)
+    case("transpose_matmul", "TransposeMatMul", [f(8, 3), f(8, 6)], domain=MS, transA=1, alpha=2.0)
+    for activation, more in (("Relu", {}), ("Tanh", {}), ("LeakyRelu", {"activation_alpha": 0.2}), ("Sigmoid", {})):
+        case("fused_gemm_" + activation.lower(), "FusedGemm", [f(3, 8), f(6, 8), f(6)], domain=MS, transB=1, activation=activation, **more)
+    case("fused_conv", "FusedConv", [f(1, 3, 6, 6), f(4, 3, 2, 2), f(4)], domain=MS, activation="Relu", strides=[2, 2])
+    case("fused_conv_sum", "FusedConv", [f(1, 3, 4, 4), f(4, 3, 2, 2), f(4), f(1, 4, 3, 3)], domain=MS, activation="Relu")
+    case("fused_conv_clip", "FusedConv", [f(1, 3, 4, 4), f(4, 3, 2, 2), f(4)], domain=MS, activation="Clip", activation_params=[-0.5, 0.5])
+    for name, tail in (("", []), ("_bias", [f(8)])):
+        case("skip_layer_norm" + name, "SkipLayerNormalization", [x, f(2, 3, 8), f(8), f(8)] + tail, ["y", "", "", "sum"], domain=MS, epsilon=1e-5)
+        case("skip_rms_norm" + name, "SkipSimplifiedLayerNormalization", [x, f(2, 3, 8), f(8)] + tail, ["y", "", "", "sum"], domain=MS, epsilon=1e-5)
+    case("skip_layer_norm_no_beta", "SkipLayerNormalization", [x, f(2, 3, 8), f(8)], domain=MS)
+    case("skip_layer_norm_broadcast", "SkipLayerNormalization", [x, f(1, 3, 8), f(8), f(8)], domain=MS)
+    case("simplified_layer_norm", "SimplifiedLayerNormalization", [x, f(8)], axis=-1, epsilon=1e-6)
+    ids, seg = np.array([[3, 1, 4, 1], [5, 2, 0, 0]], np.int32), np.array([[0, 0, 1, 1], [1, 0, 0, 0]], np.int32)
+    mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int32)
+    tables = [f(7, 8), f(5, 8), f(2, 8), f(8), f(8)]
+    case("embed_layer_norm", "EmbedLayerNormalization", [ids, seg, *tables, mask], ["y", "m", "s"], domain=MS, fixed=(2, 3, 4, 5, 6))
+    case("embed_layer_norm_positions", "EmbedLayerNormalization", [ids, None, tables[0], tables[1], None, tables[3], tables[4], None,
+                                                                   np.array([[3, 2, 1, 0], [0, 1, 1, 2]], np.int32)],
+         ["y", "m"], domain=MS, fixed=(2, 3, 5, 6), epsilon=1e-5)
+
+
+def attentions():
+    batch, tokens, heads, size = 2, 5, 2, 4
+    hidden = heads * size
+    x, w, b = f(batch, tokens, 6), f(6, 3 * hidden, scale=0.5), f(3 * hidden)
+    lengths, both = i32(3, 5), i32(3, 5, 1, 0)
+    raw2 = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    raw3 = (rng.random((batch, tokens, tokens)) < 0.7).astype(np.int32) | np.eye(tokens, dtype=np.int32)[None]
+
+    def a(name, *more, outputs=1, **attributes):
+        inputs = [x, w, b, *more]
+        case("attention_" + name, "Attention", inputs, outputs, domain=MS, fixed=(1, 2), num_heads=heads, **attributes)
+
+    a("plain")
+    a("no_bias_scale", scale=0.3)
+    a("causal", unidirectional=1)
+    a("lengths", lengths)
+    a("start_end", both)
+    a("mask2", raw2)
+    a("mask2_causal", raw2, unidirectional=1)
+    a("mask2_filter", raw2, mask_filter_value=-3.0)
+    a("mask3", raw3)
+    a("bias", None, None, f(1, heads, tokens, tokens))
+    a("mask_bias", raw2, None, f(batch, heads, tokens, tokens))
+    a("past", None, f(2, batch, heads, 3, size), outputs=2, unidirectional=1)
+    case("attention_sizes", "Attention", [x, f(6, 8 + 8 + 12), f(28)], domain=MS, fixed=(1, 2), num_heads=heads, qkv_hidden_sizes=[8, 8, 12])
+
+    q, k, v = f(batch, tokens, hidden), f(batch, 6, hidden), f(batch, 6, hidden)
+    bias = f(3 * hidden)
+
+    def m(name, inputs, outputs=1, **attributes):
+        case("mha_" + name, "MultiHeadAttention", inputs, outputs, domain=MS, num_heads=heads, **attributes)
+
+    m("plain", [q, k, v])
+    m("bias", [q, k, v, bias])
+    m("values", [q, k, f(batch, 6, 2 * 3), None], scale=0.7)
+    m("padding_lengths", [q, k, v, bias, i32(4, 6)])
+    m("padding2", [q, k, v, bias, np.array([[1, 1, 1, 1, 0, 0], [1] * 6], np.int32)])
+    m("attention_bias", [q, k, v, None, None, f(1, heads, tokens, 6)])
+    m("attention_bias_one_head", [q, k, v, None, None, f(batch, 1, tokens, 6)])
+    kv, qkv = f(batch, 6, heads, 2, size), f(batch, tokens, heads, 3, size)
+    m("packed_kv", [q, kv], wanted=[attend(q.reshape(batch, tokens, heads, size), kv[:, :, :, 0], kv[:, :, :, 1])])
+    m("packed_qkv", [qkv], wanted=[attend(qkv[:, :, :, 0], qkv[:, :, :, 1], qkv[:, :, :, 2])])
+    m("heads_kv", [q, f(batch, heads, 6, size), f(batch, heads, 6, size)])
+    m("past", [q, f(batch, tokens, hidden), f(batch, tokens, hidden), None, None, None, f(batch, heads, 3, size), f(batch, heads, 3, size)], 3)
+    m("causal", [q, f(batch, tokens, hidden), f(batch, tokens, hidden)], unidirectional=1)
+
+    def g(name, inputs, kv_heads, outputs=1, fixed=(), **attributes):
+        case("gqa_" + name, "GroupQueryAttention", inputs, outputs, domain=MS, num_heads=4, kv_num_heads=kv_heads, fixed=fixed, **attributes)
+
+    q4, k2, v2 = f(batch, tokens, 32), f(batch, tokens, 16), f(batch, tokens, 16)
+    full, total = i32(tokens - 1, tokens - 1), i32(tokens)
+    g("plain", [q4, k2, v2, None, None, full, total], 2)
+    g("packed", [f(batch, tokens, 64), None, None, None, None, full, total], 2)
+    cos, sin = np.cos(f(16, 8)), np.sin(f(16, 8))
+    q16, k16, v16 = f(batch, tokens, 64), f(batch, tokens, 32), f(batch, tokens, 32)
+    g("rotary", [q16, k16, v16, None, None, full, total, cos, sin], 2, 3, fixed=(7, 8), do_rotary=1)
+    g("rotary_interleaved", [q16, k16, v16, None, None, full, total, cos, sin], 2, fixed=(7, 8), do_rotary=1, rotary_interleaved=1)
+    g("window", [q4, k2, v2, None, None, full, total], 2, local_window_size=2)
+    g("softcap", [q4, k2, v2, None, None, full, total], 2, softcap=2.0, scale=0.9)
+    g("past", [f(1, 1, 32), f(1, 1, 16), f(1, 1, 16), f(1, 2, 3, 8), f(1, 2, 3, 8), i32(3), i32(4)], 2, 3)
+    g("past_rotary", [f(1, 1, 64), f(1, 1, 32), f(1, 1, 32), f(1, 2, 3, 16), f(1, 2, 3, 16), i32(3), i32(4), cos, sin], 2, 3, fixed=(7, 8), do_rotary=1)
+
+    for name, at in (("first", i64(2)), ("rows", np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]], np.int64))):
+        for pairs in (0, 1):
+            case(f"rotary_{name}_{pairs}", "RotaryEmbedding", [f(2, 5, 24), at, np.cos(f(9, 4)), np.sin(f(9, 4))], domain=MS, fixed=(2, 3), interleaved=pairs)
+    case("rotary_part", "RotaryEmbedding", [f(2, 5, 24), i64(0), np.cos(f(9, 2)), np.sin(f(9, 2))], domain=MS, fixed=(2, 3), num_heads=3, rotary_embedding_dim=4)
+    case("rotary_heads", "RotaryEmbedding", [f(2, 3, 5, 8), i64(1), np.cos(f(9, 4)), np.sin(f(9, 4))], domain=MS, fixed=(2, 3))
+
+
+def quantised():
+    a, bm, zero = u8(2, 3, 8), s8(8, 6), np.uint8(120)
+    x = f(2, 3, 8)
+    scale_b, columns = f32(0.02), np.abs(f(6)) * np.float32(0.02)
+
+    def q(name, nodes, inputs, outputs, fixed):
+        chain(name, nodes, inputs, outputs, fixed)
+
+    quantise = ("QuantizeLinear", ["x", "xs", "xz"], ["xq"], "", {})
+    base = {"xs": f32(0.03), "xz": zero, "w": bm, "ws": scale_b, "wz": np.int8(3)}
+    more = {"ys": f32(0.05), "yz": np.uint8(118)}
+    dequantise = ("DequantizeLinear", ["yq", "ys", "yz"], ["y"], "", {})
+
+    q("matmul_integer", [("DynamicQuantizeLinear", ["x"], ["xq", "s", "z"], "", {}), ("MatMulInteger", ["xq", "w", "z", "wz"], ["i"], "", {}),
+                         ("Cast", ["i"], ["y"], "", {"to": 1})], {"x": x}, ["y"], {"w": bm, "wz": np.int8(3)})
+    q("matmul_integer_columns", [("DynamicQuantizeLinear", ["x"], ["xq", "s", "z"], "", {}), ("MatMulInteger", ["xq", "w", "z", "wz"], ["i"], "", {}),
+                                 ("Cast", ["i"], ["y"], "", {"to": 1})], {"x": x}, ["y"], {"w": u8(8, 6), "wz": u8(6)})
+    q("qlinear_matmul", [quantise, ("QLinearMatMul", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz"], ["yq"], "", {}), dequantise],
+      {"x": x}, ["y"], {**base, **more})
+    q("qlinear_matmul_columns", [quantise, ("QLinearMatMul", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz"], ["yq"], "", {}), dequantise],
+      {"x": x}, ["y"], {**base, **more, "ws": columns, "wz": np.zeros(6, np.int8)})
+    q("dynamic_quantize_matmul", [("DynamicQuantizeMatMul", ["x", "w", "ws", "wz", "b"], ["y"], MS, {})], {"x": x}, ["y"],
+      {"w": bm, "ws": columns, "wz": np.zeros(6, np.int8), "b": f(6)})
+    q("matmul_integer_to_float", [quantise, ("MatMulIntegerToFloat", ["xq", "w", "xs", "ws", "xz", "wz", "b"], ["y"], MS, {})],
+      {"x": x}, ["y"], {**base, "b": f(6)})
+    q("qgemm", [("QuantizeLinear", ["x", "xs", "xz"], ["xq"], "", {}),
+                ("QGemm", ["xq", "xs", "xz", "w", "ws", "wz", "b", "ys", "yz"], ["yq"], MS, {"transB": 1}), dequantise],
+      {"x": f(3, 8)}, ["y"], {**base, **more, "w": s8(6, 8), "b": rng.integers(-900, 900, 6).astype(np.int32)})
+    q("qgemm_float", [("QuantizeLinear", ["x", "xs", "xz"], ["xq"], "", {}), ("QGemm", ["xq", "xs", "xz", "w", "ws", "wz"], ["y"], MS, {})],
+      {"x": f(3, 8)}, ["y"], base)
+    image = f(1, 3, 6, 6)
+    q("conv_integer", [("DynamicQuantizeLinear", ["x"], ["xq", "s", "z"], "", {}), ("ConvInteger", ["xq", "w", "z", "wz"], ["i"], "", {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+                       ("Cast", ["i"], ["y"], "", {"to": 1})], {"x": image}, ["y"], {"w": u8(4, 3, 2, 2), "wz": np.uint8(127)})
+    q("qlinear_conv", [quantise, ("QLinearConv", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["yq"], "", {"strides": [2, 2]}), dequantise],
+      {"x": image}, ["y"], {**base, **more, "w": s8(4, 3, 2, 2), "ws": np.abs(f(4)) * np.float32(0.01), "wz": np.zeros(4, np.int8),
+                            "b": rng.integers(-900, 900, 4).astype(np.int32)})
+    two = [("QuantizeLinear", ["x", "xs", "xz"], ["xq"], "", {}), ("QuantizeLinear", ["b", "bs", "bz"], ["bq"], "", {})]
+    params = {"xs": f32(0.03), "xz": zero, "bs": f32(0.02), "bz": np.uint8(130), **more}
+    for op in ("QLinearAdd", "QLinearMul"):
+        q(op.lower(), two + [(op, ["xq", "xs", "xz", "bq", "bs", "bz", "ys", "yz"], ["yq"], MS, {}), dequantise],
+          {"x": x, "b": f(1, 1, 8)}, ["y"], params)
+    q("qlinearconcat", two + [("QLinearConcat", ["ys", "yz", "xq", "xs", "xz", "bq", "bs", "bz"], ["yq"], MS, {"axis": 2}), dequantise],
+      {"x": x, "b": f(2, 3, 2)}, ["y"], params)
+    one = {"xs": f32(0.03), "xz": zero, "ys": f32(1 / 256), "yz": np.uint8(0)}
+    q("qlinearsigmoid", [quantise, ("QLinearSigmoid", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {}), dequantise], {"x": x}, ["y"], one)
+    q("qlinearsoftmax", [quantise, ("QLinearSoftmax", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {"axis": -1, "opset": 13}), dequantise],
+      {"x": x}, ["y"], one)
+    q("qlinearleakyrelu", [quantise, ("QLinearLeakyRelu", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {"alpha": 0.1}), dequantise],
+      {"x": x}, ["y"], {**one, **more})
+    q("qlinearglobalaveragepool", [quantise, ("QLinearGlobalAveragePool", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {}), dequantise],
+      {"x": image}, ["y"], {**one, **more})
+    q("qattention", [quantise, ("QAttention", ["xq", "w", "b", "xs", "ws", "m", "xz", "wz"], ["y"], MS, {"num_heads": 2})],
+      {"x": f(2, 4, 8)}, ["y"], {**base, "w": s8(8, 24), "b": f(24), "m": i32(3, 4)})
+
+    n, k, block = 6, 40, 16
+    blocks = (k + block - 1) // block
+    packed, scales = u8(n, blocks, block // 2), np.abs(f(n * blocks, scale=0.1))
+    case("matmul_nbits", "MatMulNBits", [f(2, 3, k), packed, scales], domain=MS, fixed=(1, 2), K=k, N=n, bits=4, block_size=block)
+    case("matmul_nbits_zero", "MatMulNBits", [f(2, 3, k), packed, scales, u8(n * ((blocks + 1) // 2))], domain=MS, fixed=(1, 2, 3), K=k, N=n, bits=4, block_size=block)
+    case("matmul_nbits_bias", "MatMulNBits", [f(3, k), packed, scales, None, None, f(n)], domain=MS, fixed=(1, 2, 5), K=k, N=n, bits=4, block_size=block)
+
+
+def control():
+    x = f(3, 4)
+    out = helper.make_empty_tensor_value_info
+    then = helper.make_graph([helper.make_node("Relu", ["x"], ["t"])], "then", [], [out("t")])
+    other = helper.make_graph([helper.make_node("Neg", ["x"], ["t"])], "else", [], [out("t")])
+    for truth in (False, True):
+        fixed = {"n": i64(3 if truth else 4)}
+        chain(f"if_{truth}".lower(), [("Shape", ["x"], ["s"], "", {}), ("Gather", ["s", "zero"], ["d"], "", {}), ("Equal", ["d", "n"], ["c"], "", {}),
+                                      ("If", ["c"], ["y"], "", {"then_branch": then, "else_branch": other})], {"x": x}, ["y"], {**fixed, "zero": i64(0)})
+    body = helper.make_graph(
+        [helper.make_node("Add", ["state", "x"], ["next"]), helper.make_node("Identity", ["c"], ["c2"]),
+         helper.make_node("Gather", ["x", "i"], ["row"], axis=0), helper.make_node("Mul", ["row", "two"], ["scan"])], "body",
+        [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+         helper.make_tensor_value_info("state", TensorProto.FLOAT, [3, 4])],
+        [helper.make_tensor_value_info("c2", TensorProto.BOOL, []), helper.make_tensor_value_info("next", TensorProto.FLOAT, [3, 4]),
+         helper.make_tensor_value_info("scan", TensorProto.FLOAT, [4])])
+    chain("loop", [("Loop", ["trips", "", "x"], ["y", "rows"], "", {"body": body})], {"x": x}, ["y", "rows"], {"trips": np.int64(3), "two": f32(2)})
+    scan = helper.make_graph(
+        [helper.make_node("Add", ["sum", "row"], ["sum2"]), helper.make_node("Mul", ["row", "sum2"], ["each"])], "scan",
+        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, [4]), helper.make_tensor_value_info("row", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("sum2", TensorProto.FLOAT, [4]), helper.make_tensor_value_info("each", TensorProto.FLOAT, [4])])
+    for backward in (0, 1):
+        chain(f"scan_{backward}", [("Scan", ["start", "x"], ["sum_all", "each_all"], "", {"body": scan, "num_scan_inputs": 1, "scan_input_directions": [backward],
+                                                                             "scan_output_directions": [backward]})],
+              {"x": x}, ["sum_all", "each_all"], {"start": f(4)})
+    chain("sequence", [("SplitToSequence", ["x"], ["s"], "", {"axis": 0, "keepdims": 0}), ("SequenceAt", ["s", "one"], ["a"], "", {}),
+                       ("SequenceConstruct", ["a", "a"], ["p"], "", {}), ("SequenceInsert", ["p", "b", "one"], ["r"], "", {}),
+                       ("SequenceLength", ["r"], ["n"], "", {}), ("ConcatFromSequence", ["r"], ["y"], "", {"axis": 0, "new_axis": 1})],
+          {"x": x, "b": f(4)}, ["y", "n"], {"one": np.int64(1)})
+    chain("split_sequence_sizes", [("SplitToSequence", ["x", "sizes"], ["s"], "", {"axis": 1}), ("SequenceAt", ["s", "last"], ["y"], "", {})],
+          {"x": x}, ["y"], {"sizes": i64(1, 3), "last": np.int64(-1)})
+
+
+if __name__ == "__main__":
+    os.makedirs(FOLDER, exist_ok=True)
+    for part in (older_forms, einsums, fused, attentions, quantised, control):
+        part()
+    print(count, "cases in", FOLDER)

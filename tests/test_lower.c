@@ -1,0 +1,127 @@
+/*
+ * Older operator forms, lowered operators and control flow: every file of data/lower is a small
+ * model with its inputs (graph outputs `feed.NAME`) and onnxruntime's results (`want.NAME`),
+ * written by make_lower_cases.py. Bound and run by interpret.h it must give those. With arguments:
+ * the files to try.
+ */
+#include <dirent.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "graph/lower.h"
+#include "interpret.h"
+#include "onnx/onnx.h"
+
+enum { MOST_FEEDS = 16, MOST_ROWS = 256 };
+
+/* Rows of lower.def that some case went through. */
+static bool tried[MOST_ROWS];
+
+static void note_rows(const tb_graph *graph) {
+    int count;
+    const tb_lower_row *rows = tb_lower_rows(&count);
+    for (const tb_node *node = graph->first; node; node = node->next)
+        for (int i = 0; i < count && i < MOST_ROWS; i++)
+            if (tb_find_lower(node->domain, node->op_type) == &rows[i]) tried[i] = true;
+}
+
+/* A step of the last quantisation, where results may differ by rounding. */
+static double tolerance(const char *path) {
+    if (strstr(path, "/qlinear") || strstr(path, "/qgemm.")) return 0.051;
+    return 2e-5;
+}
+
+static void compare(const char *path, const char *name, const tiba_tensor *got,
+                    const tiba_tensor *want) {
+    char shapes[2][96];
+    bool fits = tb_same_shape(got, want);
+    CHECK_CASE(fits, "%s: %s has shape %s, expected %s", path, name,
+               tb_shape_text(shapes[0], sizeof shapes[0], got->rank, got->dims),
+               tb_shape_text(shapes[1], sizeof shapes[1], want->rank, want->dims));
+    CHECK_CASE(tb_dtype_is_float(want->dtype) || got->dtype == want->dtype, "%s: %s is %s", path,
+               name, tb_dtype_name(got->dtype));
+    double worst = 0;
+    for (int64_t i = 0; fits && i < tb_tensor_count(want); i++) {
+        double g = tb_get_f64(got, i), w = tb_get_f64(want, i);
+        double off = g == w ? 0 : fabs(g - w) / fmax(1, fabs(w));
+        if (!(off <= worst)) worst = off;
+    }
+    CHECK_CASE(worst <= tolerance(path), "%s: %s is off by %g", path, name, worst);
+}
+
+static void check_outputs(const char *path, const tb_graph *graph) {
+    int compared = 0;
+    for (int i = 0; i < graph->n_outputs; i++)
+        for (int k = 0; k < graph->n_outputs; k++)
+            if (strncmp(graph->outputs[k]->name, "want.", 5) == 0 &&
+                strcmp(graph->outputs[k]->name + 5, graph->outputs[i]->name) == 0) {
+                compare(path, graph->outputs[i]->name, &graph->outputs[i]->t,
+                        &graph->outputs[k]->t);
+                compared++;
+            }
+    CHECK_CASE(compared > 0, "%s: nothing to compare", path);
+}
+
+static void check_file(const char *path) {
+    tiba_error error = {0};
+    tb_exec exec = {0};
+    tb_arena *arena = tb_arena_create(NULL);
+    tb_source *source = NULL;
+    tb_bound *bound = NULL;
+    tb_feed feeds[MOST_FEEDS];
+    int n_feeds = 0;
+    tiba_status status = tb_onnx_open(&source, path, NULL, &error);
+    for (int i = 0; status == TIBA_OK && i < source->graph->n_outputs; i++) {
+        const tb_value *output = source->graph->outputs[i];
+        if (strncmp(output->name, "feed.", 5) == 0 && n_feeds < MOST_FEEDS)
+            feeds[n_feeds++] = (tb_feed){output->name + 5, output->t};
+    }
+    if (status == TIBA_OK) note_rows(source->graph);
+    if (status == TIBA_OK) status = tb_bind(&bound, source, n_feeds, feeds, &exec, &error);
+    if (status == TIBA_OK)
+        status = interpret_run(bound->graph, arena, &exec, n_feeds, feeds, &error);
+    CHECK_CASE(status == TIBA_OK, "%s: %s", path, error.message);
+    if (status == TIBA_OK) check_outputs(path, bound->graph);
+    tb_bound_destroy(bound);
+    tb_scratch_free(&exec);
+    if (source) tb_onnx_close(source);
+    tb_arena_destroy(arena);
+}
+
+static void check_folder(const char *folder) {
+    DIR *files = opendir(folder);
+    CHECK_CASE(files != NULL, "%s cannot be read", folder);
+    if (!files) return;
+    for (struct dirent *entry; (entry = readdir(files));) {
+        char path[1024];
+        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (strstr(entry->d_name, ".onnx")) check_file(path);
+    }
+    closedir(files);
+}
+
+/* A lowering without a case is untested: the table and the cases must grow together. */
+static void check_rows(void) {
+    int count;
+    const tb_lower_row *rows = tb_lower_rows(&count);
+    CHECK(count <= MOST_ROWS);
+    for (int i = 0; i < count && i < MOST_ROWS; i++) {
+        bool same = tried[i];
+        for (int k = 0; k < count && k < MOST_ROWS; k++)
+            same = same || (tried[k] && rows[k].rewrite == rows[i].rewrite);
+        CHECK_CASE(same, "%s.%s has no case", rows[i].domain, rows[i].name);
+        CHECK_CASE(tb_find_lower(rows[i].domain, rows[i].name) == &rows[i], "%s.%s stands twice",
+                   rows[i].domain, rows[i].name);
+        CHECK_CASE(!tb_find_op(rows[i].domain, rows[i].name), "%s.%s is in op.def too",
+                   rows[i].domain, rows[i].name);
+    }
+}
+
+int main(int argc, char **argv) {
+    for (int i = 1; i < argc; i++) check_file(argv[i]);
+    if (argc == 1) {
+        check_folder(TEST_DATA "/lower");
+        check_rows();
+    }
+    TEST_END();
+}
