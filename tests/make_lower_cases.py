@@ -4,6 +4,7 @@
 Each file is a one-operator model with its own test data: the graph outputs `feed.NAME` are the
 inputs and `want.NAME` what onnxruntime computed for output NAME. Run without arguments.
 """
+import math
 import os
 
 import numpy as np
@@ -58,6 +59,7 @@ def save(name, model, feeds, wanted=None):
     for kind, items in (("feed", feeds.items()), ("want", zip(outputs, wanted))):
         for key, array in items:
             array = np.asarray(array)
+            array = array.astype(np.float32) if array.dtype == np.float64 else array
             model.graph.initializer.append(numpy_helper.from_array(array, f"{kind}.{key}"))
             model.graph.output.append(helper.make_tensor_value_info(f"{kind}.{key}", TYPES[array.dtype], array.shape))
     with open(os.path.join(FOLDER, name + ".onnx"), "wb") as file:
@@ -89,14 +91,14 @@ def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None
     save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, wanted)
 
 
-def chain(name, nodes, inputs, outputs, fixed=None, opset=21):
+def chain(name, nodes, inputs, outputs, fixed=None, opset=21, wanted=None):
     """Several nodes: (op, inputs, outputs, domain, attributes)."""
     made = [helper.make_node(op, i, o, domain=d, **a) for op, i, o, d, a in nodes]
     declared = [helper.make_tensor_value_info(k, TYPES[v.dtype], v.shape) for k, v in inputs.items()]
     init = [numpy_helper.from_array(np.asarray(v), k) for k, v in (fixed or {}).items()]
     graph = helper.make_graph(made, name, declared, [helper.make_empty_tensor_value_info(o) for o in outputs], init)
     imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
-    save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), inputs)
+    save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), inputs, wanted)
 
 
 def softmax(x):
@@ -109,6 +111,20 @@ def attend(q, k, v):
     q, k, v = (t.transpose(0, 2, 1, 3).astype(np.float64) for t in (q, k, v))
     y = softmax(q @ k.swapaxes(2, 3) / np.sqrt(q.shape[3])) @ v
     return y.transpose(0, 2, 1, 3).reshape(y.shape[0], y.shape[2], -1).astype(np.float32)
+
+
+def t5_buckets(length, buckets, farthest, both):
+    """T5's bucket of every distance key - query."""
+    n = np.arange(length)[:, None] - np.arange(length)[None]
+    base = np.zeros_like(n)
+    if both:
+        buckets //= 2
+        base = (n < 0) * buckets
+        n = np.abs(n)
+    n = np.maximum(n, 0)
+    exact = buckets // 2
+    far = np.log(np.maximum(n, 1) / exact) / np.log(farthest / exact) * (buckets - exact)
+    return base + np.where(n < exact, n, np.minimum(exact + far.astype(int), buckets - 1))
 
 
 def older_forms():
@@ -150,6 +166,40 @@ def older_forms():
     case("scatter_10", "Scatter", [f(3, 3), np.array([[0, 1, 2]], np.int64), f(1, 3)], opset=10)
     case("flatten_9", "Flatten", [x], opset=9, axis=2)
     case("group_norm_18", "GroupNormalization", [f(2, 4, 3), f(2), f(2)], opset=20, fixed=(1, 2), num_groups=2)
+
+
+def small():
+    x = f(2, 3, 4)
+    case("affine", "Affine", [x], alpha=2.0, beta=0.5, wanted=[2 * x + np.float32(0.5)])
+    case("bit_cast", "BitCast", [np.array([1, -2, 3], np.int32)], opset=26, to=TensorProto.FLOAT,
+         wanted=[np.array([1, -2, 3], np.int32).view(np.float32)])
+    gate = f(2, 3, 4)
+    case("swiglu", "SwiGLU", [x, gate], opset=21, alpha=1.5, wanted=[x / (1 + np.exp(-1.5 * x)) * gate])
+    bias, skip = f(4), f(2, 3, 4)
+    case("bias_add", "BiasAdd", [x, bias, skip], domain=MS, wanted=[x + bias + skip])
+    erf = np.vectorize(math.erf, otypes=[np.float32])
+    left, right = (x + bias)[..., :2], (x + bias)[..., 2:]
+    case("bias_split_gelu", "BiasSplitGelu", [x, bias], domain=MS, wanted=[left * right * (1 + erf(right / np.sqrt(2))) / 2])
+    w, b = f(4, 5), f(5)
+    y = x @ w + b
+    case("gemm_fast_gelu", "GemmFastGelu", [x, w, b], domain=MS, wanted=[y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3))) / 2])
+    image, scale, shift = f(1, 3, 3, 4), f(4), f(4)
+    groups = image.reshape(1, 9, 2, 2)
+    normal = (groups - groups.mean((1, 3), keepdims=True)) / np.sqrt(groups.var((1, 3), keepdims=True) + 1e-5)
+    y = normal.reshape(image.shape) * scale + shift
+    case("group_norm", "GroupNorm", [image, scale, shift], domain=MS, activation=1, groups=2, epsilon=1e-5, wanted=[y / (1 + np.exp(-y))])
+    normal = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    case("layer_norm", "LayerNormalization", [x, scale, shift], domain=MS, axis=-1, epsilon=1e-5, wanted=[normal * scale + shift])
+    filters = f(2, 2, 2, 4)
+    y = sum(image[:, i:i + 2, j:j + 2] @ filters[:, i, j].T for i in range(2) for j in range(2))
+    case("nhwc_conv", "NhwcConv", [image, filters], domain=MS, wanted=[y])
+    case("nhwc_fused_conv", "NhwcFusedConv", [image, filters], domain=MS, activation="Relu", wanted=[np.maximum(y, 0)])
+    case("ms_range", "Range", [i64(2), i64(7)], domain=MS, fixed=(0, 1), wanted=[np.arange(2, 7)])
+    case("ms_gather_nd", "GatherND", [x, i64(1, 2)], domain=MS, fixed=(1,), wanted=[x[1, 2]])
+    case("ms_pad", "Pad", [x, i64(0, 1, 0, 1, 0, 2)], domain=MS, fixed=(1,))
+    case("ms_trilu", "Trilu", [x], domain=MS, upper=0)
+    chain("ms_quantize", [("QuantizeLinear", ["x", "s", "z"], ["q"], MS, {}), ("DequantizeLinear", ["q", "s", "z"], ["y"], MS, {})],
+          {"x": x}, ["y"], {"s": f32(0.04), "z": np.uint8(100)})
 
 
 def einsums():
@@ -277,6 +327,19 @@ def attentions():
     g("past", [f(1, 1, 32), f(1, 1, 16), f(1, 1, 16), f(1, 2, 3, 8), f(1, 2, 3, 8), i32(3), i32(4)], 2, 3)
     g("past_rotary", [f(1, 1, 64), f(1, 1, 32), f(1, 1, 32), f(1, 2, 3, 16), f(1, 2, 3, 16), i32(3), i32(4), cos, sin], 2, 3, fixed=(7, 8), do_rotary=1)
 
+    q, k, v = f(2, 4, 3, 8), f(2, 2, 5, 8), f(2, 2, 5, 6)
+    case("onnx_attention", "Attention", [q, k, v], opset=23, scale=0.4, softcap=3.0)
+    case("onnx_attention_mask", "Attention", [q, k, v, rng.random((3, 5)) < 0.7], opset=23)
+    case("onnx_attention_float_mask", "Attention", [q, k, v, f(2, 1, 3, 5)], opset=23)
+    case("onnx_attention_3d", "Attention", [f(2, 3, 16), f(2, 3, 8), f(2, 3, 8)], opset=23, q_num_heads=4, kv_num_heads=2, is_causal=1)
+    case("onnx_attention_past", "Attention", [q, f(2, 2, 3, 8), f(2, 2, 3, 6), None, f(2, 2, 4, 8), f(2, 2, 4, 6)], 3, opset=23)
+    case("onnx_rotary", "RotaryEmbedding", [f(2, 3, 5, 8), np.cos(f(9, 4)), np.sin(f(9, 4)), np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]], np.int64)],
+         opset=23, fixed=(1, 2))
+    for both in (0, 1):
+        table = f(8, 2)
+        case(f"relative_position_bias_{both}", "RelativePositionBias", [table, i64(12), i64(12)], domain=MS, fixed=(1, 2), max_distance=10,
+             is_bidirectional=both, wanted=[table[t5_buckets(12, 8, 10, both)].transpose(2, 0, 1)[None]])
+
     for name, at in (("first", i64(2)), ("rows", np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]], np.int64))):
         for pairs in (0, 1):
             case(f"rotary_{name}_{pairs}", "RotaryEmbedding", [f(2, 5, 24), at, np.cos(f(9, 4)), np.sin(f(9, 4))], domain=MS, fixed=(2, 3), interleaved=pairs)
@@ -335,6 +398,18 @@ def quantised():
       {"x": x}, ["y"], {**one, **more})
     q("qlinearglobalaveragepool", [quantise, ("QLinearGlobalAveragePool", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {}), dequantise],
       {"x": image}, ["y"], {**one, **more})
+    q("qlinearaveragepool", [quantise, ("QLinearAveragePool", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {"kernel_shape": [2, 2], "strides": [2, 2]}), dequantise],
+      {"x": image}, ["y"], {**one, **more})
+    q("qlinearwhere", two + [("QLinearWhere", ["c", "xq", "xs", "xz", "bq", "bs", "bz", "ys", "yz"], ["yq"], MS, {}), dequantise],
+      {"x": x, "b": f(1, 1, 8)}, ["y"], {**params, "c": rng.random((3, 1)) < 0.5})
+    xq = np.clip(np.rint(x / np.float32(0.03)) + 120, 0, 255)
+    mean = ((xq - 120) * np.float32(0.03)).mean(-1, keepdims=True)
+    chain("qlinearreducemean", [quantise, ("QLinearReduceMean", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {"axes": [-1]}), dequantise],
+          {"x": x}, ["y"], {**one, **more}, wanted=[((np.clip(np.rint(mean / 0.05) + 118, 0, 255) - 118) * 0.05).astype(np.float32)])
+    ids, seg = np.array([[3, 1, 4, 1], [5, 2, 0, 0]], np.int32), np.array([[0, 0, 1, 1], [1, 0, 0, 0]], np.int32)
+    tables = [u8(7, 8), u8(5, 8), u8(2, 8), u8(8), u8(8)]
+    case("qembed_layer_norm", "QEmbedLayerNormalization", [ids, seg, *tables, np.array([[1, 1, 1, 1], [1, 1, 0, 0]], np.int32), *[f32(0.02)] * 5, *[np.uint8(120)] * 5],
+         2, domain=MS, fixed=range(2, 18), epsilon=1e-5)
     q("qattention", [quantise, ("QAttention", ["xq", "w", "b", "xs", "ws", "m", "xz", "wz"], ["y"], MS, {"num_heads": 2})],
       {"x": f(2, 4, 8)}, ["y"], {**base, "w": s8(8, 24), "b": f(24), "m": i32(3, 4)})
 
@@ -381,6 +456,6 @@ def control():
 
 if __name__ == "__main__":
     os.makedirs(FOLDER, exist_ok=True)
-    for part in (older_forms, einsums, fused, attentions, quantised, control):
+    for part in (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     print(count, "cases in", FOLDER)
