@@ -1,0 +1,302 @@
+/*
+ * Building and binding by hand: what is folded, what stays active, which inputs are refused and how
+ * the message reads, the dumps.
+ */
+#include <stdlib.h>
+
+#include "check.h"
+#include "graph/build.h"
+#include "graph/dump.h"
+#include "interpret.h"
+
+/* A source graph made by hand; everything in one arena. */
+typedef struct hand {
+    tb_arena *arena;
+    tb_source source;
+    int ids;
+    tb_exec exec;
+    tiba_error error;
+} hand;
+
+static tb_graph *hand_open(hand *h) {
+    *h = (hand){.arena = tb_arena_create(NULL)};
+    h->source.graph = tb_graph_create(h->arena);
+    h->source.graph->ids = &h->ids;
+    return h->source.graph;
+}
+
+static void hand_close(hand *h) {
+    tb_scratch_free(&h->exec);
+    tb_arena_destroy(h->arena);
+}
+
+static tb_value *add_input(hand *h, const char *name, tiba_dtype dtype, int rank,
+                           const int64_t *dims, const char *const *dim_names) {
+    tb_graph *g = h->source.graph;
+    tb_value **inputs = TB_NEW(h->arena, tb_value *, g->n_inputs + 1);
+    for (int i = 0; i < g->n_inputs; i++) inputs[i] = g->inputs[i];
+    tb_value *value = tb_graph_value(g, name);
+    value->t = (tiba_tensor){.dtype = dtype, .rank = rank};
+    for (int i = 0; i < rank; i++) value->t.dims[i] = dims[i];
+    value->dim_names = dim_names;
+    value->input = g->n_inputs;
+    inputs[g->n_inputs++] = value;
+    g->inputs = inputs;
+    return value;
+}
+
+static tb_value *add_constant(hand *h, const char *name, tiba_dtype dtype, int rank,
+                              const int64_t *dims, const void *data) {
+    tb_value *value = tb_graph_value(h->source.graph, name);
+    tb_tensor_create(&value->t, h->arena, dtype, rank, dims, NULL);
+    memcpy(value->t.data, data, tb_tensor_bytes(&value->t));
+    return value;
+}
+
+static tb_value *add_node(hand *h, const char *op, const char *out, int n_in, tb_value *const *in) {
+    tb_node *node = tb_graph_node(h->source.graph, "", op, n_in, 1);
+    node->name = out;
+    node->opset = 21;
+    for (int i = 0; i < n_in; i++) tb_node_set_input(h->source.graph, node, i, in[i]);
+    tb_node_set_output(node, 0, tb_graph_value(h->source.graph, out));
+    return node->out[0];
+}
+
+static void set_outputs(hand *h, int count, tb_value *const *values) {
+    tb_graph *g = h->source.graph;
+    g->outputs = TB_NEW(h->arena, tb_value *, count);
+    g->n_outputs = count;
+    for (int i = 0; i < count; i++) {
+        g->outputs[i] = values[i];
+        values[i]->is_output = true;
+    }
+    h->source.n_values = h->ids;
+}
+
+static const float TABLE[] = {0, 1, 2, 3, 4, 5, 6, 7};
+
+/* ids -> embedding + position row -> scaled; ids also shape a mask */
+static void make_embedding(hand *h) {
+    static const char *const names[] = {"batch", "tokens"};
+    hand_open(h);
+    tb_value *ids = add_input(h, "ids", TIBA_INT64, 2, (int64_t[]){-1, -1}, names);
+    tb_value *weight = add_input(h, "weight", TIBA_FLOAT32, 2, (int64_t[]){-1, 2}, names);
+    tb_value *table = add_constant(h, "table", TIBA_FLOAT32, 2, (int64_t[]){4, 2}, TABLE);
+    int64_t zero = 0, one = 1;
+    tb_value *zeros = add_constant(h, "zero", TIBA_INT64, 0, NULL, &zero);
+    tb_value *ones = add_constant(h, "one", TIBA_INT64, 0, NULL, &one);
+    tb_value *embedded = add_node(h, "Gather", "embedded", 2, (tb_value *[]){table, ids});
+    tb_value *padding = add_node(h, "Equal", "padding", 2, (tb_value *[]){ids, zeros});
+    tb_value *kind = add_node(h, "Where", "kind", 3, (tb_value *[]){padding, zeros, ones});
+    tb_value *position = add_node(h, "Gather", "position", 2, (tb_value *[]){table, kind});
+    tb_value *sum = add_node(h, "Add", "sum", 2, (tb_value *[]){embedded, position});
+    tb_value *moved = add_node(h, "Add", "moved", 2, (tb_value *[]){ids, ones});
+    tb_value *later = add_node(h, "Gather", "later", 2, (tb_value *[]){table, moved});
+    tb_value *axes = add_constant(h, "axes", TIBA_INT64, 1, (int64_t[]){1}, &zero);
+    tb_value *wide = add_node(h, "Unsqueeze", "wide", 2, (tb_value *[]){weight, axes});
+    tb_value *total = add_node(h, "Mul", "total", 2, (tb_value *[]){sum, wide});
+    add_node(h, "Erf", "unused", 1, (tb_value *[]){later});
+    set_outputs(h, 3, (tb_value *[]){total, later, position});
+}
+
+static tb_node *find_node(const tb_graph *graph, const char *origin) {
+    for (tb_node *node = graph->first; node; node = node->next)
+        if (strcmp(node->origin, origin) == 0) return node;
+    return NULL;
+}
+
+static void test_activity(void) {
+    hand h;
+    make_embedding(&h);
+    int64_t ids[] = {2, 0, 1};
+    float weight[] = {10, 100};
+    tb_feed feeds[] = {{"ids", {TIBA_INT64, 2, {1, 3}, ids}},
+                       {"weight", {TIBA_FLOAT32, 2, {1, 2}, weight}}};
+    tb_bound *bound = NULL;
+    CHECK_CASE(tb_bind(&bound, &h.source, 2, feeds, &h.exec, &h.error) == TIBA_OK, "%s",
+               h.error.message);
+    if (!bound) return;
+    tb_graph *g = bound->graph;
+    tb_node *embedded = find_node(g, "embedded"), *later = find_node(g, "later");
+    CHECK(embedded && embedded->out[0]->active && tb_is(embedded, TB_OP_Gather));
+    CHECK(later && later->out[0]->active && later->in[1]->ids_of == 0); /* shifted ids are ids */
+    CHECK(!find_node(g, "position"));                                   /* computed ids are not */
+    CHECK(!find_node(g, "padding") && !find_node(g, "unused"));
+    CHECK(g->outputs[2]->t.data && !g->outputs[2]->active);
+    CHECK(g->inputs[0]->t.data && g->inputs[0]->ids_of == 0 && !g->inputs[1]->t.data);
+    CHECK(tb_bound_fits(bound, 2, feeds));
+    ids[1] = 3;
+    CHECK(!tb_bound_fits(bound, 2, feeds));
+    ids[1] = 0;
+    feeds[1].tensor.dims[0] = 2;
+    CHECK(!tb_bound_fits(bound, 2, feeds));
+    feeds[1].tensor.dims[0] = 1;
+
+    char *text, *dot;
+    CHECK(tb_dump_text(&text, h.arena, g, &h.error) == TIBA_OK);
+    CHECK(strstr(text, "input %0 ids: int64[1, 3] = {2, 0, 1}\n") != NULL);
+    CHECK(strstr(text, "* embedded: float32[1, 3, 2] = Gather(") != NULL);
+    CHECK(strstr(text, "output ") != NULL);
+    CHECK(tb_dump_dot(&dot, h.arena, g, &h.error) == TIBA_OK);
+    CHECK(strncmp(dot, "digraph", 7) == 0 && strstr(dot, "style=bold") != NULL);
+    CHECK(tb_dump_text(&text, h.arena, h.source.graph, &h.error) == TIBA_OK);
+    CHECK(strstr(text, "input %0 ids: int64[batch, tokens]\n") != NULL);
+
+    CHECK(interpret_run(g, h.arena, &h.exec, 2, feeds, &h.error) == TIBA_OK);
+    const float *total = g->outputs[0]->t.data;
+    /* token 2 is {4, 5}, its kind 1 {2, 3}; token 0 {0, 1}, kind 0 {0, 1} */
+    CHECK_NEAR(total[0], 60, 0);
+    CHECK_NEAR(total[1], 800, 0);
+    CHECK_NEAR(total[3], 200, 0);
+    tb_bound_destroy(bound);
+    hand_close(&h);
+}
+
+static void test_feeds(void) {
+    int64_t ids[] = {2, 0, 1, 1, 1, 1};
+    int32_t narrow[] = {2, 0, 1};
+    float weight[] = {10, 100, 1, 1};
+    const tb_feed good[] = {{"ids", {TIBA_INT64, 2, {1, 3}, ids}},
+                            {"weight", {TIBA_FLOAT32, 2, {1, 2}, weight}}};
+    const struct {
+        int n;
+        tb_feed feeds[3];
+        const char *message; /* NULL: accepted */
+    } rows[] = {
+        {1, {good[0]}, "input 'weight' is not given"},
+        {3, {good[0], good[1], {"mask", good[0].tensor}}, "the model has no input 'mask'"},
+        {3, {good[0], good[1], good[0]}, "input 'ids' is given twice"},
+        {2,
+         {{"ids", {TIBA_FLOAT32, 2, {1, 3}, weight}}, good[1]},
+         "input 'ids': expected int64, got float32"},
+        {2,
+         {{"ids", {TIBA_INT64, 1, {3}, ids}}, good[1]},
+         "input 'ids': expected 2 dimensions, got [3]"},
+        {2,
+         {good[0], {"weight", {TIBA_FLOAT32, 2, {1, 3}, weight}}},
+         "input 'weight': dimension 1 is 3, expected 2"},
+        {2,
+         {good[0], {"weight", {TIBA_FLOAT32, 2, {2, 2}, weight}}},
+         "input 'weight': dimension 0 (batch) is 2, but 1 in input 'ids'"},
+        {2,
+         {{"ids", {TIBA_INT64, 2, {1, 3}, NULL}}, good[1]},
+         "input 'ids': its values are needed"},
+        {2, {{"ids", {TIBA_INT32, 2, {1, 3}, narrow}}, good[1]}, NULL},
+        {2, {good[0], {"weight", {TIBA_FLOAT32, 2, {1, 2}, NULL}}}, NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        hand h;
+        make_embedding(&h);
+        tb_bound *bound = NULL;
+        tiba_status status =
+            tb_bind(&bound, &h.source, rows[i].n, rows[i].feeds, &h.exec, &h.error);
+        if (rows[i].message) {
+            CHECK_CASE(status == TIBA_ERROR_INPUT && !bound, "row %zu", i);
+            CHECK_STRING(h.error.message, rows[i].message);
+        } else {
+            CHECK_CASE(status == TIBA_OK, "row %zu: %s", i, h.error.message);
+        }
+        tb_bound_destroy(bound);
+        hand_close(&h);
+    }
+}
+
+/* What depends on a float's values cannot be a shape or a condition. */
+static void test_refusals(void) {
+    const struct {
+        const char *op;
+        int n_in;
+        const char *message;
+    } rows[] = {
+        {"NonZero", 1, "float input"},
+        {"If", 1, "its condition depends on the values of a float input"},
+        {"NoSuchOperator", 1, "this operator is not supported"},
+        {"Erf", 2, "has 2 inputs, expected 1 to 1"},
+        {"Gather", 1, "has 1 inputs, expected 2 to 2"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        hand h;
+        hand_open(&h);
+        tb_value *x = add_input(&h, "x", TIBA_FLOAT32, 1, (int64_t[]){3}, NULL);
+        tb_value *y = add_node(&h, rows[i].op, "y", rows[i].n_in, (tb_value *[]){x, x});
+        set_outputs(&h, 1, &y);
+        tb_bound *bound = NULL;
+        tb_feed feed = {"x", {TIBA_FLOAT32, 1, {3}, NULL}};
+        CHECK(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_ERROR_INPUT);
+        CHECK_CASE(strstr(h.error.message, rows[i].message) != NULL, "%s", h.error.message);
+        CHECK_STRING(h.error.node, "y");
+        hand_close(&h);
+    }
+}
+
+/* A constant may be an output, an input may be one, and two outputs may be the same value. */
+static void test_outputs(void) {
+    hand h;
+    hand_open(&h);
+    tb_value *x = add_input(&h, "x", TIBA_FLOAT32, 1, (int64_t[]){3}, NULL);
+    tb_value *same = add_node(&h, "Identity", "same", 1, &x);
+    tb_value *y = add_node(&h, "Neg", "y", 1, &x),
+             *again = add_node(&h, "Identity", "again", 1, &y);
+    tb_value *size = add_node(&h, "Size", "size", 1, &y);
+    set_outputs(&h, 4, (tb_value *[]){same, y, again, size});
+    tb_bound *bound = NULL;
+    float data[] = {1, 2, 3};
+    tb_feed feed = {"x", {TIBA_FLOAT32, 1, {3}, data}};
+    CHECK_CASE(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_OK, "%s",
+               h.error.message);
+    if (!bound) return;
+    static const char *const names[] = {"same", "y", "again", "size"};
+    for (int i = 0; i < 4; i++) CHECK_STRING(bound->graph->outputs[i]->name, names[i]);
+    CHECK_STRING(bound->graph->inputs[0]->name, "x");
+    CHECK(interpret_run(bound->graph, h.arena, &h.exec, 1, &feed, &h.error) == TIBA_OK);
+    CHECK_NEAR(((const float *)bound->graph->outputs[0]->t.data)[2], 3, 0);
+    CHECK_NEAR(((const float *)bound->graph->outputs[2]->t.data)[2], -3, 0);
+    CHECK(tb_get_i64(&bound->graph->outputs[3]->t, 0) == 3);
+    tb_bound_destroy(bound);
+    hand_close(&h);
+}
+
+/* Float inputs that only casts to an integer read hold ids; uint8 pictures are active. */
+static void test_disguises(void) {
+    hand h;
+    hand_open(&h);
+    tb_value *ids = add_input(&h, "ids", TIBA_FLOAT32, 1, (int64_t[]){2}, NULL);
+    tb_value *image = add_input(&h, "image", TIBA_UINT8, 3, (int64_t[]){1, 2, 2}, NULL);
+    tb_value *table = add_constant(&h, "table", TIBA_FLOAT32, 2, (int64_t[]){4, 2}, TABLE);
+    tb_value *whole = add_node(&h, "Cast", "whole", 1, &ids),
+             *pixels = add_node(&h, "Cast", "pixels", 1, &image);
+    static const tb_attr to[] = {TB_INT_ATTR("to", TIBA_INT32), TB_INT_ATTR("to", TIBA_FLOAT32)};
+    whole->producer->attrs = &to[0];
+    pixels->producer->attrs = &to[1];
+    whole->producer->n_attrs = pixels->producer->n_attrs = 1;
+    tb_value *embedded = add_node(&h, "Gather", "embedded", 2, (tb_value *[]){table, whole});
+    tb_value *sum = add_node(&h, "Add", "sum", 2, (tb_value *[]){embedded, pixels});
+    set_outputs(&h, 1, &sum);
+    float two[] = {3, 1};
+    uint8_t bytes[] = {1, 2, 3, 4};
+    tb_feed feeds[] = {{"ids", {TIBA_FLOAT32, 1, {2}, two}},
+                       {"image", {TIBA_UINT8, 3, {1, 2, 2}, bytes}}};
+    tb_bound *bound = NULL;
+    CHECK_CASE(tb_bind(&bound, &h.source, 2, feeds, &h.exec, &h.error) == TIBA_OK, "%s",
+               h.error.message);
+    if (!bound) return;
+    CHECK(tb_bound_fits(bound, 2, feeds));
+    CHECK(find_node(bound->graph, "embedded") != NULL);
+    CHECK(bound->graph->inputs[1]->active && bound->graph->inputs[1]->t.dtype == TIBA_FLOAT32);
+    CHECK(interpret_run(bound->graph, h.arena, &h.exec, 2, feeds, &h.error) == TIBA_OK);
+    const float *y = bound->graph->outputs[0]->t.data;
+    CHECK(y[0] == 7 && y[1] == 9 && y[2] == 5 && y[3] == 7);
+    two[0] = 2;
+    CHECK(!tb_bound_fits(bound, 2, feeds));
+    tb_bound_destroy(bound);
+    hand_close(&h);
+}
+
+int main(void) {
+    test_activity();
+    test_feeds();
+    test_refusals();
+    test_outputs();
+    test_disguises();
+    TEST_END();
+}
