@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "graph/bind.h"
+#include "graph/raise.h"
 #include "onnx/onnx.h"
 #include "rules/explain.h"
 
@@ -145,6 +146,7 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     tb_budget *budget = &model->budget;
     TB_TRY(tb_bind(&p->bound, model->source, n_feeds, feeds, &model->exec, error));
     tb_graph *graph = p->bound->graph;
+    TB_TRY(tb_raise(graph, &model->exec, NULL, -1, error));
     TB_TRY(find_output(&p->output, graph, output, error));
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
     /* A model that cannot be explained can still be run. */
