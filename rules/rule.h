@@ -66,6 +66,9 @@ extern const tb_rule tb_rule_general;
 /** The z⁺-rule by the operator's own kernels, for any map that is linear in its one active operand:
  *  both rulesets, every operator; rule_linear.c is the fast form. */
 tiba_status tb_linear_map_rule(const tb_step *step, tiba_error *error);
+/** The Add rule for the sum of the n operands `sign[i] · in[i]`; those of constants (r_in[i] =
+ * NULL) are worked out and dropped. */
+tiba_status tb_add_rule(const tb_step *step, int n, const float *sign, tiba_error *error);
 /** out[i] = Σ of the elements of `full` that broadcasting copied in's element i to; both float32.
  */
 void tb_sum_to_shape(tiba_tensor *out, const tiba_tensor *full);

@@ -13,8 +13,7 @@
 
 enum { MOST_TERMS = 64 };
 
-/* Shares of the n operands `sign[i] · in[i]`; those of constants are worked out and dropped. */
-static tiba_status add_terms(const tb_step *s, int n, const float *sign, tiba_error *error) {
+tiba_status tb_add_rule(const tb_step *s, int n, const float *sign, tiba_error *error) {
     const tiba_tensor *r = s->r_out[0];
     int64_t count = tb_tensor_count(r);
     tiba_tensor ratio = *r;
@@ -53,7 +52,7 @@ static tiba_status add_terms(const tb_step *s, int n, const float *sign, tiba_er
 
 static tiba_status add(const tb_step *s, tiba_error *error) {
     const float sign[2] = {1.0f, tb_is(s->node, TB_OP_Sub) ? -1.0f : 1.0f};
-    return add_terms(s, 2, sign, error);
+    return tb_add_rule(s, 2, sign, error);
 }
 
 const tb_rule tb_rule_add = {
@@ -64,7 +63,7 @@ static tiba_status add_many(const tb_step *s, tiba_error *error) {
         return tb_node_fail(error, TIBA_ERROR_INPUT, s->node, "more than %d terms", MOST_TERMS);
     float sign[MOST_TERMS];
     for (int i = 0; i < MOST_TERMS; i++) sign[i] = 1.0f;
-    return add_terms(s, s->node->n_in, sign, error);
+    return tb_add_rule(s, s->node->n_in, sign, error);
 }
 
 const tb_rule tb_rule_add_many = {

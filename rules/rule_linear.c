@@ -58,15 +58,17 @@ TB_CLONES static void absolute(float *to, const float *from, int64_t n) {
     for (int64_t i = 0; i < n; i++) to[i] = fabsf(from[i]);
 }
 
-/* S = R ⊘ (xW + |x||W|) / 2 for one row; z holds |x||W| and becomes S. */
+/* S = R ⊘ (xW + |x||W|) / 2 for one row; z holds |x||W| and becomes S. Where all products are
+ * negative (few active units, as behind a ReLU) Z is 0, but the bias has rounded xW: what is left
+ * of the difference is no divisor. */
 TB_CLONES static void divide_row(float *z, const float *r, const float *y, const float *bias,
                                  int64_t n) {
+    const float rounding = 1e-6f;
     for (int64_t j = 0; j < n; j++) {
-        float xw = bias ? y[j] - bias[j] : y[j], b = 0.5f * (z[j] + xw), shifted = b + TB_EPSILON;
-        /* as tb_guarded, without branches */
-        float divisor = shifted == 0.0f ? TB_EPSILON : shifted;
-        float ratio = r[j] / divisor;
-        z[j] = b == 0.0f ? 0.0f : ratio;
+        float xw = bias ? y[j] - bias[j] : y[j], b = 0.5f * (z[j] + xw);
+        float least = rounding * (z[j] + fabsf(y[j]));
+        float ratio = r[j] / (b + TB_EPSILON);
+        z[j] = b <= least ? 0.0f : ratio;
     }
 }
 

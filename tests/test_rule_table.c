@@ -1,0 +1,162 @@
+/*
+ * Which rule an operator gets in which operand situation. A row is one node; its operands are
+ * written as in the graph: A active, C constant that varies everywhere, L constant that varies
+ * along its last axis only, S constant of equal numbers.
+ */
+#include "tests/check.h"
+
+#include "rules/rule.h"
+#include "tests/bound.h"
+
+typedef struct row {
+    tb_op_kind kind;
+    const char *in[3];
+    const char *rule;
+} row;
+
+static const row rows[] = {
+    /* products */
+    {TB_OP_Linear, {"A2,3,4", "C4,5", "C5"}, "linear"},
+    {TB_OP_MatMul, {"A2,3,4", "C4,5"}, "linear"},
+    {TB_OP_MatMul, {"C2,3", "A3,4"}, "linear"},
+    {TB_OP_MatMul, {"A2,3,4", "A2,4,3"}, "matmul"},
+    {TB_OP_Gemm, {"A3,4", "C4,5", "C5"}, "gemm"},
+    /* residual, position embedding, mask, bias, scalar */
+    {TB_OP_Add, {"A2,3,4", "A2,3,4"}, "add"},
+    {TB_OP_Add, {"A2,3,4", "A4"}, "add"},
+    {TB_OP_Add, {"A2,3,4", "C1,3,4"}, "add"},
+    {TB_OP_Add, {"C3,4", "A2,3,4"}, "add"},
+    {TB_OP_Add, {"A2,2,3,3", "C2,1,1,3"}, "add"}, /* a padding mask of two samples */
+    {TB_OP_Add, {"A1,2,3,3", "C1,1,1,3"}, "identity"},
+    {TB_OP_Add, {"A2,3,4", "C4"}, "identity"},
+    {TB_OP_Add, {"C4", "A2,3,4"}, "identity"},
+    {TB_OP_Add, {"A2,3,4", "L3,4"}, "identity"}, /* a bias that was expanded */
+    {TB_OP_Add, {"A2,3,4", "S2,3,4"}, "identity"},
+    {TB_OP_Add, {"A2,3,4", "C"}, "identity"},
+    {TB_OP_Add, {"A2,3,4", "C3,1"}, "add"},
+    {TB_OP_Sub, {"A2,3,4", "C4"}, "identity"},
+    {TB_OP_Sub, {"C4", "A2,3,4"}, "identity"},
+    {TB_OP_Sub, {"A2,3,4", "A2,3,4"}, "add"},
+    {TB_OP_Sum, {"A2,3,4", "A2,3,4", "C4"}, "add_many"},
+    /* gates and scales */
+    {TB_OP_Mul, {"A2,3,4", "A2,3,4"}, "gate"},
+    {TB_OP_Mul, {"A2,3,4", "C2,3,4"}, "scale"},
+    {TB_OP_Mul, {"S", "A2,3,4"}, "scale"},
+    {TB_OP_Div, {"A2,3,4", "C2,3,4"}, "scale"},
+    {TB_OP_Div, {"A2,3,4", "A2,3,4"}, "general"},
+    {TB_OP_Div, {"C2,3,4", "A2,3,4"}, "general"},
+    {TB_OP_Pow, {"A2,3,4", "S"}, "identity"},
+    {TB_OP_Pow, {"A2,3", "A2,3"}, "general"},
+    /* means, sums, maxima, windows */
+    {TB_OP_ReduceMean, {"A2,3,4"}, "reduce"},
+    {TB_OP_ReduceSum, {"A2,3,4"}, "reduce"},
+    {TB_OP_ReduceMax, {"A2,3,4"}, "route"},
+    {TB_OP_ReduceL2, {"A2,3,4"}, "general"},
+    {TB_OP_GlobalAveragePool, {"A2,3,4,4"}, "reduce"},
+    {TB_OP_GlobalMaxPool, {"A2,3,4,4"}, "route"},
+    {TB_OP_Max, {"A2,3", "A2,3"}, "route"},
+    /* copies, functions, normalisations */
+    {TB_OP_Transpose, {"A2,3"}, "route"},
+    {TB_OP_Concat, {"A2,3", "C2,3"}, "route"},
+    {TB_OP_Cast, {"A2,3"}, "identity"},
+    {TB_OP_Neg, {"A2,3"}, "identity"},
+    {TB_OP_Erf, {"A2,3"}, "identity"},
+    {TB_OP_Sigmoid, {"A2,3"}, "identity"},
+    {TB_OP_Tanh, {"A2,3"}, "identity"},
+    {TB_OP_Gelu, {"A2,3"}, "identity"},
+    {TB_OP_Softmax, {"A2,3"}, "identity"},
+    {TB_OP_LayerNormalization, {"A2,3", "C3", "C3"}, "identity"},
+    {TB_OP_BatchNormalization, {"A2,3,4,4", "C3", "C3"}, "identity"},
+    {TB_OP_Mean, {"A2,3", "A2,3"}, "general"},
+};
+
+static tb_value *make_operand(making *m, const char *text) {
+    if (text[0] == 'A') return make_input(m, "x", text + 1);
+    tb_value *value = make_random(m, text + 1);
+    float *data = value->t.data;
+    int64_t last = value->t.rank ? value->t.dims[value->t.rank - 1] : 1;
+    for (int64_t i = 0; i < tb_tensor_count(&value->t); i++) {
+        if (text[0] == 'S') data[i] = 2;
+        if (text[0] == 'L') data[i] = (float)(i % last);
+    }
+    return value;
+}
+
+static void check_rows(void) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const row *r = &rows[i];
+        making m;
+        making_start(&m);
+        tb_value *in[5];
+        int n = 0;
+        while (n < 3 && r->in[n]) in[n] = make_operand(&m, r->in[n]), n++;
+        tb_attr attrs[2] = {TB_INT_ATTR("to", TIBA_FLOAT32), TB_INT_ATTR("axis", -1)};
+        if (r->kind == TB_OP_BatchNormalization) {
+            in[3] = make_random(&m, "3");
+            in[4] = make_constant(&m, "3", (float[]){1, 2, 3});
+            n = 5;
+        }
+        tb_value *y = make(&m, r->kind, n, in, 2, attrs);
+        CHECK_CASE(y->producer, "%s was folded", tb_ops[r->kind].name);
+        const char *got = y->producer ? tb_find_rule(y->producer)->name : "";
+        CHECK_CASE(strcmp(got, r->rule) == 0, "%s(%s %s): rule '%s', expected '%s'",
+                   tb_ops[r->kind].name, r->in[0], r->in[1] ? r->in[1] : "", got, r->rule);
+        making_end(&m);
+    }
+}
+
+static tb_value *patches(making *m, tb_value *x) {
+    tb_value *in[] = {x, make_random(m, "5,3,2,2"), make_random(m, "5")};
+    return make(m, TB_OP_Conv, 3, in, 1, &TB_INTS_ATTR("strides", 2, ((const int64_t[]){2, 2})));
+}
+
+/* A convolution reads the picture if nothing but moves and constants is in front of it. */
+static void check_convolutions(void) {
+    making m;
+    making_start(&m);
+    tb_value *x = make_input(&m, "pixels", "1,3,4,6"), *nhwc = make_input(&m, "nhwc", "1,4,6,3");
+    tb_value *mean = make_random(&m, "1,3,1,1"), *wave = make_input(&m, "wave", "1,3,8");
+    tb_value *scaled = make2(&m, TB_OP_Div, make2(&m, TB_OP_Sub, x, mean), mean);
+    tb_value *gray[] = {x, make_random(&m, "5,1,2,2")};
+    gray[0] = make_input(&m, "gray", "1,1,4,4");
+    tb_value *dynamic[] = {x, make_input(&m, "kernel", "5,3,2,2")};
+    tb_value *sound[] = {wave, make_random(&m, "5,3,2")};
+    const struct {
+        const char *what;
+        tb_value *y;
+        const char *rule;
+    } cases[] = {
+        {"picture", patches(&m, x), "zB"},
+        {"gray picture", make(&m, TB_OP_Conv, 2, gray, 0, NULL), "zB"},
+        {"normalised picture", patches(&m, scaled), "zB"},
+        {"channels last", patches(&m, make_transpose(&m, nhwc, "0,3,1,2")), "zB"},
+        {"features", patches(&m, make1(&m, TB_OP_Relu, x)), "linear"},
+        {"sum of pictures", patches(&m, make2(&m, TB_OP_Add, x, x)), "linear"},
+        {"sound", make(&m, TB_OP_Conv, 2, sound, 0, NULL), "linear"},
+        {"weights that are an activation", make(&m, TB_OP_Conv, 2, dynamic, 0, NULL), "general"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *got = tb_find_rule(cases[i].y->producer)->name;
+        CHECK_CASE(strcmp(got, cases[i].rule) == 0, "convolution of %s: rule '%s'", cases[i].what,
+                   got);
+    }
+    /* the channels of a convolution are its features */
+    tb_value *y = patches(&m, x);
+    CHECK_STRING(tb_find_rule(make2(&m, TB_OP_Add, y, make_random(&m, "1,5,1,1"))->producer)->name,
+                 "identity");
+    CHECK_STRING(tb_find_rule(make2(&m, TB_OP_Add, y, make_random(&m, "1,1,2,3"))->producer)->name,
+                 "add");
+    /* W x has its features in the rows */
+    tb_value *wx = make2(&m, TB_OP_MatMul, make_random(&m, "4,3"), make_input(&m, "x", "2,3,5"));
+    CHECK_STRING(tb_find_rule(make2(&m, TB_OP_Add, wx, make_random(&m, "4,1"))->producer)->name,
+                 "identity");
+    CHECK_STRING(tb_find_rule(make2(&m, TB_OP_Add, wx, make_random(&m, "5"))->producer)->name,
+                 "add");
+    making_end(&m);
+}
+
+int main(void) {
+    check_rows();
+    check_convolutions();
+    TEST_END();
+}
