@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "graph/bind.h"
 #include "graph/raise.h"
 #include "onnx/onnx.h"
@@ -30,13 +31,14 @@ struct tiba_model {
     tb_source *source;
     tb_exec exec;
     plan *spare; /* of a run that has been destroyed, for the next one */
-    char *path;
+    double open_seconds;
 };
 
 struct tiba_run {
     tiba_model *model;
     plan *plan;
     tb_arena *arena; /* copies of the float inputs */
+    tiba_timings timings;
 };
 
 struct tiba_result {
@@ -61,6 +63,7 @@ static int processors(void) {
 tiba_status tiba_model_open(tiba_model **out, const char *path, const tiba_options *options,
                             tiba_error *error) {
     *out = NULL;
+    double start = tb_seconds();
     int threads = options && options->threads > 0 ? options->threads : processors();
     tiba_model *model = tb_calloc(NULL, 1, sizeof *model);
     if (!model) return tb_out_of_memory(error);
@@ -74,6 +77,7 @@ tiba_status tiba_model_open(tiba_model **out, const char *path, const tiba_optio
         tiba_model_close(model);
         return status;
     }
+    model->open_seconds = tb_seconds() - start;
     *out = model;
     return TIBA_OK;
 }
@@ -104,6 +108,21 @@ static tiba_port port_of(const tb_value *value) {
         port.dim_names[d] = name ? name : "";
     }
     return port;
+}
+
+tiba_model_facts tiba_model_about(const tiba_model *model) {
+    const tb_source *s = model->source;
+    return (tiba_model_facts){.producer = s->producer ? s->producer : "",
+                              .ir_version = s->ir_version,
+                              .n_opsets = s->n_opsets,
+                              .parameters = s->n_parameters,
+                              .parameter_bytes = s->parameter_bytes};
+}
+
+const char *tiba_model_opset(const tiba_model *model, int index, int64_t *version) {
+    *version = model->source->opsets[index].version;
+    const char *domain = model->source->opsets[index].domain;
+    return domain ? domain : "";
 }
 
 int tiba_model_inputs(const tiba_model *model) {
@@ -142,10 +161,13 @@ static tiba_status find_output(int *out, const tb_graph *graph, const char *name
 }
 
 static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_feed *feeds,
-                             const char *output, tiba_error *error) {
+                             const char *output, tiba_timings *timings, tiba_error *error) {
+    double start = tb_seconds();
     tb_budget *budget = &model->budget;
     TB_TRY(tb_bind(&p->bound, model->source, n_feeds, feeds, &model->exec, error));
     tb_graph *graph = p->bound->graph;
+    double bound = tb_seconds();
+    timings->bind = bound - start;
     TB_TRY(tb_raise(graph, &model->exec, NULL, -1, error));
     TB_TRY(find_output(&p->output, graph, output, error));
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
@@ -161,6 +183,7 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     if (p->explainer) tb_explainer_keep(p->explainer, keep);
     status = tb_program_create(&p->program, graph, keep, budget, error);
     tb_free(keep);
+    timings->plan = tb_seconds() - bound;
     return status;
 }
 
@@ -204,11 +227,14 @@ static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, c
     } else {
         run->plan = tb_calloc(&model->budget, 1, sizeof *run->plan);
         if (!run->plan) return tb_out_of_memory(error);
-        TB_TRY(make_plan(run->plan, model, n_feeds, feeds, output, error));
+        TB_TRY(make_plan(run->plan, model, n_feeds, feeds, output, &run->timings, error));
     }
     const void **inputs = NULL;
     TB_TRY(copy_inputs(run, &inputs, n_feeds, feeds, error));
-    return tb_program_run(run->plan->program, inputs, &model->exec, error);
+    double start = tb_seconds();
+    tiba_status status = tb_program_run(run->plan->program, inputs, &model->exec, error);
+    run->timings.forward = tb_seconds() - start;
+    return status;
 }
 
 tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
@@ -221,7 +247,7 @@ tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, cons
         tb_arena_destroy(arena);
         return tb_out_of_memory(error);
     }
-    *run = (tiba_run){.model = model, .arena = arena};
+    *run = (tiba_run){.model = model, .arena = arena, .timings.open = model->open_seconds};
     for (int i = 0; i < n_feeds; i++) list[i] = (tb_feed){feeds[i].name, feeds[i].tensor};
     tiba_status status = start_run(run, n_feeds, list, output, error);
     if (status != TIBA_OK) {
@@ -247,6 +273,15 @@ tiba_tensor tiba_run_output(const tiba_run *run, int index) {
 
 int tiba_run_explained_output(const tiba_run *run) {
     return run->plan->output;
+}
+
+tiba_tensor tiba_run_logits(const tiba_run *run) {
+    const tb_value *value = run->plan->bound->graph->outputs[run->plan->output];
+    return *run->plan->program->values[tb_logit_value(value)->id];
+}
+
+tiba_timings tiba_run_timings(const tiba_run *run) {
+    return run->timings;
 }
 
 /* ------------------------------------------------------------------------------- targets */
@@ -360,15 +395,47 @@ static void put_sample(const tiba_tower *to, const tb_tower_explanation *from, i
         memcpy((float *)(uintptr_t)to->blocks[b] + at * n * n, from->blocks[b], bytes * n);
 }
 
+/* The request's seeds, checked. With them there is one target, which has no index of its own. */
+static tiba_status take_seeds(tb_explain_options *options, tiba_result *result, const tiba_run *run,
+                              const tiba_request *request, tiba_error *error) {
+    if (request->n_seeds == 0) return TIBA_OK;
+    tiba_tensor y = tiba_run_logits(run);
+    int64_t count = tb_tensor_count(&y);
+    tb_seed *seeds = TB_NEW(result->arena, tb_seed, request->n_seeds);
+    result->targets = TB_NEW(result->arena, tiba_target, 1);
+    if (!seeds || !result->targets) return tb_out_of_memory(error);
+    for (int i = 0; i < request->n_seeds; i++) {
+        tiba_seed seed = request->seeds[i];
+        if (seed.element < 0 || seed.element >= count)
+            return tb_fail(error, TIBA_ERROR_USAGE, "seed %d: the output has no element %lld", i,
+                           (long long)seed.element);
+        if (!isfinite(seed.gradient) || !isfinite(seed.relevance))
+            return tb_fail(error, TIBA_ERROR_USAGE, "seed %d is not a finite number", i);
+        seeds[i] = (tb_seed){seed.element, seed.gradient, seed.relevance};
+    }
+    options->n_seeds = request->n_seeds;
+    options->seeds = seeds;
+    result->n_targets = 1;
+    *result->targets = (tiba_target){.output = run->plan->output, .logit = NAN};
+    return TIBA_OK;
+}
+
 static tiba_status explain_all(tiba_result *result, tiba_run *run, const tiba_request *request,
                                tiba_error *error) {
     plan *p = run->plan;
-    TB_TRY(find_targets(result, run, request, error));
+    if (request->n_seeds == 0) TB_TRY(find_targets(result, run, request, error));
     static const tb_rollout_form forms[] = {[TIBA_ROLLOUT_DEFAULT] = TB_ROLLOUT_DEFAULT,
                                             [TIBA_ROLLOUT_RAW] = TB_ROLLOUT_RAW,
                                             [TIBA_ROLLOUT_NORMALIZED] = TB_ROLLOUT_NORMALIZED};
-    tb_explain_options options = {forms[request->rollout], request->start_layer,
-                                  request->blocks != 0};
+    tb_explain_options options = {.rollout = forms[request->rollout],
+                                  .start_layer = request->start_layer,
+                                  .blocks = request->blocks != 0,
+                                  .keep_sign = request->keep_sign != 0,
+                                  .samples = request->samples,
+                                  .backward_seconds = &run->timings.backward,
+                                  .rollout_seconds = &run->timings.rollout};
+    run->timings.backward = run->timings.rollout = 0;
+    TB_TRY(take_seeds(&options, result, run, request, error));
     int n = tb_explainer_towers(p->explainer);
     result->n_towers = n;
     result->towers = TB_NEW(result->arena, tiba_tower, n);

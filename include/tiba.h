@@ -106,6 +106,17 @@ TIBA_API int tiba_model_outputs(const tiba_model *model);
 TIBA_API tiba_port tiba_model_input(const tiba_model *model, int index);
 TIBA_API tiba_port tiba_model_output(const tiba_model *model, int index);
 
+/** What the file says of itself. Strings belong to the model. */
+typedef struct tiba_model_facts {
+    const char *producer; /**< "pytorch 2.4.0", "" if it does not say */
+    int64_t ir_version;
+    int n_opsets;
+    int64_t parameters, parameter_bytes;
+} tiba_model_facts;
+TIBA_API tiba_model_facts tiba_model_about(const tiba_model *model);
+/** The domain ("" is ai.onnx) and version of operator set `index`. */
+TIBA_API const char *tiba_model_opset(const tiba_model *model, int index, int64_t *version);
+
 /* ------------------------------------------------------------------------------- runs */
 
 /** A named input array. Any float type serves a float input, any integer type an integer one. */
@@ -128,6 +139,19 @@ TIBA_API void tiba_run_destroy(tiba_run *run);
 TIBA_API tiba_tensor tiba_run_output(const tiba_run *run, int index);
 /** The index of the output that is explained. */
 TIBA_API int tiba_run_explained_output(const tiba_run *run);
+/** The explained output in front of the Softmax, LogSoftmax or Sigmoid that ends it, if any:
+ *  the logits. Its `data` is NULL where
+ *  the output cannot be explained. */
+TIBA_API tiba_tensor tiba_run_logits(const tiba_run *run);
+
+/** Seconds that the phases took. */
+typedef struct tiba_timings {
+    double open, bind, plan;  /**< of the model and of this run; bind and plan are 0 where the plan
+                                   of an earlier run was used again */
+    double forward;           /**< of this run */
+    double backward, rollout; /**< of the run's latest tiba_explain, all samples together */
+} tiba_timings;
+TIBA_API tiba_timings tiba_run_timings(const tiba_run *run);
 
 /* ------------------------------------------------------------------------------- explanations */
 
@@ -137,6 +161,13 @@ typedef enum tiba_rollout {
     TIBA_ROLLOUT_NORMALIZED /**< its rows divided by their sums */
 } tiba_rollout;
 
+/** What one element of the explained output (in front of its final Softmax, LogSoftmax or Sigmoid)
+ *  starts with, where a function of several elements is explained. */
+typedef struct tiba_seed {
+    int64_t element; /**< flat index */
+    float gradient, relevance;
+} tiba_seed;
+
 /** What to explain; zero-initialise for the defaults. */
 typedef struct tiba_request {
     int target_rank; /**< how many of `target` are given; 0: the arg-max over the last axis */
@@ -145,6 +176,12 @@ typedef struct tiba_request {
     tiba_rollout rollout;
     int start_layer; /**< the first attentions that are left out of the rollout */
     int blocks;      /**< not 0: keep the E_b of every attention */
+    int keep_sign; /**< not 0: E_b keeps its sign instead of max(0, …); not the paper's method */
+    int n_seeds;   /**< not 0: start from these seeds instead of 1 at one element; the caller's
+                        gradient and relevance of a scalar made of several elements */
+    const tiba_seed *seeds;
+    const int64_t *samples; /**< [towers] which sample of its input each tower shows, -1 or NULL:
+                               the one that the target reads. For scalars that read several */
 } tiba_request;
 
 /** One tower's token relevance. All arrays belong to the result and have `samples` in front. */
@@ -170,7 +207,8 @@ typedef struct tiba_target {
     int output;
     int rank;
     int64_t index[TIBA_MAX_RANK];
-    float logit; /**< its value, in front of a final Softmax, LogSoftmax or Sigmoid */
+    float logit; /**< its value, in front of a final Softmax, LogSoftmax or Sigmoid; NaN where seeds
+                      were given */
 } tiba_target;
 
 typedef struct tiba_result tiba_result;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "rules/rollout.h"
 #include "rules/route.h"
 
@@ -241,6 +242,7 @@ int tb_explainer_towers(const tb_explainer *explainer) {
 
 typedef struct collect {
     const tb_explainer *x;
+    const tb_explain_options *options;
     const tb_program *program;
     tb_tower_explanation *towers;
     tb_arena *arena;
@@ -269,10 +271,19 @@ static int64_t reached_sample(const tb_attention *a, const float *gradient) {
     return best;
 }
 
+/* The sample that the caller wants this tower to show; -1: whichever is reached. */
+static int64_t asked_sample(const collect *c, int t) {
+    return c->options->samples ? c->options->samples[t] : -1;
+}
+
 static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
                                  const float *gradient, const float *relevance, tiba_error *error) {
     bool routed = c->x->towers[t].route != NULL;
-    int64_t n = a->queries * a->keys, sample = routed ? 0 : reached_sample(a, gradient);
+    int64_t asked = asked_sample(c, t), n = a->queries * a->keys;
+    int64_t sample = routed ? 0 : asked >= 0 ? asked : reached_sample(a, gradient);
+    if (sample >= a->groups)
+        return tb_fail(error, TIBA_ERROR_USAGE, "sample %lld of a tower that has %lld",
+                       (long long)sample, (long long)a->groups);
     int64_t groups = routed ? a->groups : 1;
     if (gradient && !routed) c->towers[t].sample = sample;
     float *e = TB_NEW(c->arena, float, groups *n);
@@ -280,10 +291,10 @@ static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a
     if (!routed) {
         int64_t at = sample * a->heads * n; /* plain: samples are outermost */
         tb_block_relevance(e, gradient ? gradient + at : NULL, relevance ? relevance + at : NULL,
-                           a->heads, a->queries, a->keys, a->transposed);
+                           a->heads, a->queries, a->keys, a->transposed, c->options->keep_sign);
     } else {
         tb_block_relevance_grouped(e, gradient, relevance, a->groups, a->heads, a->group_of,
-                                   a->queries, a->keys, a->transposed);
+                                   a->queries, a->keys, a->transposed, c->options->keep_sign);
     }
     c->blocks[t][b] = e;
     return TIBA_OK;
@@ -292,17 +303,18 @@ static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a
 static void collect_readout(collect *c, int t, const tb_value *value, const float *gradient,
                             const float *relevance) {
     const plan_tower *tower = &c->x->towers[t];
-    int64_t count = tb_tensor_count(&value->t);
+    int64_t count = tb_tensor_count(&value->t), asked = asked_sample(c, t);
     for (int64_t i = 0; i < count; i++) {
+        const tb_token_axes *axes = tower->route ? &tower->route->readout : NULL;
+        int64_t sample =
+            axes ? i / axes->batch_inner % axes->batch : i / (tower->inner * tower->tower.tokens);
+        if (asked >= 0 && sample != asked) continue;
         int64_t token = tower->route ? tb_token_of(&tower->route->readout, i)
                                      : i / tower->inner % tower->tower.tokens;
         if (relevance) c->read[t][token] += (double)relevance[i];
         if (!gradient) continue;
         c->reached[t][token] += fabs((double)gradient[i]);
-        if (tower->route) {
-            const tb_token_axes *on = &tower->route->readout;
-            c->touched[t][i / on->batch_inner % on->batch] += fabs((double)gradient[i]);
-        }
+        if (axes) c->touched[t][sample] += fabs((double)gradient[i]);
     }
 }
 
@@ -408,6 +420,7 @@ tiba_status tb_explainer_run(tb_explainer *x, const tb_program *program, int64_t
                              const tb_explain_options *options, tb_tower_explanation *towers,
                              tb_arena *arena, tb_exec *exec, tiba_error *error) {
     collect c = {.x = x,
+                 .options = options,
                  .program = program,
                  .towers = towers,
                  .arena = arena,
@@ -433,7 +446,14 @@ tiba_status tb_explainer_run(tb_explainer *x, const tb_program *program, int64_t
                            "start layer %d is out of range: the tower has %d attentions",
                            options->start_layer, tower->n_attentions);
     }
-    TB_TRY(tb_reverse_run(x->reverse, program, element, arrived, &c, exec, error));
+    tb_seed one = {element, 1.0f, 1.0f};
+    int n_seeds = options->n_seeds ? options->n_seeds : 1;
+    double start = tb_seconds();
+    TB_TRY(tb_reverse_run(x->reverse, program, n_seeds, options->n_seeds ? options->seeds : &one,
+                          arrived, &c, exec, error));
+    double middle = tb_seconds();
     for (int t = 0; t < x->n_towers; t++) TB_TRY(roll_out(&c, t, options, error));
+    if (options->backward_seconds) *options->backward_seconds += middle - start;
+    if (options->rollout_seconds) *options->rollout_seconds += tb_seconds() - middle;
     return TIBA_OK;
 }

@@ -34,6 +34,12 @@ typedef struct tb_explain_options {
     tb_rollout_form rollout; /**< default: raw for images, normalized for text */
     int start_layer;         /**< the first attentions that are left out of the rollout */
     bool blocks;             /**< keep every E_b */
+    bool keep_sign;          /**< E_b without the max(0, …) */
+    int n_seeds;             /**< not 0: start from these instead of {element, 1, 1} */
+    const tb_seed *seeds;
+    const int64_t *samples; /**< [towers] which sample of its input each tower shows; < 0 or NULL:
+                                 the one that the gradient reaches (most) */
+    double *backward_seconds, *rollout_seconds; /**< added to; may be NULL */
 } tb_explain_options;
 
 /** One tower's share of an explanation. Arrays belong to the arena given to tb_explainer_run. */

@@ -318,9 +318,9 @@ static tiba_status show(tb_reverse *r, const tb_value *value, tb_reverse_watch_f
                    t->on && t->written[value->id] ? t->tensors[value->id].data : NULL, error);
 }
 
-tiba_status tb_reverse_run(tb_reverse *r, const tb_program *program, int64_t element,
-                           tb_reverse_watch_fn *arrived, void *context, tb_exec *exec,
-                           tiba_error *error) {
+tiba_status tb_reverse_run(tb_reverse *r, const tb_program *program, int n_seeds,
+                           const tb_seed *seeds, tb_reverse_watch_fn *arrived, void *context,
+                           tb_exec *exec, tiba_error *error) {
     track *tracks[2] = {&r->gradient, &r->relevance};
     for (int k = 0; k < 2; k++) {
         if (!tracks[k]->on) continue;
@@ -328,7 +328,9 @@ tiba_status tb_reverse_run(tb_reverse *r, const tb_program *program, int64_t ele
         tiba_tensor *start = &tracks[k]->tensors[r->target->id];
         if (!start->data) continue;
         memset(start->data, 0, tb_tensor_bytes(start));
-        ((float *)start->data)[element] = 1.0f;
+        for (int i = 0; i < n_seeds; i++)
+            ((float *)start->data)[seeds[i].element] +=
+                k == 0 ? seeds[i].gradient : seeds[i].relevance;
         tracks[k]->written[r->target->id] = 1;
     }
     if (r->watched[r->target->id]) TB_TRY(show(r, r->target, arrived, context, error));

@@ -31,11 +31,18 @@ void tb_reverse_destroy(tb_reverse *reverse);
 /** Sets keep[id] for every value of the forward pass that this pass reads. */
 void tb_reverse_keep(const tb_reverse *reverse, unsigned char *keep);
 
-/** Runs it: gradient and relevance start as 1 at element `element` of the target and 0 elsewhere.
- *  The program has run, with what tb_reverse_keep asked for. `arrived` is called once for each
- *  watched value, in the order of the pass. */
-tiba_status tb_reverse_run(tb_reverse *reverse, const tb_program *program, int64_t element,
-                           tb_reverse_watch_fn *arrived, void *context, tb_exec *exec,
-                           tiba_error *error);
+/** What one element of the target starts with. */
+typedef struct tb_seed {
+    int64_t element; /**< flat index */
+    float gradient, relevance;
+} tb_seed;
+
+/** Runs it: gradient and relevance start from the seeds (added up where several name one element)
+ *  and are 0 elsewhere; the usual one is {element, 1, 1}. The program has run, with what
+ * tb_reverse_keep asked for. `arrived` is called once for each watched value, in the order of the
+ * pass. */
+tiba_status tb_reverse_run(tb_reverse *reverse, const tb_program *program, int n_seeds,
+                           const tb_seed *seeds, tb_reverse_watch_fn *arrived, void *context,
+                           tb_exec *exec, tiba_error *error);
 
 #endif

@@ -1,34 +1,36 @@
 #include "rules/rollout.h"
 
+#include <math.h>
 #include <string.h>
 
-/* e += max(0, g ⊙ r) of one head. */
+/* e += max(0, g ⊙ r) of one head; with its sign if `keep_sign`. */
 static void add_head(float *e, const float *g, const float *r, int64_t queries, int64_t keys,
-                     bool transposed) {
+                     bool transposed, bool keep_sign) {
     for (int64_t q = 0; q < queries; q++)
         for (int64_t k = 0; k < keys; k++) {
             int64_t at = transposed ? k * queries + q : q * keys + k;
             float product = g[at] * r[at];
-            e[q * keys + k] += product > 0.0f ? product : 0.0f;
+            e[q * keys + k] += keep_sign || product > 0.0f ? product : 0.0f;
         }
 }
 
 void tb_block_relevance_grouped(float *e, const float *gradient, const float *relevance,
                                 int64_t groups, int64_t heads, const int *group_of, int64_t queries,
-                                int64_t keys, bool transposed) {
+                                int64_t keys, bool transposed, bool keep_sign) {
     int64_t n = queries * keys;
     memset(e, 0, (size_t)(groups * n) * sizeof *e);
     if (!gradient || !relevance) return;
     for (int64_t h = 0; h < groups * heads; h++)
         add_head(e + (group_of ? group_of[h] : 0) * n, gradient + h * n, relevance + h * n, queries,
-                 keys, transposed);
+                 keys, transposed, keep_sign);
     float scale = 1.0f / (float)heads;
     for (int64_t i = 0; i < groups * n; i++) e[i] *= scale;
 }
 
 void tb_block_relevance(float *e, const float *gradient, const float *relevance, int64_t heads,
-                        int64_t queries, int64_t keys, bool transposed) {
-    tb_block_relevance_grouped(e, gradient, relevance, 1, heads, NULL, queries, keys, transposed);
+                        int64_t queries, int64_t keys, bool transposed, bool keep_sign) {
+    tb_block_relevance_grouped(e, gradient, relevance, 1, heads, NULL, queries, keys, transposed,
+                               keep_sign);
 }
 
 void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens, bool normalized) {
@@ -39,7 +41,7 @@ void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens,
         double weight = r[i];
         if (normalized) {
             double sum = 1.0;
-            for (int64_t k = 0; k < tokens; k++) sum += (double)row[k];
+            for (int64_t k = 0; k < tokens; k++) sum += fabs((double)row[k]);
             weight /= sum;
         }
         scratch[i] += weight;

@@ -14,18 +14,19 @@
 #include <stdint.h>
 
 /** E [queries, keys] from one sample's ∇P and R_P [heads, queries, keys] (transposed: both are
- *  [heads, keys, queries]). Either may be NULL: zero. */
+ *  [heads, keys, queries]). Either may be NULL: zero. `keep_sign`: without the max(0, …), which is
+ *  not the paper's method (docs/method.md, "Signed maps"). */
 void tb_block_relevance(float *e, const float *gradient, const float *relevance, int64_t heads,
-                        int64_t queries, int64_t keys, bool transposed);
+                        int64_t queries, int64_t keys, bool transposed, bool keep_sign);
 
 /** The same for every group of heads: e is [groups, queries, keys], row h of the arrays belongs to
  *  group group_of[h], and each group has `heads` of the rows. */
 void tb_block_relevance_grouped(float *e, const float *gradient, const float *relevance,
                                 int64_t groups, int64_t heads, const int *group_of, int64_t queries,
-                                int64_t keys, bool transposed);
+                                int64_t keys, bool transposed, bool keep_sign);
 
-/** r ← Aᵀ r with A = I + E, its rows divided by their sums if `normalized`. r: [tokens]; `scratch`
- *  has room for [tokens]. */
+/** r ← Aᵀ r with A = I + E, its rows divided by their sums (of magnitudes, where E has signs) if
+ *  `normalized`. r: [tokens]; `scratch` has room for [tokens]. */
 void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens, bool normalized);
 
 #endif
