@@ -1,17 +1,90 @@
 #include "runtime/gemm.h"
 
 #include <cblas.h>
+#include <string.h>
 
-/* A panel is the unit of work; its size depends on the product's shape only. */
-enum { PANEL_ROWS = 256, PANEL_COLS = 192 };
+#include "runtime/gemm_kernel.h"
+
+/* A panel is the unit of work; panels depend on the product's shape only. Columns are a multiple of
+ * every tile's; a panel's packed operands (about 210 KB) are on the stack of the thread. */
+enum { PANEL_ROWS = 252, PANEL_COLS = 192, NARROW_COLS = 96, MANY_COLS = 8 * PANEL_COLS };
 
 typedef struct product {
     bool trans_a, trans_b;
-    int64_t m, n, k, lda, ldb, ldc, panels_m, panels_n;
+    int64_t m, n, k, lda, ldb, ldc, panels_m, panels_n, panel_cols;
     float alpha, beta;
     const float *bias;
     const tb_gemm_item *items;
+    const tb_gemm_set *set; /* NULL: BLAS */
 } product;
+
+typedef struct panel {
+    int64_t m, n;
+    const float *a, *b;
+    float *c;
+} panel;
+
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static panel panel_at(const product *p, int64_t index, int64_t *col) {
+    const tb_gemm_item *item = &p->items[index / (p->panels_m * p->panels_n)];
+    index %= p->panels_m * p->panels_n;
+    int64_t i = index % p->panels_m, row = p->m * i / p->panels_m;
+    *col = index / p->panels_m * p->panel_cols;
+    return (panel){.m = p->m * (i + 1) / p->panels_m - row,
+                   .n = least(p->n - *col, p->panel_cols),
+                   .a = item->a + (p->trans_a ? row : row * p->lda),
+                   .b = item->b + (p->trans_b ? *col * p->ldb : *col),
+                   .c = item->c + row * p->ldc + *col};
+}
+
+/* What the sums are added to: true if c holds it, false if c is to be overwritten. */
+static bool prepare(const product *p, const panel *t, int64_t col) {
+    if (!p->bias && p->beta == 0 && p->k > 0) return false;
+    for (int64_t i = 0; i < t->m; i++) {
+        float *c = t->c + i * p->ldc;
+        if (p->bias)
+            memcpy(c, p->bias + col, (size_t)t->n * sizeof *c);
+        else if (p->beta == 0)
+            memset(c, 0, (size_t)t->n * sizeof *c);
+        else if (p->beta != 1)
+            for (int64_t j = 0; j < t->n; j++) c[j] *= p->beta;
+    }
+    return true;
+}
+
+/* Blocks of the sum; for each, B is packed once, then A tile by tile, and every tile of A meets
+ * every tile of B. With few rows B is read where it is: packing would cost more than it saves. */
+static void run_tiles(const product *p, const panel *t, bool add) {
+    const tb_gemm_set *set = p->set;
+    _Alignas(64) float packed_a[TB_GEMM_MOST_ROWS * TB_GEMM_STRIDE_A];
+    _Alignas(64) float packed_b[TB_GEMM_DEPTH * PANEL_COLS];
+    int64_t tiles = (t->m + set->rows - 1) / set->rows;
+    bool direct = tiles == 1 && !p->trans_b && t->n % set->vector == 0;
+    for (int64_t at = 0; at < p->k; at += TB_GEMM_DEPTH, add = true) {
+        int64_t k = least(p->k - at, TB_GEMM_DEPTH);
+        const float *b = t->b + (p->trans_b ? at : at * p->ldb);
+        for (int64_t j = 0; !direct && j < t->n; j += set->cols)
+            set->pack(p->trans_b, k, least(t->n - j, set->cols), set->cols,
+                      b + (p->trans_b ? j * p->ldb : j), p->ldb, packed_b + j * k);
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t row = t->m * i / tiles, rows = t->m * (i + 1) / tiles - row;
+            if (p->trans_a)
+                set->pack(true, rows, k, TB_GEMM_STRIDE_A, t->a + at * p->lda + row, p->lda,
+                          packed_a);
+            else
+                for (int64_t r = 0; r < rows; r++)
+                    memcpy(packed_a + r * TB_GEMM_STRIDE_A, t->a + (row + r) * p->lda + at,
+                           (size_t)k * sizeof(float));
+            for (int64_t j = 0; j < t->n; j += set->cols)
+                set->tile(rows, least(t->n - j, set->cols), k, p->alpha, packed_a,
+                          direct ? b + j : packed_b + j * k, direct ? p->ldb : set->cols, add,
+                          t->c + row * p->ldc + j, p->ldc);
+        }
+    }
+}
 
 /* The OpenMP build of OpenBLAS keeps the number of threads per calling thread, the pthread build
  * once for all: setting it to 1 once in every thread serves both. */
@@ -24,30 +97,26 @@ static void blas_one_thread(void) {
 static void run_panel(void *context, int64_t index, int worker) {
     (void)worker;
     const product *p = context;
-    blas_one_thread();
-    int64_t panel = index % (p->panels_m * p->panels_n);
-    const tb_gemm_item *item = &p->items[index / (p->panels_m * p->panels_n)];
-    int64_t row = panel % p->panels_m * PANEL_ROWS, col = panel / p->panels_m * PANEL_COLS;
-    int64_t m = p->m - row < PANEL_ROWS ? p->m - row : PANEL_ROWS;
-    int64_t n = p->n - col < PANEL_COLS ? p->n - col : PANEL_COLS;
-    const float *a = item->a + (p->trans_a ? row : row * p->lda);
-    const float *b = item->b + (p->trans_b ? col * p->ldb : col);
-    float *c = item->c + row * p->ldc + col;
-    float beta = p->beta;
-    if (p->bias) {
-        for (int64_t i = 0; i < m; i++)
-            for (int64_t j = 0; j < n; j++) c[i * p->ldc + j] = p->bias[col + j];
-        beta = 1;
+    int64_t col;
+    panel t = panel_at(p, index, &col);
+    bool add = prepare(p, &t, col);
+    if (p->set) {
+        run_tiles(p, &t, add);
+    } else if (p->k > 0) {
+        blas_one_thread();
+        cblas_sgemm(CblasRowMajor, p->trans_a ? CblasTrans : CblasNoTrans,
+                    p->trans_b ? CblasTrans : CblasNoTrans, (int)t.m, (int)t.n, (int)p->k, p->alpha,
+                    t.a, (int)p->lda, t.b, (int)p->ldb, add ? 1.f : 0.f, t.c, (int)p->ldc);
     }
-    cblas_sgemm(CblasRowMajor, p->trans_a ? CblasTrans : CblasNoTrans,
-                p->trans_b ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)p->k, p->alpha, a,
-                (int)p->lda, b, (int)p->ldb, beta, c, (int)p->ldc);
 }
 
 static void run(tb_exec *exec, product *p, int64_t count) {
     if (p->m <= 0 || p->n <= 0 || count <= 0) return;
+    const tb_gemm_set *sets[TB_GEMM_MOST_SETS];
+    if (tb_gemm_sets(sets) > 0) p->set = sets[0];
+    p->panel_cols = p->n >= MANY_COLS ? PANEL_COLS : NARROW_COLS;
     p->panels_m = (p->m + PANEL_ROWS - 1) / PANEL_ROWS;
-    p->panels_n = (p->n + PANEL_COLS - 1) / PANEL_COLS;
+    p->panels_n = (p->n + p->panel_cols - 1) / p->panel_cols;
     tb_parallel_for(exec->pool, count * p->panels_m * p->panels_n, run_panel, p);
 }
 
@@ -69,7 +138,7 @@ void tb_gemm_bias(tb_exec *exec, bool trans_b, int64_t m, int64_t n, int64_t k, 
                  .lda = lda,
                  .ldb = ldb,
                  .ldc = ldc,
-                 .alpha = 1.f,
+                 .alpha = 1,
                  .bias = bias,
                  .items = &item};
     run(exec, &p, 1);
