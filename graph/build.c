@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-/* No folded constant may be larger: a hostile shape must not take the whole machine. */
-static const size_t LARGEST_CONSTANT = (size_t)1 << 32;
+/* No folded constant may be larger, nor all of them together: a hostile shape or loop must not take
+ * the whole machine. */
+static const size_t LARGEST_CONSTANT = (size_t)1 << 32, MOST_FOLDED = (size_t)1 << 34;
 
 enum { MOST_INPUTS_ON_STACK = 16 };
 
@@ -26,6 +27,12 @@ static bool is_lookup(const tb_node *node) {
     if (tb_is(node, TB_OP_Gather))
         return node->in[1]->ids_of >= 0 && is_constant(node->in[0]) &&
                is_lookup_table(&node->in[0]->t) && tb_attr_int(node, "axis", 0) == 0;
+    if (tb_is(node, TB_OP_GatherND)) {
+        const tiba_tensor *at = &node->in[1]->t;
+        return node->in[1]->ids_of >= 0 && is_constant(node->in[0]) &&
+               is_lookup_table(&node->in[0]->t) && at->rank > 0 && at->dims[at->rank - 1] == 1 &&
+               tb_attr_int(node, "batch_dims", 0) == 0;
+    }
     if (tb_is(node, TB_OP_OneHot))
         return node->in[0]->ids_of >= 0 && node->in[2]->t.dtype == TIBA_FLOAT32;
     return false;
@@ -110,16 +117,16 @@ static bool copy_attrs(tb_arena *arena, tb_node *node, int n_attrs, const tb_att
 }
 
 /* Memory for a constant's elements. */
-static tiba_status constant_memory(tb_arena *arena, const tb_node *node, tiba_tensor *t,
+static tiba_status constant_memory(tb_builder *b, const tb_node *node, tiba_tensor *t,
                                    tiba_error *error) {
     int64_t count;
     size_t bytes, element = tb_dtype_size(t->dtype);
     if (!element)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "a result has an unsupported type");
     if (!tb_count(&count, t->rank, t->dims) || !tb_size_mul(&bytes, (size_t)count, element) ||
-        bytes > LARGEST_CONSTANT)
+        bytes > LARGEST_CONSTANT || (b->folded += bytes) > MOST_FOLDED)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "a constant result is too large");
-    t->data = tb_arena_alloc(arena, 1, bytes);
+    t->data = tb_arena_alloc(b->graph->arena, 1, bytes);
     return t->data ? TIBA_OK : tb_out_of_memory(error);
 }
 
@@ -141,7 +148,7 @@ static tiba_status fold(tb_builder *b, const tb_node *node, tiba_error *error) {
     tiba_status status = TIBA_OK;
     for (int i = 0; i < node->n_out && status == TIBA_OK; i++) {
         out[i] = &node->out[i]->t;
-        status = constant_memory(arena, node, out[i], error);
+        status = constant_memory(b, node, out[i], error);
     }
     if (status == TIBA_OK) status = def->forward(b->exec, node, in, out, error);
     tb_scratch_reset(b->exec);
@@ -171,8 +178,8 @@ static tiba_status insert(tb_builder *b, const tb_node *draft, tiba_error *error
 
 /* A quantised embedding table is read as the numbers that quantised activations are stored as. */
 static tiba_status widen_table(tb_builder *b, tb_node *node, tiba_error *error) {
-    if (!tb_is(node, TB_OP_Gather) || !is_lookup(node) || node->in[0]->t.dtype == TIBA_FLOAT32)
-        return TIBA_OK;
+    bool gathers = tb_is(node, TB_OP_Gather) || tb_is(node, TB_OP_GatherND);
+    if (!gathers || !is_lookup(node) || node->in[0]->t.dtype == TIBA_FLOAT32) return TIBA_OK;
     const tiba_tensor *narrow = &node->in[0]->t;
     tiba_tensor wide;
     TB_TRY(
@@ -222,7 +229,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
         if (count) empty = false;
     }
     if (empty) {
-        for (int i = 0; i < n_out; i++) TB_TRY(constant_memory(arena, &node, &out[i]->t, error));
+        for (int i = 0; i < n_out; i++) TB_TRY(constant_memory(b, &node, &out[i]->t, error));
         return TIBA_OK;
     }
     if (reads_shape_only(kind) || (constant && !is_lookup(&node))) {

@@ -5,10 +5,10 @@
  *     tb_value *scaled;
  *     TB_TRY(tb_build1(b, &scaled, TB_OP_Mul, 2, (tb_value *[]){x, scale}, 0, NULL, error));
  *
- * One operator on constants is not computed: an embedding look-up, that is, Gather along axis 0
- * from a constant float table of rank 2 or more (a quantised one included) with indices that are a
- * copy of an integer graph input, or OneHot of such indices. It stays as a node and is where
- * activity starts.
+ * One operator on constants is not computed: an embedding look-up, that is, Gather (or GatherND)
+ * along axis 0 from a constant float table of rank 2 or more (a quantised one included) with
+ * indices that are a copy of an integer graph input, or OneHot of such indices. It stays as a node
+ * and is where activity starts.
  */
 #ifndef TB_GRAPH_BUILD_H
 #define TB_GRAPH_BUILD_H
@@ -21,6 +21,7 @@ typedef struct tb_builder {
     const char *origin;  /**< file node name(s) that new nodes stand for; borrowed */
     tb_node *before;     /**< new nodes go in front of this one (NULL: at the end) */
     const tb_node *from; /**< source node for error messages, may be NULL */
+    size_t folded;       /**< internal: bytes of constants so far */
 } tb_builder;
 
 /** Adds a node; out[0 … n_out-1] receive its output values (constants if it was folded, or if they

@@ -1,6 +1,7 @@
 /*
  * The vocabulary of lowering (graph/lower.h): calls and sticky emitting.
  */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -161,6 +162,12 @@ tb_value *tb_emit_add_optional(tb_call *c, tb_value *x, tb_value *y) {
 
 tb_value *tb_emit_softmax(tb_call *c, tb_value *x, int64_t axis) {
     return tb_emit(c, TB_OP_Softmax, 1, &x, 1, &TB_INT_ATTR("axis", axis));
+}
+
+tb_value *tb_emit_whole_steps(tb_call *c, tb_value *scale) {
+    double value;
+    if (!tb_scalar_constant(scale, &value) || !(value > 0) || !(value <= 1)) return scale;
+    return tb_emit_scalar(c, 1 / floor((double)(1.0f / (float)value)));
 }
 
 void tb_emit_split(tb_call *c, tb_value *x, int64_t axis, int count, const int64_t *sizes,

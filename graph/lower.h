@@ -94,6 +94,8 @@ tb_value *tb_emit_scale(tb_call *c, tb_value *x, double factor);
 /** x + y, or x if y is NULL. */
 tb_value *tb_emit_add_optional(tb_call *c, tb_value *x, tb_value *y);
 tb_value *tb_emit_softmax(tb_call *c, tb_value *x, int64_t axis);
+/** The scale that a quantised softmax really has in onnxruntime: one over a whole number. */
+tb_value *tb_emit_whole_steps(tb_call *c, tb_value *scale);
 /** Parts of `sizes` along `axis` into parts[count]. */
 void tb_emit_split(tb_call *c, tb_value *x, int64_t axis, int count, const int64_t *sizes,
                    tb_value **parts);

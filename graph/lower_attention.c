@@ -10,7 +10,8 @@
 
 /* past ‖ new along the tokens. */
 static tb_value *with_past(tb_call *c, tb_value *past, tb_value *x) {
-    return past ? tb_emit_concat(c, past, x, 2) : x;
+    bool empty = !past || (past->t.rank == 4 && past->t.dims[2] == 0);
+    return empty ? x : tb_emit_concat(c, past, x, 2);
 }
 
 /* ---- ai.onnx -------------------------------------------------------------------------------- */

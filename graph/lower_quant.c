@@ -225,6 +225,7 @@ void tb_lower_QLinearSoftmax(tb_call *c) {
     int64_t axis = tb_attr_int(c->node, "axis", newer ? -1 : 1);
     if (!newer && axis != -1 && axis != x->t.rank - 1)
         tb_call_fail(c, "a softmax over more than the last axis is not supported");
+    if (tb_call_in(c, 3)) c->in[3] = tb_emit_whole_steps(c, c->in[3]);
     c->out[0] = quantized(c, tb_emit_softmax(c, x, axis), 3, 4);
 }
 

@@ -58,6 +58,8 @@ static void upgrade_pad(tb_call *c) {
     ints_to_input(c, "pads", 1);
     ints_to_input(c, "paddings", 1);
     number_to_input(c, "value", 2);
+    if (tb_call_in(c, 0) && tb_call_in(c, 2) && c->in[0]->t.dtype == TIBA_FLOAT32)
+        c->in[2] = tb_emit_cast(c, c->in[2], TIBA_FLOAT32);
 }
 
 static void upgrade_top_k(tb_call *c) {
@@ -76,6 +78,51 @@ static void upgrade_resize(tb_call *c) {
     c->n_in = 3;
     tb_call_set_attr(c, TB_STRING_ATTR("coordinate_transformation_mode", "asymmetric"));
     tb_call_set_attr(c, TB_STRING_ATTR("nearest_mode", "floor"));
+}
+
+/* ---- types and empty parts ------------------------------------------------------------------ */
+
+/* Operands of one type in the file differ here if one is a quantised activation, stored as float,
+ * and another a constant: the constant becomes float as well. */
+static void match_types(tb_call *c, int first) {
+    bool real = false, whole = false;
+    for (int i = first; i < c->n_in; i++) {
+        if (!c->in[i]) continue;
+        real = real || c->in[i]->t.dtype == TIBA_FLOAT32;
+        whole = whole || (c->in[i]->t.data && tb_dtype_is_integer(c->in[i]->t.dtype));
+    }
+    for (int i = first; i < c->n_in && real && whole; i++)
+        if (c->in[i] && c->in[i]->t.data) c->in[i] = tb_emit_cast(c, c->in[i], TIBA_FLOAT32);
+}
+
+static void upgrade_binary(tb_call *c) {
+    match_types(c, 0);
+}
+
+static void upgrade_where(tb_call *c) {
+    match_types(c, 1);
+}
+
+/* Parts without elements (an empty past) are left out; a single part needs no Concat. */
+static void upgrade_concat(tb_call *c) {
+    match_types(c, 0);
+    int kept = 0, empty = 0;
+    for (int i = 0; i < c->n_in; i++) {
+        if (!c->in[i]) return;
+        empty += tb_tensor_count(&c->in[i]->t) == 0;
+    }
+    int64_t axis = tb_attr_int(c->node, "axis", 1);
+    for (int i = 0; i < c->n_in && empty < c->n_in; i++) {
+        const tiba_tensor *t = &c->in[i]->t;
+        int64_t at = axis < 0 ? axis + t->rank : axis;
+        if (at >= 0 && at < t->rank && t->dims[at] == 0) continue;
+        c->in[kept++] = c->in[i];
+    }
+    if (kept == 0) return;
+    c->n_in = kept;
+    if (kept > 1) return;
+    c->out[0] = c->in[0];
+    c->done = true;
 }
 
 /* ---- other meanings ------------------------------------------------------------------------- */
@@ -156,6 +203,18 @@ static void upgrade_cast(tb_call *c) {
     c->done = true;
 }
 
+/* onnxruntime runs DequantizeLinear, Softmax, QuantizeLinear as one QLinearSoftmax, which
+ * multiplies by the whole number below 1/scale: 254 for a scale of 1/255. What such files were
+ * calibrated and are tested with is that. */
+static void upgrade_quantize(tb_call *c) {
+    const tb_value *x = tb_call_in(c, 0);
+    if (!x || !tb_call_in(c, 1) || !tb_is(x->producer, TB_OP_Softmax)) return;
+    const tb_value *source = c->node->in[0];
+    if (source->n_uses == 1 && !source->is_output &&
+        tb_is(x->producer->in[0]->producer, TB_OP_DequantizeLinear))
+        c->in[1] = tb_emit_whole_steps(c, c->in[1]);
+}
+
 /* The value may be stored as any float. */
 static void upgrade_constant_of_shape(tb_call *c) {
     const tb_attr *value = tb_find_attr(c->node, "value");
@@ -175,14 +234,26 @@ void tb_upgrade(tb_call *c) {
         const char *name;
         tb_rewrite_fn *rewrite;
     } rows[] = {
+        {"Add", upgrade_binary},
         {"BatchNormalization", upgrade_batch_normalization},
         {"Cast", upgrade_cast},
         {"Clip", upgrade_clip},
+        {"Concat", upgrade_concat},
         {"ConstantOfShape", upgrade_constant_of_shape},
+        {"Div", upgrade_binary},
+        {"Equal", upgrade_binary},
+        {"Greater", upgrade_binary},
+        {"GreaterOrEqual", upgrade_binary},
         {"GroupNormalization", upgrade_group_normalization},
         {"Hardmax", upgrade_softmax},
+        {"Less", upgrade_binary},
+        {"LessOrEqual", upgrade_binary},
         {"LogSoftmax", upgrade_softmax},
+        {"Max", upgrade_binary},
+        {"Min", upgrade_binary},
+        {"Mul", upgrade_binary},
         {"Pad", upgrade_pad},
+        {"QuantizeLinear", upgrade_quantize},
         {"ReduceL1", axes_input},
         {"ReduceL2", axes_input},
         {"ReduceLogSum", axes_input},
@@ -198,8 +269,10 @@ void tb_upgrade(tb_call *c) {
         {"Softmax", upgrade_softmax},
         {"Split", upgrade_split},
         {"Squeeze", axes_input},
+        {"Sub", upgrade_binary},
         {"TopK", upgrade_top_k},
         {"Unsqueeze", axes_input},
+        {"Where", upgrade_where},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].name[0] == c->op->name[0] && strcmp(rows[i].name, c->op->name) == 0) {

@@ -29,9 +29,6 @@ static const char *zoo_folder(char *path, size_t capacity) {
 
 /* How far outputs may be off, relative to the largest: by what was done to the file. */
 static double tolerance(const char *folder) {
-    /* onnxruntime replaces a quantised softmax by a table of integers: a few steps of the last
-     * quantisation either way. Its result with every intermediate kept is met to 1e-5. */
-    if (strstr(folder, "-int8qdq")) return 0.15;
     if (strstr(folder, "-fp16") || strstr(folder, "-int8")) return 2e-2;
     return 1e-4;
 }
