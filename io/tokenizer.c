@@ -253,22 +253,21 @@ static tiba_status allocate(tb_encoding *out, tb_arena *arena, size_t count, tib
     return good ? TIBA_OK : tb_out_of_memory(error);
 }
 
-static tiba_status put(tb_encoding *out, tb_arena *arena, size_t at, const entry *e,
-                       const sequence *texts, tiba_error *error) {
+/* Writes one token; its text goes to *bytes, which moves on. */
+static void put(tb_encoding *out, size_t at, const entry *e, const sequence *texts, char **bytes) {
     out->ids[at] = e->id;
     out->type_ids[at] = e->type_id;
     out->attention_mask[at] = !e->padding;
     out->word_ids[at] = e->word;
     out->sequence_ids[at] = e->sequence;
     out->special_tokens[at] = e->special;
-    const char *token = tb_arena_strndup(arena, e->token.size ? e->token.data : "", e->token.size);
-    if (!token) return tb_out_of_memory(error);
-    out->tokens[at] = (tb_text){token, e->token.size};
-    if (e->sequence < 0) return TIBA_OK;
+    if (e->token.size) memcpy(*bytes, e->token.data, e->token.size);
+    out->tokens[at] = (tb_text){*bytes, e->token.size};
+    *bytes += e->token.size + 1;
+    if (e->sequence < 0) return;
     const uint32_t *byte_of = texts[e->sequence].byte_of;
     out->offsets[at] = e->offsets;
     out->offsets_utf8[at] = (tb_offsets){byte_of[e->offsets.start], byte_of[e->offsets.end]};
-    return TIBA_OK;
 }
 
 static const tb_template plain_single = {(tb_template_item[]){{TB_ITEM_A, 0, 0, {"", 0}}}, 1};
@@ -278,32 +277,39 @@ static const tb_template plain_pair = {
 static tiba_status assemble(tb_encoding *out, const tb_tokenizer *t, tb_arena *arena,
                             const tb_template *template, const sequence *texts, size_t pad_to,
                             tiba_error *error) {
-    size_t count = 0, at = 0;
+    size_t count = 0, at = 0, room = 0;
     for (size_t i = 0; i < template->count; i++) {
         const tb_template_item *item = &template->items[i];
-        count += item->kind == TB_ITEM_TOKEN ? 1 : texts[item->kind == TB_ITEM_B].count;
+        const sequence *s = &texts[item->kind == TB_ITEM_B];
+        count += item->kind == TB_ITEM_TOKEN ? 1 : s->count;
+        if (item->kind == TB_ITEM_TOKEN)
+            room += item->token.size + 1;
+        else
+            for (size_t k = 0; k < s->count; k++) room += s->entries[s->first + k].token.size + 1;
     }
     size_t padding = pad_to > count ? pad_to - count : 0;
     entry pad = {t->pad_id, 0, -1, -1, true, true, t->pad_token, {0, 0}};
     TB_TRY(allocate(out, arena, count + padding, error));
+    char *bytes = TB_NEW(arena, char, room + padding * (t->pad_token.size + 1));
+    if (!bytes) return tb_out_of_memory(error);
     if (t->pad_left)
-        for (size_t k = 0; k < padding; k++) TB_TRY(put(out, arena, at++, &pad, texts, error));
+        for (size_t k = 0; k < padding; k++) put(out, at++, &pad, texts, &bytes);
     for (size_t i = 0; i < template->count; i++) {
         const tb_template_item *item = &template->items[i];
         if (item->kind == TB_ITEM_TOKEN) {
             entry e = {item->token_id, item->type_id, -1, -1, true, false, item->token, {0, 0}};
-            TB_TRY(put(out, arena, at++, &e, texts, error));
+            put(out, at++, &e, texts, &bytes);
             continue;
         }
         const sequence *s = &texts[item->kind == TB_ITEM_B];
         for (size_t k = 0; k < s->count; k++) {
             entry e = s->entries[s->first + k];
             e.type_id = item->type_id;
-            TB_TRY(put(out, arena, at++, &e, texts, error));
+            put(out, at++, &e, texts, &bytes);
         }
     }
     if (!t->pad_left)
-        for (size_t k = 0; k < padding; k++) TB_TRY(put(out, arena, at++, &pad, texts, error));
+        for (size_t k = 0; k < padding; k++) put(out, at++, &pad, texts, &bytes);
     return TIBA_OK;
 }
 
