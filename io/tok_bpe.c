@@ -246,6 +246,12 @@ tiba_status tb_bpe_create(tb_model *model, tb_tok_loader *loader, const tb_bpe_o
     return TIBA_OK;
 }
 
+static tiba_status not_in_vocabulary(uint32_t rank, const char *text, size_t size,
+                                     tiba_error *error) {
+    return tb_fail(error, TIBA_ERROR_INPUT, "merge %u: \"%.*s\" is not in the vocabulary", rank,
+                   (int)(size < 64 ? size : 64), text);
+}
+
 tiba_status tb_bpe_add_merge(tb_model *model, tb_text left, tb_text right, tiba_error *error) {
     bpe *b = model->data;
     char buffer[512], *joined = buffer;
@@ -253,23 +259,19 @@ tiba_status tb_bpe_add_merge(tb_model *model, tb_text left, tb_text right, tiba_
     if (rank >= b->merge_room) return tb_fail(error, TIBA_ERROR_INPUT, "too many merges");
     uint32_t l = tb_vocab_find(&model->vocab, left.data, left.size);
     uint32_t r = tb_vocab_find(&model->vocab, right.data, right.size);
-    if (l == TB_NO_ID || r == TB_NO_ID)
-        return tb_fail(error, TIBA_ERROR_INPUT, "merge %u: \"%.64s\" is not in the vocabulary",
-                       rank, l == TB_NO_ID ? left.data : right.data);
+    if (l == TB_NO_ID) return not_in_vocabulary(rank, left.data, left.size, error);
+    if (r == TB_NO_ID) return not_in_vocabulary(rank, right.data, right.size, error);
     size_t skip = b->prefix.size < right.size ? b->prefix.size : right.size;
     size_t size = left.size + right.size - skip;
-    if (size > model->vocab.longest)
-        return tb_fail(error, TIBA_ERROR_INPUT, "merge %u: \"%.64s%.64s\" is not in the vocabulary",
-                       rank, left.data, right.data + skip);
     if (size > sizeof buffer) joined = tb_alloc(NULL, size);
     if (!joined) return tb_out_of_memory(error);
     memcpy(joined, left.data, left.size);
     memcpy(joined + left.size, right.data + skip, right.size - skip);
     uint32_t new_id = tb_vocab_find(&model->vocab, joined, size);
+    tiba_status status =
+        new_id == TB_NO_ID ? not_in_vocabulary(rank, joined, size, error) : TIBA_OK;
     if (joined != buffer) tb_free(joined);
-    if (new_id == TB_NO_ID)
-        return tb_fail(error, TIBA_ERROR_INPUT, "merge %u: \"%.64s%.64s\" is not in the vocabulary",
-                       rank, left.data, right.data + skip);
+    if (status != TIBA_OK) return status;
     *find_merge(b, l, r) = (merge){l, r, rank, new_id};
     b->merge_count++;
     return TIBA_OK;
