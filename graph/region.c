@@ -1,12 +1,341 @@
 #include "graph/region.h"
 
+#include <string.h>
+
+#include "graph/dominators.h"
+
+/* A written-out normalisation has some twenty nodes. */
+enum { MAX_NODES = 96 };
+
+/* What an inner value is in terms of the entry's axes (bit i: axis i). */
+typedef struct layout {
+    unsigned reduced; /* axes along which all its elements are, or were before Expand, one */
+    unsigned removed; /* axes that it does not have any more */
+} layout;
+
+typedef struct finder {
+    const tb_graph *graph;
+    tb_arena *arena;
+    tb_regions *regions;
+    const tb_dominators *dominators;
+    layout *layouts;  /* by value id, of the candidate */
+    int *candidate;   /* by node id: number of the last candidate that the node was in */
+    int n_candidates; /* so far */
+    const tb_value *entry;
+    tb_node *nodes[MAX_NODES]; /* of the candidate, the exit's first */
+    int n_nodes;
+    unsigned normalised; /* axes of the candidate's reductions */
+} finder;
+
+static bool is_join_op(const tb_node *node) {
+    switch (node->op->kind) {
+    case TB_OP_Add:
+    case TB_OP_Sub:
+    case TB_OP_Mul:
+    case TB_OP_Div:
+    case TB_OP_Pow:
+    case TB_OP_Max:
+    case TB_OP_Min:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_move(const tb_node *node) {
+    return tb_is(node, TB_OP_Identity) || tb_is(node, TB_OP_Expand) || tb_is(node, TB_OP_Squeeze) ||
+           tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Reshape);
+}
+
+static bool is_allowed(const tb_node *node) {
+    if (node->n_out < 1 || !node->out[0]) return false;
+    for (int i = 1; i < node->n_out; i++)
+        if (node->out[i]) return false;
+    return node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_REDUCE ||
+           is_join_op(node) || is_move(node);
+}
+
+static int active_inputs(const tb_node *node) {
+    int n = 0;
+    for (int i = 0; i < node->n_in; i++) n += node->in[i] && node->in[i]->active;
+    return n;
+}
+
+static int count_bits(unsigned bits) {
+    int n = 0;
+    for (; bits; bits &= bits - 1) n++;
+    return n;
+}
+
+/* --- what lies between -------------------------------------------------------------------- */
+
+/* Collects the nodes on all ways from the entry to `join`; false if one may not be there. */
+static bool collect(finder *f, tb_node *join) {
+    int number = ++f->n_candidates;
+    f->n_nodes = 0;
+    f->nodes[f->n_nodes++] = join;
+    f->candidate[join->id] = number;
+    for (int at = 0; at < f->n_nodes; at++) {
+        const tb_node *node = f->nodes[at];
+        if (!is_allowed(node) || f->regions->of_node[node->id] >= 0) return false;
+        for (int i = 0; i < node->n_in; i++) {
+            const tb_value *in = node->in[i];
+            if (!in || in == f->entry || in->t.data) continue;
+            tb_node *from = in->producer;
+            /* What is neither constant nor active is computed from something else. */
+            if (!in->active || !from || f->n_nodes == MAX_NODES) return false;
+            if (f->candidate[from->id] == number) continue;
+            f->candidate[from->id] = number;
+            f->nodes[f->n_nodes++] = from;
+        }
+    }
+    return true;
+}
+
+static bool is_closed(const finder *f) {
+    for (int i = 1; i < f->n_nodes; i++) {
+        const tb_value *out = f->nodes[i]->out[0];
+        if (out->is_output) return false;
+        for (int u = 0; u < out->n_uses; u++)
+            if (f->candidate[out->uses[u].node->id] != f->n_candidates) return false;
+    }
+    return true;
+}
+
+/* --- axes --------------------------------------------------------------------------------- */
+
+/* Axes in the list as bits, 0 if there is none. */
+static bool list_axes(unsigned *axes, const tb_value *list, int rank) {
+    *axes = 0;
+    int64_t count = list && list->t.data ? tb_tensor_count(&list->t) : 0;
+    if (list && !list->t.data) return false;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t axis = tb_get_i64(&list->t, i);
+        if (axis < 0) axis += rank;
+        if (axis < 0 || axis >= rank) return false;
+        *axes |= 1u << axis;
+    }
+    return true;
+}
+
+/* The axes that the candidate's reductions work along. */
+static unsigned normalised_axes(const finder *f) {
+    unsigned axes = 0, some;
+    for (int i = 0; i < f->n_nodes; i++) {
+        const tb_node *node = f->nodes[i];
+        if (node->op->class == TB_CLASS_REDUCE && node->n_in > 1 &&
+            list_axes(&some, node->in[1], f->entry->t.rank))
+            axes |= some;
+    }
+    return axes;
+}
+
+/* A constant operand is a scale or shift of features: it may vary along the last axis and along the
+ * axes that are normalised. One that varies over tokens otherwise is a position embedding. */
+static bool fits_constant(const finder *f, const tb_value *constant, const tb_node *node,
+                          layout of) {
+    const tiba_tensor *t = &constant->t;
+    int rank = f->entry->t.rank;
+    int64_t count = tb_tensor_count(t);
+    if (count == 1) return t->rank <= node->out[0]->t.rank;
+    if (of.removed || t->rank == 0 || t->rank > rank) return false;
+    unsigned varies = 0;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] != 1) varies |= 1u << (rank - t->rank + i);
+    if (!(varies & ~(f->normalised | 1u << (rank - 1)))) return true;
+    if (t->dtype != TIBA_FLOAT32) return false;
+    int64_t row = t->dims[t->rank - 1]; /* or a row that was expanded */
+    const float *data = t->data;
+    for (int64_t i = row; i < count; i++)
+        if (data[i] != data[i - row]) return false;
+    return true;
+}
+
+static bool follow_join(const finder *f, const tb_node *node, layout *out) {
+    unsigned all = (1u << f->entry->t.rank) - 1;
+    bool seen = false;
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        if (!in || !in->active) continue;
+        layout of = f->layouts[in->id];
+        if (!seen) {
+            *out = of;
+        } else {
+            /* One number for everything fits whatever its rank. */
+            if (of.removed != out->removed && of.reduced != all && out->reduced != all)
+                return false;
+            out->removed &= of.removed;
+            out->reduced &= of.reduced;
+        }
+        seen = true;
+    }
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && !node->in[i]->active && !fits_constant(f, node->in[i], node, *out))
+            return false;
+    return seen;
+}
+
+static bool follow_reduction(const finder *f, const tb_node *node, layout *out) {
+    unsigned axes;
+    int rank = f->entry->t.rank;
+    if (out->removed || !list_axes(&axes, node->n_in > 1 ? node->in[1] : NULL, rank)) return false;
+    if (axes == 0) {
+        if (tb_attr_int(node, "noop_with_empty_axes", 0)) return false;
+        axes = (1u << rank) - 1;
+    }
+    out->reduced |= axes;
+    if (!tb_attr_int(node, "keepdims", 1)) out->removed = axes;
+    return true;
+}
+
+/* Does `t` have the entry's rank, with ones along the axes in `ones`? */
+static bool has_ones(const finder *f, const tiba_tensor *t, unsigned ones) {
+    const tiba_tensor *x = &f->entry->t;
+    if (t->rank != x->rank) return false;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] != (ones >> i & 1 ? 1 : x->dims[i])) return false;
+    return true;
+}
+
+/* Reduced axes are put back, taken away or broadcast; nothing else moves. */
+static bool follow_move(const finder *f, const tb_node *node, layout *out) {
+    const tiba_tensor *from = &node->in[0]->t, *to = &node->out[0]->t;
+    if (tb_is(node, TB_OP_Identity) || tb_same_shape(from, to)) return true;
+    unsigned axes;
+    switch (node->op->kind) {
+    case TB_OP_Expand:
+        return !out->removed && to->rank == f->entry->t.rank;
+    case TB_OP_Squeeze:
+        if (out->removed || node->n_in < 2 || !list_axes(&axes, node->in[1], from->rank) ||
+            (axes & ~out->reduced) || axes == 0)
+            return false;
+        out->removed = axes;
+        return true;
+    case TB_OP_Unsqueeze:
+        if (!list_axes(&axes, node->in[1], to->rank) || axes != out->removed) return false;
+        out->removed = 0;
+        return to->rank == f->entry->t.rank;
+    case TB_OP_Reshape:
+        if (!out->removed || !has_ones(f, to, out->reduced)) return false;
+        out->removed = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool follow(const finder *f, const tb_node *node) {
+    layout out = {0, 0};
+    if (is_join_op(node)) {
+        if (!follow_join(f, node, &out)) return false;
+    } else {
+        if (!node->in[0] || !node->in[0]->active || active_inputs(node) != 1) return false;
+        out = f->layouts[node->in[0]->id];
+        if (node->op->class == TB_CLASS_REDUCE && !follow_reduction(f, node, &out)) return false;
+        if (is_move(node) && !follow_move(f, node, &out)) return false;
+        for (int i = 1; i < node->n_in && node->op->class == TB_CLASS_UNARY; i++)
+            if (node->in[i] && tb_tensor_count(&node->in[i]->t) != 1) return false;
+    }
+    if (node->out[0]->t.rank + count_bits(out.removed) != f->entry->t.rank) return false;
+    f->layouts[node->out[0]->id] = out;
+    return true;
+}
+
+/* Inner nodes by execution order: a node is followed when all that it reads has been. */
+static bool follow_all(finder *f) {
+    unsigned char done[MAX_NODES] = {0};
+    f->layouts[f->entry->id] = (layout){0, 0};
+    f->normalised = normalised_axes(f);
+    for (int left = f->n_nodes; left > 0;) {
+        int before = left;
+        for (int i = f->n_nodes - 1; i >= 0; i--) {
+            bool ready = !done[i];
+            const tb_node *node = f->nodes[i];
+            for (int k = 0; ready && k < node->n_in; k++) {
+                const tb_value *in = node->in[k];
+                if (!in || !in->active || in == f->entry) continue;
+                for (int j = 0; j < f->n_nodes; j++)
+                    if (f->nodes[j] == in->producer && !done[j]) ready = false;
+            }
+            if (!ready) continue;
+            if (!follow(f, node)) return false;
+            done[i] = 1;
+            left--;
+        }
+        if (left == before) return false;
+    }
+    return true;
+}
+
+/* --- regions ------------------------------------------------------------------------------ */
+
+static bool is_entry(const finder *f, const tb_value *value) {
+    while (value != f->entry && value->producer &&
+           (tb_is(value->producer, TB_OP_Identity) || tb_is(value->producer, TB_OP_Cast)))
+        value = value->producer->in[0];
+    return value == f->entry;
+}
+
+/* x + f(x) is a residual connection, unless f(x) is a statistic of x that is broadcast. */
+static bool is_residual(const finder *f, const tb_node *join) {
+    if (!tb_is(join, TB_OP_Add) && !tb_is(join, TB_OP_Sub)) return false;
+    for (int i = 0; i < 2; i++)
+        if (is_entry(f, join->in[i]) && f->layouts[join->in[1 - i]->id].reduced == 0) return true;
+    return false;
+}
+
+static bool is_region(finder *f, tb_node *join) {
+    if (!is_join_op(join) || active_inputs(join) < 2 || !join->out[0] || !join->out[0]->active)
+        return false;
+    int id = f->dominators->parent[join->out[0]->id];
+    f->entry = id >= 0 ? f->graph->values[id] : NULL;
+    if (!f->entry || !tb_same_shape(&f->entry->t, &join->out[0]->t)) return false;
+    if (!collect(f, join) || !is_closed(f) || !follow_all(f)) return false;
+    return f->layouts[join->out[0]->id].reduced == 0 && !is_residual(f, join);
+}
+
+static bool add_region(finder *f, int *capacity) {
+    tb_regions *regions = f->regions;
+    if (regions->n == *capacity) {
+        int wider = *capacity ? 2 * *capacity : 16;
+        tb_region *list = TB_NEW(f->arena, tb_region, wider);
+        if (!list) return false;
+        if (regions->n) memcpy(list, regions->list, (size_t)regions->n * sizeof *list);
+        regions->list = list;
+        *capacity = wider;
+    }
+    tb_region *region = &regions->list[regions->n];
+    region->entry = f->graph->values[f->entry->id];
+    region->exit = f->nodes[0]->out[0];
+    region->n_nodes = f->n_nodes;
+    region->nodes = TB_NEW(f->arena, tb_node *, f->n_nodes);
+    if (!region->nodes) return false;
+    for (int i = 0; i < f->n_nodes; i++) {
+        region->nodes[i] = f->nodes[i];
+        regions->of_node[f->nodes[i]->id] = regions->n;
+    }
+    regions->n++;
+    return true;
+}
+
 tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *arena,
                             tiba_error *error) {
+    finder *f = TB_NEW(arena, finder, 1);
     tb_regions *regions = TB_NEW(arena, tb_regions, 1);
-    if (!regions) return tb_out_of_memory(error);
+    if (!f || !regions) return tb_out_of_memory(error);
+    tb_dominators *dominators;
+    TB_TRY(tb_dominators_find(&dominators, graph, arena, error));
+    *f = (finder){.graph = graph, .arena = arena, .regions = regions, .dominators = dominators};
+    f->layouts = TB_NEW(arena, layout, graph->n_values);
+    f->candidate = TB_NEW(arena, int, graph->next_node_id);
     regions->of_node = TB_NEW(arena, int, graph->next_node_id);
-    if (!regions->of_node) return tb_out_of_memory(error);
+    if (!f->layouts || !f->candidate || !regions->of_node) return tb_out_of_memory(error);
     for (int i = 0; i < graph->next_node_id; i++) regions->of_node[i] = -1;
+    /* The last exit first: it has the largest region. */
+    int capacity = 0;
+    for (tb_node *node = graph->last; node; node = node->prev)
+        if (regions->of_node[node->id] < 0 && is_region(f, node) && !add_region(f, &capacity))
+            return tb_out_of_memory(error);
     *out = regions;
     return TIBA_OK;
 }

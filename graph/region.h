@@ -22,7 +22,9 @@ typedef struct tb_regions {
     int *of_node; /**< by node id: index of the region that the node is in, -1 if none */
 } tb_regions;
 
-/** Finds the largest such regions, which do not overlap. The result belongs to `arena`. */
+/** Finds the largest such regions, which do not overlap. Each ends in a node that reads x in two or
+ *  more ways (one operator alone has its own rule); x + f(x) is no region unless f(x) is a
+ * broadcast statistic of x, such as its mean. The result belongs to `arena`. */
 tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *arena,
                             tiba_error *error);
 

@@ -337,4 +337,12 @@ static inline bool maker_make(maker *m, const tb_pattern *pattern, uint64_t seed
     return true;
 }
 
+/* Does the pattern have shapes of Reshape, which are not made up here? */
+static inline bool maker_needs_shapes(const tb_term *term) {
+    if (term->kind == TB_TERM_CONSTANT) return term->use == TB_FOR_SHAPE;
+    for (int i = 0; i < TB_TERM_MAX_IN && term->in[i]; i++)
+        if (maker_needs_shapes(term->in[i])) return true;
+    return false;
+}
+
 #endif

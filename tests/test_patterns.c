@@ -142,20 +142,13 @@ static void test_pattern(const tb_pattern *pattern, int table, int row) {
         }
 }
 
-static bool has_shapes(const tb_term *term) {
-    if (term->kind == TB_TERM_CONSTANT) return term->use == TB_FOR_SHAPE;
-    for (int i = 0; i < TB_TERM_MAX_IN && term->in[i]; i++)
-        if (has_shapes(term->in[i])) return true;
-    return false;
-}
-
 int main(int argc, char **argv) {
     for (int t = 0; t < 4; t++)
         for (int i = 0; i < tb_raise_tables[t]->count; i++) {
             const tb_pattern *pattern = &tb_raise_tables[t]->patterns[i];
             if (argc > 1 && strcmp(argv[1], pattern->name) != 0) continue;
             /* Operands that are not all of x's shape: test_raise.c. */
-            if (!pattern->build && !has_shapes(pattern->term)) test_pattern(pattern, t, i);
+            if (!pattern->build && !maker_needs_shapes(pattern->term)) test_pattern(pattern, t, i);
         }
     TEST_END();
 }
