@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "graph/bind.h"
-#include "graph/quant_softmax.h"
 #include "graph/raise.h"
 #include "onnx/onnx.h"
 #include "rules/explain.h"
@@ -169,7 +168,6 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     tb_graph *graph = p->bound->graph;
     double bound = tb_seconds();
     timings->bind = bound - start;
-    TB_TRY(tb_quant_softmax(graph, &model->exec, error));
     TB_TRY(tb_raise(graph, &model->exec, NULL, -1, error));
     TB_TRY(find_output(&p->output, graph, output, error));
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
