@@ -1,0 +1,441 @@
+/*
+ * From attention gradients and relevances to token relevance: the E_b formula, rollouts against
+ * products of matrices, read-outs (class token, mean, one token, nothing), start layers; and the
+ * rollout through the graph: equal to the plain one on plain towers, and equal to hand-made mixing
+ * matrices where tokens are permuted, rolled, put into windows or merged.
+ */
+#include "tests/check.h"
+
+#include "rules/explain.h"
+#include "rules/rollout.h"
+#include "rules/route.h"
+#include "tests/bound.h"
+
+enum { MOST = 16, HEADS = 2, FEATURES = 4 };
+
+/* -------------------------------------------------------------------- formulas */
+
+static void check_block_formula(bool transposed) {
+    enum { H = 3, Q = 4, K = 5, GROUPS = 2 };
+    uint64_t seed = 3;
+    float g[GROUPS * H * Q * K], r[GROUPS * H * Q * K], e[GROUPS * Q * K];
+    static const int group_of[GROUPS * H] = {0, 1, 0, 1, 1, 0};
+    for (int i = 0; i < GROUPS * H * Q * K; i++) {
+        g[i] = (float)(test_uniform(&seed) * 2 - 1);
+        r[i] = (float)(test_uniform(&seed) * 2 - 1);
+    }
+    tb_block_relevance_grouped(e, g, r, GROUPS, H, group_of, Q, K, transposed);
+    for (int group = 0; group < GROUPS; group++)
+        for (int q = 0; q < Q; q++)
+            for (int k = 0; k < K; k++) {
+                double want = 0;
+                for (int row = 0; row < GROUPS * H; row++) {
+                    int at = row * Q * K + (transposed ? k * Q + q : q * K + k);
+                    if (group_of[row] == group) want += fmax(0, (double)g[at] * (double)r[at]) / H;
+                }
+                CHECK_NEAR(e[(group * Q + q) * K + k], want, 1e-6);
+            }
+    tb_block_relevance(e, NULL, r, H, Q, K, transposed);
+    CHECK(e[0] == 0.0f && e[Q * K - 1] == 0.0f);
+}
+
+/* r ← (I + E)ᵀ r, rows divided by their sums if asked for. */
+static void naive_step(double *r, const double *e, int n, bool normalized) {
+    double to[MOST] = {0};
+    for (int q = 0; q < n; q++) {
+        double sum = 1;
+        for (int k = 0; k < n; k++) sum += e[q * n + k];
+        for (int k = 0; k < n; k++)
+            to[k] += r[q] * ((q == k) + e[q * n + k]) / (normalized ? sum : 1);
+    }
+    memcpy(r, to, (size_t)n * sizeof *r);
+}
+
+/* -------------------------------------------------------------------- graphs */
+
+typedef struct subject {
+    making m;
+    tb_value *ps[4]; /* attention probabilities, [windows, heads, queries, keys] */
+    int n_ps;
+    tb_analysis *analysis;
+    tb_explainer *explainer;
+} subject;
+
+/* O of a softmax attention over x [windows, tokens, features]. */
+static tb_value *attend(subject *s, tb_value *x, bool transposed) {
+    making *m = &s->m;
+    char split[64], whole[64];
+    long long w = x->t.dims[0], n = x->t.dims[1];
+    snprintf(split, sizeof split, "%lld,%lld,%d,%d", w, n, HEADS, FEATURES / HEADS);
+    snprintf(whole, sizeof whole, "%lld,%lld,%d", w, n, FEATURES);
+    tb_value *qkv[3];
+    for (int i = 0; i < 3; i++)
+        qkv[i] = make_reshape(m, make2(m, TB_OP_MatMul, x, make_random(m, "4,4")), split);
+    tb_value *o;
+    if (transposed) { /* Pᵀ = softmax of K Qᵀ over the keys, O = (Vᵀ Pᵀ)ᵀ */
+        tb_value *scores = make2(m, TB_OP_MatMul, make_transpose(m, qkv[1], "0,2,1,3"),
+                                 make_transpose(m, qkv[0], "0,2,3,1"));
+        tb_value *p = make(m, TB_OP_Softmax, 1, &scores, 1, &TB_INT_ATTR("axis", -2));
+        s->ps[s->n_ps++] = p;
+        o = make2(m, TB_OP_MatMul, make_transpose(m, qkv[2], "0,2,3,1"), p);
+        o = make_transpose(m, o, "0,3,1,2");
+    } else {
+        tb_value *scores = make2(m, TB_OP_MatMul, make_transpose(m, qkv[0], "0,2,1,3"),
+                                 make_transpose(m, qkv[1], "0,2,3,1"));
+        tb_value *p = make(m, TB_OP_Softmax, 1, &scores, 1, &TB_INT_ATTR("axis", -1));
+        s->ps[s->n_ps++] = p;
+        o = make2(m, TB_OP_MatMul, p, make_transpose(m, qkv[2], "0,2,1,3"));
+        o = make_transpose(m, o, "0,2,1,3");
+    }
+    return make2(m, TB_OP_MatMul, make_reshape(m, o, whole), make_random(m, "4,4"));
+}
+
+static tb_value *feed_forward(subject *s, tb_value *x) {
+    making *m = &s->m;
+    tb_value *h = make1(m, TB_OP_Relu, make2(m, TB_OP_MatMul, x, make_random(m, "4,8")));
+    return make2(m, TB_OP_Add, x, make2(m, TB_OP_MatMul, h, make_random(m, "8,4")));
+}
+
+static tb_value *block(subject *s, tb_value *x, bool transposed) {
+    return feed_forward(s, make2(&s->m, TB_OP_Add, x, attend(s, x, transposed)));
+}
+
+static tb_value *start(subject *s, const char *shape) {
+    *s = (subject){0};
+    making_start(&s->m);
+    return make2(&s->m, TB_OP_MatMul, make_input(&s->m, "tokens", shape),
+                 make_random(&s->m, "3,4"));
+}
+
+static void finish(subject *s, tb_value *target) {
+    tiba_error error = {0};
+    make_output(&s->m, target);
+    making_run(&s->m);
+    making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
+    making_try(tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error),
+               &error);
+    CHECK(tb_explainer_towers(s->explainer) == 1);
+    CHECK(s->analysis->attentions->n_attentions == s->n_ps);
+}
+
+static void end(subject *s) {
+    tb_explainer_destroy(s->explainer);
+    tb_analysis_destroy(s->analysis);
+    making_end(&s->m);
+}
+
+typedef struct seen {
+    const tb_value *value;
+    double gradient[2048], relevance[2048];
+} seen;
+
+static tiba_status look(void *context, const tb_value *value, const float *gradient,
+                        const float *relevance, tiba_error *error) {
+    seen *at = context;
+    (void)error;
+    for (; at->value && at->value != value; at++) {
+    }
+    for (int64_t i = 0; at->value && i < tb_tensor_count(&value->t); i++) {
+        at->gradient[i] = gradient ? (double)gradient[i] : 0;
+        at->relevance[i] = relevance ? (double)relevance[i] : 0;
+    }
+    return TIBA_OK;
+}
+
+/* What arrives at the attention probabilities and at one more value. */
+static seen *watch(subject *s, int64_t element, tb_value *also) {
+    tiba_error error = {0};
+    seen *list = TB_NEW(s->m.arena, seen, 6);
+    const tb_value *values[5];
+    int n = 0;
+    for (; n < s->n_ps; n++) values[n] = list[n].value = s->ps[n];
+    values[n] = list[n].value = also;
+    tb_reverse *reverse;
+    making_try(tb_reverse_create(&reverse, s->m.graph, s->analysis->regions, s->m.graph->outputs[0],
+                                 n + 1, values, TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE,
+                                 TB_RULESET_TIBA, NULL, &error),
+               &error);
+    making_try(tb_reverse_run(reverse, s->m.program, element, look, list, &s->m.exec, &error),
+               &error);
+    tb_reverse_destroy(reverse);
+    return list;
+}
+
+/* E of attention `b` as a matrix over the tokens of its windows, one window after another. */
+static void naive_block(double *e, const subject *s, const seen *at, int b, bool transposed) {
+    const tiba_tensor *p = &s->ps[b]->t;
+    int windows = (int)p->dims[0], n = (int)p->dims[2], all = windows * n;
+    memset(e, 0, (size_t)(all * all) * sizeof *e);
+    for (int w = 0; w < windows; w++)
+        for (int h = 0; h < HEADS; h++)
+            for (int q = 0; q < n; q++)
+                for (int k = 0; k < n; k++) {
+                    int i = ((w * HEADS + h) * n + (transposed ? k : q)) * n + (transposed ? q : k);
+                    e[(w * n + q) * all + w * n + k] +=
+                        fmax(0, at[b].gradient[i] * at[b].relevance[i]) / HEADS;
+                }
+}
+
+static tb_tower_explanation explain(subject *s, int64_t element, tb_explain_options options) {
+    tiba_error error = {0};
+    tb_tower_explanation tower;
+    making_try(tb_explainer_run(s->explainer, s->m.program, element, &options, &tower, s->m.arena,
+                                &s->m.exec, &error),
+               &error);
+    return tower;
+}
+
+static void check_tokens(const char *what, const float *got, const double *want, int n) {
+    double most = 0;
+    for (int i = 0; i < n; i++) most = fmax(most, fabs(want[i]));
+    for (int i = 0; i < n; i++)
+        CHECK_CASE(fabs((double)got[i] - want[i]) <= 1e-5 * most, "%s: token %d is %g, not %g",
+                   what, i, (double)got[i], want[i]);
+}
+
+/* -------------------------------------------------------------------- plain towers */
+
+typedef enum readout { CLASS_TOKEN, MEAN, ONE_TOKEN, SILENT } readout;
+
+enum { TOKENS = 5, LAYERS = 3, CLASSES = 3 };
+
+static tb_value *read_out(subject *s, tb_value *y, readout how) {
+    making *m = &s->m;
+    tb_value *axis = make_ints(m, 1, (int64_t[]){1});
+    if (how == CLASS_TOKEN) y = make_reshape(m, make_slice(m, y, 0, 1, 1, 1), "2,4");
+    if (how == MEAN) {
+        y = make(m, TB_OP_ReduceMean, 2, (tb_value *[]){y, axis}, 1, &TB_INT_ATTR("keepdims", 0));
+    }
+    if (how != SILENT) return make2(m, TB_OP_MatMul, y, make_random(m, "4,3"));
+    /* nothing is positive behind the Relu: Z = 0 and no relevance arrives */
+    float negative[FEATURES * CLASSES];
+    for (int i = 0; i < FEATURES * CLASSES; i++) negative[i] = -0.5f;
+    y = make1(m, TB_OP_Relu, y);
+    return make2(m, TB_OP_MatMul, y, make_constant(m, "4,3", negative));
+}
+
+static void check_plain(readout how, bool transposed) {
+    static const char *const names[] = {"class token", "mean", "one token", "silent"};
+    subject s;
+    tb_value *y = start(&s, "2,5,3");
+    for (int i = 0; i < LAYERS; i++) y = block(&s, y, transposed);
+    finish(&s, read_out(&s, y, how));
+    /* sample 1, class 2; of token 3 where there is one for each token */
+    bool per_token = how == ONE_TOKEN || how == SILENT;
+    int64_t element = per_token ? (TOKENS + 3) * CLASSES + 2 : CLASSES + 2;
+    seen *at = watch(&s, element, y);
+    double w[TOKENS] = {0}, sum = 0;
+    for (int t = 0; t < TOKENS; t++) {
+        for (int d = 0; d < FEATURES; d++)
+            w[t] += at[LAYERS].relevance[(TOKENS + t) * FEATURES + d];
+        sum += w[t] = fmax(0, w[t]);
+    }
+    if (how == SILENT) {
+        CHECK(sum == 0);
+        w[3] = sum = 1; /* what the gradient reaches */
+    }
+    for (int t = 0; t < TOKENS; t++) w[t] /= sum;
+    if (how == CLASS_TOKEN) CHECK(w[0] == 1.0 && w[1] == 0.0);
+    if (how == ONE_TOKEN) CHECK(w[3] == 1.0 && w[0] == 0.0);
+    for (int first = 0; first < LAYERS; first++)
+        for (int form = TB_ROLLOUT_DEFAULT; form <= TB_ROLLOUT_NORMALIZED; form++) {
+            tb_tower_explanation tower =
+                explain(&s, element, (tb_explain_options){(tb_rollout_form)form, first, true});
+            CHECK(!tower.routed && tower.sample == 1 && tower.n_blocks == LAYERS);
+            double r[TOKENS], e[4 * TOKENS * TOKENS];
+            memcpy(r, w, sizeof r);
+            for (int b = LAYERS - 1; b >= 0; b--) {
+                naive_block(e, &s, at, b, transposed);
+                double own[TOKENS * TOKENS]; /* of sample 1 */
+                for (int i = 0; i < TOKENS * TOKENS; i++)
+                    own[i] = e[(TOKENS + i / TOKENS) * 2 * TOKENS + TOKENS + i % TOKENS];
+                check_tokens("E", tower.blocks[b], own, TOKENS * TOKENS);
+                bool normalized = form == TB_ROLLOUT_NORMALIZED ||
+                                  (form == TB_ROLLOUT_DEFAULT && !tower.tower->image);
+                if (b >= first) naive_step(r, own, TOKENS, normalized);
+            }
+            check_tokens(names[how], tower.readout, w, TOKENS);
+            check_tokens(names[how], tower.tokens, r, TOKENS);
+        }
+    tiba_error error = {0};
+    tb_tower_explanation tower;
+    CHECK(tb_explainer_run(s.explainer, s.m.program, element,
+                           &(tb_explain_options){.start_layer = LAYERS}, &tower, s.m.arena,
+                           &s.m.exec, &error) == TIBA_ERROR_USAGE);
+    CHECK_CASE(strstr(error.message, "start layer 3"), "%s", error.message);
+    end(&s);
+}
+
+/* The same tower rolled out through the graph. */
+static void check_route_on_plain(readout how, bool transposed) {
+    subject s;
+    tb_value *y = start(&s, "1,5,3");
+    for (int i = 0; i < LAYERS; i++) y = block(&s, y, transposed);
+    tb_value *target =
+        how == CLASS_TOKEN
+            ? make2(&s.m, TB_OP_MatMul, make_reshape(&s.m, make_slice(&s.m, y, 0, 1, 1, 1), "1,4"),
+                    make_random(&s.m, "4,3"))
+            : read_out(&s, y, how);
+    finish(&s, target);
+    int64_t element = how == ONE_TOKEN ? 3 * CLASSES + 2 : 2;
+    seen *at = watch(&s, element, y);
+    tb_route_graph on = {s.m.graph, s.analysis->axes, s.analysis->attentions, s.analysis->regions,
+                         s.analysis->dominators};
+    tiba_error error = {0};
+    tb_route *route;
+    static const int members[LAYERS] = {0, 1, 2};
+    making_try(tb_route_create(&route, on, target, LAYERS, members, s.m.arena, &error), &error);
+    CHECK(route->source.tokens == TOKENS);
+    double w[MOST] = {0}, r[MOST] = {0}, got[MOST];
+    if (route->readout.tokens == 1) { /* the class token that was cut out */
+        CHECK(how == CLASS_TOKEN);
+        w[0] = r[0] = 1;
+    } else {
+        CHECK(route->readout.tokens == TOKENS);
+        for (int t = 0; t < TOKENS; t++) w[t] = r[t] = make_number(&s.m) + 1;
+    }
+    float *blocks[LAYERS];
+    double e[TOKENS * TOKENS];
+    for (int b = LAYERS - 1; b >= 0; b--) {
+        naive_block(e, &s, at, b, transposed);
+        naive_step(r, e, TOKENS, false);
+        blocks[b] = TB_NEW(s.m.arena, float, TOKENS *TOKENS);
+        for (int i = 0; i < TOKENS * TOKENS; i++) blocks[b][i] = (float)e[i];
+    }
+    making_try(tb_route_run(route, s.m.program, w, 0, blocks, got, NULL, &s.m.exec, &error),
+               &error);
+    for (int t = 0; t < TOKENS; t++) CHECK_NEAR(got[t], r[t], 1e-5 * fabs(r[t]) + 1e-6);
+    end(&s);
+}
+
+/* -------------------------------------------------------------------- tokens that move or merge */
+
+/* r over rows ← mixᵀ r over columns. */
+static void mix(double *r, const double *m, int rows, int columns) {
+    double to[MOST] = {0};
+    for (int i = 0; i < rows; i++)
+        for (int k = 0; k < columns; k++) to[k] += r[i] * m[i * columns + k];
+    memcpy(r, to, sizeof to);
+}
+
+typedef struct moved {
+    const char *name;
+    int tokens, after; /* in the first block, in the second */
+    tb_value *(*move)(subject *s, tb_value *x);
+    tb_value *(*back)(subject *s, tb_value *x); /* NULL: stays */
+    void (*matrix)(double *m);                  /* [after, tokens] */
+} moved;
+
+static const int64_t permutation[6] = {2, 0, 5, 1, 4, 3};
+
+static tb_value *permute(subject *s, tb_value *x) {
+    tb_value *in[] = {x, make_ints(&s->m, 6, permutation)};
+    return make(&s->m, TB_OP_Gather, 2, in, 1, &TB_INT_ATTR("axis", 1));
+}
+
+static void permute_matrix(double *m) {
+    for (int i = 0; i < 6; i++) m[i * 6 + permutation[i]] = 1;
+}
+
+static tb_value *roll(subject *s, tb_value *x) {
+    tb_value *parts[] = {make_slice(&s->m, x, 2, 6, 1, 1), make_slice(&s->m, x, 0, 2, 1, 1)};
+    return make_concat(&s->m, 2, parts, 1);
+}
+
+static void roll_matrix(double *m) {
+    for (int i = 0; i < 6; i++) m[i * 6 + (i + 2) % 6] = 1;
+}
+
+/* Four tokens of a 4 × 4 grid in a 2 × 2 window. */
+static int in_window(int window, int i) {
+    return (window / 2 * 2 + i / 2) * 4 + window % 2 * 2 + i % 2;
+}
+
+static tb_value *windows(subject *s, tb_value *x) {
+    x = make_transpose(&s->m, make_reshape(&s->m, x, "1,2,2,2,2,4"), "0,1,3,2,4,5");
+    return make_reshape(&s->m, x, "4,4,4");
+}
+
+static tb_value *windows_back(subject *s, tb_value *x) {
+    x = make_transpose(&s->m, make_reshape(&s->m, x, "1,2,2,2,2,4"), "0,1,3,2,4,5");
+    return make_reshape(&s->m, x, "1,16,4");
+}
+
+static void windows_matrix(double *m) {
+    for (int i = 0; i < 16; i++) m[i * 16 + in_window(i / 4, i % 4)] = 1;
+}
+
+/* Patch merging: each 2 × 2 neighbourhood becomes one token of four times the features. */
+static tb_value *merge(subject *s, tb_value *x) {
+    tb_value *grid = make_reshape(&s->m, x, "1,4,4,4"), *parts[4];
+    for (int i = 0; i < 4; i++)
+        parts[i] = make_slice(&s->m, make_slice(&s->m, grid, i % 2, 4, 1, 2), i / 2, 4, 2, 2);
+    tb_value *all = make_reshape(&s->m, make_concat(&s->m, 4, parts, -1), "1,4,16");
+    return make2(&s->m, TB_OP_MatMul, all, make_random(&s->m, "16,4"));
+}
+
+static void merge_matrix(double *m) {
+    for (int window = 0; window < 4; window++)
+        for (int i = 0; i < 4; i++) m[window * 16 + in_window(window, i)] = 0.25;
+}
+
+static const moved cases[] = {
+    {"permutation", 6, 6, permute, NULL, permute_matrix},
+    {"roll", 6, 6, roll, NULL, roll_matrix},
+    {"windows", 16, 16, windows, windows_back, windows_matrix},
+    {"merge", 16, 4, merge, NULL, merge_matrix},
+};
+
+/* A block, the move, a block, the move back, mean, class. */
+static void check_moved(const moved *c) {
+    subject s;
+    tb_value *y = start(&s, c->tokens == 16 ? "1,16,3" : "1,6,3");
+    y = block(&s, y, false);
+    tb_value *moved_y = c->move(&s, y), *z;
+    if (c->back) /* windows are undone before the residual, as in Swin */
+        z = feed_forward(&s, make2(&s.m, TB_OP_Add, y, c->back(&s, attend(&s, moved_y, false))));
+    else
+        z = block(&s, moved_y, false);
+    tb_value *mean_in[] = {z, make_ints(&s.m, 1, (int64_t[]){1})};
+    tb_value *mean = make(&s.m, TB_OP_ReduceMean, 2, mean_in, 1, &TB_INT_ATTR("keepdims", 0));
+    finish(&s, make2(&s.m, TB_OP_MatMul, mean, make_random(&s.m, "4,3")));
+    seen *at = watch(&s, 1, z);
+    double w[MOST] = {0}, sum = 0, r[MOST] = {0}, m[MOST * MOST] = {0}, e[MOST * MOST];
+    int last = c->back ? c->tokens : c->after;
+    for (int t = 0; t < last; t++) {
+        for (int d = 0; d < FEATURES; d++) w[t] += at[2].relevance[t * FEATURES + d];
+        sum += w[t] = fmax(0, w[t]);
+    }
+    for (int t = 0; t < last; t++) r[t] = w[t] / sum;
+    c->matrix(m);
+    naive_block(e, &s, at, 1, false);
+    if (c->back) { /* E of the windows over the tokens in their own order */
+        double full[MOST * MOST] = {0};
+        for (int q = 0; q < 16; q++)
+            for (int k = 0; k < 16; k++)
+                full[in_window(q / 4, q % 4) * 16 + in_window(k / 4, k % 4)] = e[q * 16 + k];
+        naive_step(r, full, c->tokens, false);
+    } else {
+        naive_step(r, e, c->after, false);
+        mix(r, m, c->after, c->tokens);
+    }
+    naive_block(e, &s, at, 0, false);
+    naive_step(r, e, c->tokens, false);
+    tb_tower_explanation tower = explain(&s, 1, (tb_explain_options){.rollout = TB_ROLLOUT_RAW});
+    CHECK_CASE(tower.routed, "%s: a plain tower", c->name);
+    CHECK_CASE(tower.tower->tokens == c->tokens, "%s: %d tokens", c->name,
+               (int)tower.tower->tokens);
+    if (tower.tower->tokens == c->tokens) check_tokens(c->name, tower.tokens, r, c->tokens);
+    end(&s);
+}
+
+int main(void) {
+    for (int transposed = 0; transposed < 2; transposed++) {
+        check_block_formula(transposed);
+        for (int how = CLASS_TOKEN; how <= SILENT; how++) check_plain((readout)how, transposed);
+        for (int how = CLASS_TOKEN; how <= ONE_TOKEN; how++)
+            check_route_on_plain((readout)how, transposed);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_moved(&cases[i]);
+    TEST_END();
+}
