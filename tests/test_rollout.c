@@ -24,7 +24,7 @@ static void check_block_formula(bool transposed) {
         g[i] = (float)(test_uniform(&seed) * 2 - 1);
         r[i] = (float)(test_uniform(&seed) * 2 - 1);
     }
-    tb_block_relevance_grouped(e, g, r, GROUPS, H, group_of, Q, K, transposed);
+    tb_block_relevance_grouped(e, g, r, GROUPS, H, group_of, Q, K, transposed, false);
     for (int group = 0; group < GROUPS; group++)
         for (int q = 0; q < Q; q++)
             for (int k = 0; k < K; k++) {
@@ -35,7 +35,11 @@ static void check_block_formula(bool transposed) {
                 }
                 CHECK_NEAR(e[(group * Q + q) * K + k], want, 1e-6);
             }
-    tb_block_relevance(e, NULL, r, H, Q, K, transposed);
+    tb_block_relevance_grouped(e, g, r, 1, H, NULL, Q, K, transposed, true);
+    double signed_sum = 0;
+    for (int h = 0; h < H; h++) signed_sum += (double)g[h * Q * K] * (double)r[h * Q * K] / H;
+    CHECK_NEAR(e[0], signed_sum, 1e-6);
+    tb_block_relevance(e, NULL, r, H, Q, K, transposed, false);
     CHECK(e[0] == 0.0f && e[Q * K - 1] == 0.0f);
 }
 
@@ -155,7 +159,8 @@ static seen *watch(subject *s, int64_t element, tb_value *also) {
                                  n + 1, values, TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE,
                                  TB_RULESET_TIBA, NULL, &error),
                &error);
-    making_try(tb_reverse_run(reverse, s->m.program, element, look, list, &s->m.exec, &error),
+    making_try(tb_reverse_run(reverse, s->m.program, 1, &(tb_seed){element, 1, 1}, look, list,
+                              &s->m.exec, &error),
                &error);
     tb_reverse_destroy(reverse);
     return list;
@@ -239,8 +244,10 @@ static void check_plain(readout how, bool transposed) {
     if (how == ONE_TOKEN) CHECK(w[3] == 1.0 && w[0] == 0.0);
     for (int first = 0; first < LAYERS; first++)
         for (int form = TB_ROLLOUT_DEFAULT; form <= TB_ROLLOUT_NORMALIZED; form++) {
-            tb_tower_explanation tower =
-                explain(&s, element, (tb_explain_options){(tb_rollout_form)form, first, true});
+            tb_tower_explanation tower = explain(
+                &s, element,
+                (tb_explain_options){
+                    .rollout = (tb_rollout_form)form, .start_layer = first, .blocks = true});
             CHECK(!tower.routed && tower.sample == 1 && tower.n_blocks == LAYERS);
             double r[TOKENS], e[4 * TOKENS * TOKENS];
             memcpy(r, w, sizeof r);
