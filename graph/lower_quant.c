@@ -52,6 +52,17 @@ static tb_value *product(tb_call *c, tb_value *a, tb_value *b) {
     return tb_emit2(c, TB_OP_Mul, a, b);
 }
 
+/* Whole numbers x in units of `unit`, rounded to the result's units: one multiplication, as
+ * onnxruntime does, so that ties round alike. */
+static tb_value *requantized(tb_call *c, tb_value *x, tb_value *unit, int scale, int zero) {
+    if (c->status != TIBA_OK) return NULL;
+    if (!tb_call_in(c, scale)) return tb_call_fail(c, "its scale (input %d) is missing", scale);
+    tb_value *one =
+        tb_emit_reshape(c, tb_emit_scalar(c, 1), c->in[scale]->t.rank, c->in[scale]->t.dims);
+    if (unit != c->in[scale]) x = product(c, x, tb_emit2(c, TB_OP_Div, unit, c->in[scale]));
+    return tb_emit3(c, TB_OP_QuantizeLinear, x, one, tb_call_in(c, zero));
+}
+
 /* A scale per column of a matrix product [.., rows, columns]; [1] and scalars are scalars. */
 static tb_value *per_column(tb_call *c, tb_value *scale) {
     if (c->status != TIBA_OK || !scale || tb_tensor_count(&scale->t) != 1) return scale;
@@ -83,9 +94,8 @@ void tb_lower_MatMulInteger(tb_call *c) {
 void tb_lower_QLinearMatMul(tb_call *c) {
     tb_value *y =
         integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 3), tb_call_in(c, 5));
-    if (c->status != TIBA_OK) return;
-    y = product(c, y, product(c, per_row(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4))));
-    c->out[0] = quantized(c, y, 6, 7);
+    tb_value *unit = product(c, per_row(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4)));
+    c->out[0] = requantized(c, y, unit, 6, 7);
 }
 
 /* A, B, scales of both, zero points of both, bias. */
@@ -122,9 +132,9 @@ void tb_lower_QGemm(tb_call *c) {
     tb_value *y = tb_emit2(c, TB_OP_MatMul, a, b);
     if (c->status != TIBA_OK) return;
     y = tb_emit_add_optional(c, y, as_float(c, tb_call_in(c, 6)));
-    y = product(c, y, product(c, per_column(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4))));
-    y = tb_emit_scale(c, y, (double)tb_attr_float(c->node, "alpha", 1.0f));
-    c->out[0] = tb_call_in(c, 7) ? quantized(c, y, 7, 8) : y;
+    tb_value *unit = product(c, per_column(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4)));
+    unit = tb_emit_scale(c, unit, (double)tb_attr_float(c->node, "alpha", 1.0f));
+    c->out[0] = tb_call_in(c, 7) ? requantized(c, y, unit, 7, 8) : product(c, y, unit);
 }
 
 /* input, weight, bias, scales of both, mask, zero points of both, past */
@@ -163,24 +173,27 @@ void tb_lower_QLinearConv(tb_call *c) {
     if (c->status != TIBA_OK) return;
     tb_value *bias = tb_call_in(c, 8);
     if (bias) y = tb_emit2(c, TB_OP_Add, y, along(c, as_float(c, bias), y, 1));
-    y = product(c, y, along(c, product(c, tb_call_in(c, 1), tb_call_in(c, 4)), y, 1));
-    c->out[0] = quantized(c, y, 6, 7);
+    tb_value *unit = along(c, product(c, tb_call_in(c, 1), tb_call_in(c, 4)), y, 1);
+    c->out[0] = requantized(c, y, unit, 6, 7);
 }
 
 /* ---- element by element --------------------------------------------------------------------- */
 
 /* A, scale, zero point, B, …, the result's … */
-static void quantized_pair(tb_call *c, tb_op_kind kind) {
-    tb_value *y = tb_emit2(c, kind, real(c, 0, 1, 2, -1), real(c, 3, 4, 5, -1));
-    c->out[0] = quantized(c, y, 6, 7);
-}
-
 void tb_lower_QLinearAdd(tb_call *c) {
-    quantized_pair(c, TB_OP_Add);
+    /* in units of the result */
+    tb_value *y[2], *scale = tb_call_in(c, 6);
+    for (int i = 0; i < 2; i++)
+        y[i] = product(c, centred(c, tb_call_in(c, 3 * i), tb_call_in(c, 3 * i + 2), -1),
+                       tb_emit2(c, TB_OP_Div, tb_call_in(c, 3 * i + 1), scale));
+    c->out[0] = requantized(c, tb_emit2(c, TB_OP_Add, y[0], y[1]), scale, 6, 7);
 }
 
 void tb_lower_QLinearMul(tb_call *c) {
-    quantized_pair(c, TB_OP_Mul);
+    tb_value *y = product(c, centred(c, tb_call_in(c, 0), tb_call_in(c, 2), -1),
+                          centred(c, tb_call_in(c, 3), tb_call_in(c, 5), -1));
+    tb_value *unit = product(c, tb_call_in(c, 1), tb_call_in(c, 4));
+    c->out[0] = requantized(c, y, unit, 6, 7);
 }
 
 /* X, scale, zero point, the result's …; the attributes named are passed on. */
