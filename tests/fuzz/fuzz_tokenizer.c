@@ -19,8 +19,8 @@ static const char *const sound[] = {
     "\"content\":\" \"},\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"post_processor\":{\"type\":"
     "\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1,\"u\":2},\"unk_token\":"
     "\"u\",\"merges\":[\"a a\"]}}",
-    "{\"pre_tokenizer\":{\"type\":\"Metaspace\"},\"model\":{\"type\":\"Unigram\",\"unk_id\":0,"
-    "\"vocab\":[[\"u\",0],[\"a\",-1],[\"ab\",-1.5]]}}",
+    ("{\"pre_tokenizer\":{\"type\":\"Metaspace\"},\"model\":{\"type\":\"Unigram\",\"unk_id\":0,"
+     "\"vocab\":[[\"u\",0],[\"a\",-1],[\"ab\",-1.5]]}}"),
 };
 
 static void encode(const tb_tokenizer *tokenizer, tb_budget *budget, const char *text,
