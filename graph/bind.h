@@ -4,8 +4,12 @@
  * Binding goes through the source graph in execution order and builds the bound graph node by node
  * (graph/build.h): shapes become numbers, every value that needs no float input and no embedding
  * look-up is computed with the operator's own kernel and becomes a constant, `If` takes its branch,
- * `Loop` and `Scan` are unrolled, fused operators are lowered to primitives (lower.def), older
- * operator forms are brought to the newest one (opset.c).
+ * `Loop` and `Scan` are unrolled, sequences are followed (bind_control.c), fused operators are
+ * lowered to primitives (lower.def), older operator forms are brought to the newest one (opset.c).
+ * Nodes that no output needs are left out; Identity, Dropout, casts between float types and Concat
+ * with empty parts leave no node. Integer and bool inputs become constants, and so do float inputs
+ * that only casts to an integer read (ids); uint8 inputs of three or more dimensions are pictures
+ * and become float inputs.
  */
 #ifndef TB_GRAPH_BIND_H
 #define TB_GRAPH_BIND_H
@@ -23,9 +27,11 @@ typedef struct tb_bound {
     tb_graph *graph; /**< inputs and outputs in the source's order; integer inputs are constants */
 } tb_bound;
 
-/** Binds `source` to the feeds, one for each graph input. Constants that come from the file are
- *  borrowed from `source`, which must outlive the result; integer feeds are copied. Errors name the
- *  input or node. Free with tb_bound_destroy. */
+/** Binds `source` to the feeds, one for each graph input, in any order. A feed's type may be
+ * another float type than declared, or another integer type if every value fits; shapes must fit
+ * the declared ones, and symbolic dimensions of one name must agree. Constants that come from the
+ * file are borrowed from `source`, which must outlive the result; integer feeds are copied. Errors
+ * name the input or node. Free with tb_bound_destroy. */
 tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
                     tb_exec *exec, tiba_error *error);
 void tb_bound_destroy(tb_bound *bound);

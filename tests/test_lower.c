@@ -11,6 +11,7 @@
 #include "graph/lower.h"
 #include "interpret.h"
 #include "onnx/onnx.h"
+#include "support.h"
 
 enum { MOST_FEEDS = 16, MOST_ROWS = 256 };
 
@@ -89,6 +90,69 @@ static void check_file(const char *path) {
     tb_arena_destroy(arena);
 }
 
+/* Inputs of any shape: binding may refuse them, and must not do more (this runs under sanitizers).
+ */
+static void check_odd_shapes(const char *path, uint64_t *random) {
+    tiba_error error = {0};
+    tb_exec exec = {0};
+    tb_source *source = NULL;
+    if (tb_onnx_open(&source, path, NULL, &error) != TIBA_OK) return;
+    tb_feed feeds[MOST_FEEDS];
+    static int64_t zeros[4096];
+    int n_feeds = source->graph->n_inputs < MOST_FEEDS ? source->graph->n_inputs : MOST_FEEDS;
+    for (int trial = 0; trial < 40; trial++) {
+        for (int i = 0; i < n_feeds; i++) {
+            tb_value *input = source->graph->inputs[i];
+            int rank = (int)(test_uniform(random) * 6);
+            tiba_tensor t = {.dtype = input->t.dtype, .rank = rank, .data = zeros};
+            for (int d = 0; d < rank; d++) t.dims[d] = (int64_t)(test_uniform(random) * 5);
+            feeds[i] = (tb_feed){input->name, t};
+            input->t.rank = -1;
+        }
+        tb_bound *bound = NULL;
+        tiba_status status = tb_bind(&bound, source, n_feeds, feeds, &exec, &error);
+        CHECK_CASE((status == TIBA_OK) == (bound != NULL), "%s", path);
+        CHECK_CASE(status == TIBA_OK || error.message[0], "%s: no message", path);
+        tb_bound_destroy(bound);
+    }
+    tb_scratch_free(&exec);
+    tb_onnx_close(source);
+}
+
+/* One dimension, or one more or fewer of them, than what the case has. */
+static void check_near_shapes(const char *path, uint64_t *random) {
+    tiba_error error = {0};
+    tb_exec exec = {0};
+    tb_source *source = NULL;
+    if (tb_onnx_open(&source, path, NULL, &error) != TIBA_OK) return;
+    static int64_t ones[4096];
+    for (int i = 0; i < 4096; i++) ones[i] = 1;
+    int n_feeds = source->graph->n_inputs < MOST_FEEDS ? source->graph->n_inputs : MOST_FEEDS;
+    tb_feed given[MOST_FEEDS], feeds[MOST_FEEDS];
+    for (int i = 0; i < n_feeds; i++) {
+        given[i] = (tb_feed){source->graph->inputs[i]->name, source->graph->inputs[i]->t};
+        given[i].tensor.data = ones;
+        source->graph->inputs[i]->t.rank = -1;
+    }
+    for (int trial = 0; trial < 40; trial++) {
+        memcpy(feeds, given, sizeof feeds);
+        tiba_tensor *t = &feeds[(int)(test_uniform(random) * n_feeds)].tensor;
+        int at = (int)(test_uniform(random) * (t->rank + 2));
+        if (at < t->rank)
+            t->dims[at] = (int64_t)(test_uniform(random) * 9);
+        else if (at == t->rank && t->rank > 0)
+            t->rank--;
+        else
+            t->dims[t->rank++] = 1;
+        tb_bound *bound = NULL;
+        tiba_status status = tb_bind(&bound, source, n_feeds, feeds, &exec, &error);
+        CHECK_CASE((status == TIBA_OK) == (bound != NULL), "%s", path);
+        tb_bound_destroy(bound);
+    }
+    tb_scratch_free(&exec);
+    tb_onnx_close(source);
+}
+
 static void check_folder(const char *folder) {
     DIR *files = opendir(folder);
     CHECK_CASE(files != NULL, "%s cannot be read", folder);
@@ -96,7 +160,11 @@ static void check_folder(const char *folder) {
     for (struct dirent *entry; (entry = readdir(files));) {
         char path[1024];
         snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (strstr(entry->d_name, ".onnx")) check_file(path);
+        if (!strstr(entry->d_name, ".onnx")) continue;
+        uint64_t random = 1; /* the same for every file: folders are read in any order */
+        check_file(path);
+        check_odd_shapes(path, &random);
+        check_near_shapes(path, &random);
     }
     closedir(files);
 }
