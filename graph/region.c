@@ -47,12 +47,18 @@ static bool is_move(const tb_node *node) {
            tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Reshape);
 }
 
+/* Element by element, and no more than rounding where it quantises. */
+static bool is_function(const tb_node *node) {
+    return node->op->class == TB_CLASS_UNARY || tb_is(node, TB_OP_QuantizeLinear) ||
+           tb_is(node, TB_OP_DequantizeLinear);
+}
+
 static bool is_allowed(const tb_node *node) {
     if (node->n_out < 1 || !node->out[0]) return false;
     for (int i = 1; i < node->n_out; i++)
         if (node->out[i]) return false;
-    return node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_REDUCE ||
-           is_join_op(node) || is_move(node);
+    return is_function(node) || node->op->class == TB_CLASS_REDUCE || is_join_op(node) ||
+           is_move(node);
 }
 
 static int active_inputs(const tb_node *node) {
@@ -233,7 +239,7 @@ static bool follow(const finder *f, const tb_node *node) {
         out = f->layouts[node->in[0]->id];
         if (node->op->class == TB_CLASS_REDUCE && !follow_reduction(f, node, &out)) return false;
         if (is_move(node) && !follow_move(f, node, &out)) return false;
-        for (int i = 1; i < node->n_in && node->op->class == TB_CLASS_UNARY; i++)
+        for (int i = 1; i < node->n_in && is_function(node); i++)
             if (node->in[i] && tb_tensor_count(&node->in[i]->t) != 1) return false;
     }
     if (node->out[0]->t.rank + count_bits(out.removed) != f->entry->t.rank) return false;

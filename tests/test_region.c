@@ -183,6 +183,18 @@ static tb_value *squeezed(maker *m, tb_value *x) {
     return op(m, TB_OP_Sub, x, op(m, TB_OP_Unsqueeze, sum, axis));
 }
 
+static tb_value *quantised(maker *m, tb_value *x) {
+    tb_value *scale = number(m, 0.1), *zero = number(m, 0);
+    tb_value *q = maker_op(m, TB_OP_QuantizeLinear, 3, (tb_value *[]){x, scale, zero}, 0, NULL);
+    return maker_op(m, TB_OP_DequantizeLinear, 3, (tb_value *[]){q, scale, zero}, 0, NULL);
+}
+static tb_value *quantised_norm(maker *m, tb_value *x) {
+    tb_value *mean = quantised(m, reduce(m, TB_OP_ReduceMean, x, -1, true));
+    tb_value *d = quantised(m, op(m, TB_OP_Sub, x, mean));
+    tb_value *var = quantised(m, reduce(m, TB_OP_ReduceMean, op(m, TB_OP_Mul, d, d), -1, true));
+    return quantised(m, op(m, TB_OP_Div, d, op(m, TB_OP_Sqrt, var, NULL)));
+}
+
 static const struct {
     const char *name;
     make_fn *make;
@@ -194,6 +206,7 @@ static const struct {
     {"x + x", doubled, 0, false},
     {"x / max(|x|, eps)", clipped_norm, 1, true},
     {"(x - m) / (s + eps) along axis 1", std_plus_epsilon, 2, true},
+    {"a norm with quantised steps", quantised_norm, 2, true},
     {"relu(x) relu(x)", square, 1, true},
     {"mean over one axis, read along the other", mixed_axes, 0, false},
     {"a constant that varies over tokens", position, 0, false},
