@@ -9,37 +9,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "graph/bind.h"
-#include "graph/raise.h"
-#include "onnx/onnx.h"
-#include "rules/explain.h"
+#include "tiba_internal.h"
 
 #define VERSION "0.1.0"
-
-/* Everything that depends on the inputs' shapes and integer data but not on float data. */
-typedef struct plan {
-    tb_bound *bound;
-    tb_analysis *analysis;
-    tb_explainer *explainer; /* NULL: `why_not` says why the output cannot be explained */
-    tiba_error why_not;
-    tb_program *program;
-    int output;
-} plan;
-
-struct tiba_model {
-    tb_budget budget;
-    tb_source *source;
-    tb_exec exec;
-    plan *spare; /* of a run that has been destroyed, for the next one */
-    double open_seconds;
-};
-
-struct tiba_run {
-    tiba_model *model;
-    plan *plan;
-    tb_arena *arena; /* copies of the float inputs */
-    tiba_timings timings;
-};
 
 struct tiba_result {
     tb_arena *arena;
@@ -168,7 +140,7 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     tb_graph *graph = p->bound->graph;
     double bound = tb_seconds();
     timings->bind = bound - start;
-    TB_TRY(tb_raise(graph, &model->exec, NULL, -1, error));
+    TB_TRY(tb_raise(graph, &model->exec, &p->rewrites, -1, error));
     TB_TRY(find_output(&p->output, graph, output, error));
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
     /* A model that cannot be explained can still be run. */

@@ -153,6 +153,44 @@ typedef struct tiba_timings {
 } tiba_timings;
 TIBA_API tiba_timings tiba_run_timings(const tiba_run *run);
 
+/* ------------------------------------------------------------------------------- inspection */
+
+/** Name of the index-th operator ("domain.Name") of the file that is not supported; NULL past the
+ *  last one. Operators that a run never reaches count as well. */
+TIBA_API const char *tiba_model_unsupported(const tiba_model *model, int index);
+
+/** The library's operators. `kind` is "op" (kernels of its own) or "lowered" (written as others);
+ *  `gradient` is "yes" or the reason why there is none. False past the last one. */
+typedef struct tiba_operator {
+    const char *domain, *name, *kind, *gradient;
+} tiba_operator;
+TIBA_API int tiba_operator_at(tiba_operator *out, int index);
+
+/** What was found between the inputs and the explained output. */
+typedef struct tiba_tower_facts {
+    const char *input; /**< graph input that feeds it */
+    int is_image;
+    int64_t tokens, rows, columns, prefix; /**< as in tiba_tower */
+    int attentions;
+    int64_t heads;
+    int moves;         /**< tokens move or merge on the way */
+    const char *reads; /**< what the target reads: "one token", "a mean over tokens", … */
+} tiba_tower_facts;
+/** False past the last tower. */
+TIBA_API int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out);
+/** Why the output cannot be explained; NULL if it can. */
+TIBA_API const char *tiba_run_refusal(const tiba_run *run);
+
+typedef enum tiba_listing {
+    TIBA_LISTING_GRAPH,    /**< the bound graph, a line for each node */
+    TIBA_LISTING_DOT,      /**< the same for graphviz */
+    TIBA_LISTING_REWRITES, /**< every node that was lowered or raised, with the file's names */
+    TIBA_LISTING_SUMMARY   /**< the same as counts: a line for each pattern or lowered operator */
+} tiba_listing;
+/** A text about the run's graph. It belongs to the run. */
+TIBA_API tiba_status tiba_run_listing(const char **out, tiba_run *run, tiba_listing listing,
+                                      tiba_error *error);
+
 /* ------------------------------------------------------------------------------- explanations */
 
 typedef enum tiba_rollout {

@@ -11,7 +11,9 @@ ALLOWED = {
     "onnx": {"onnx", "graph", "base", "include"},
     "runtime": {"runtime", "graph", "base", "include"},
     "rules": {"rules", "runtime", "graph", "base", "include"},
-    "tiba.c": {"rules", "runtime", "onnx", "graph", "base", "include"},
+    "tiba.c": {"rules", "runtime", "onnx", "graph", "base", "include", "tiba_internal.h"},
+    "tiba_inspect.c": {"rules", "runtime", "onnx", "graph", "base", "include", "tiba_internal.h"},
+    "tiba_internal.h": {"rules", "runtime", "onnx", "graph", "base", "include"},
     "io": {"io", "base", "include"},
     "tools": {"tools", "io", "base", "include"},
 }

@@ -6,6 +6,8 @@
 #define TB_TOOLS_COMMANDS_H
 
 int tb_cmd_explain(int argc, char **argv);
+int tb_cmd_inspect(int argc, char **argv);
+int tb_cmd_ops(int argc, char **argv);
 int tb_cmd_preprocess(int argc, char **argv);
 int tb_cmd_tokenize(int argc, char **argv);
 

@@ -13,6 +13,8 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
+    {"inspect", tb_cmd_inspect, "MODEL [INPUT...]: what the model is and how it was understood"},
+    {"ops", tb_cmd_ops, ": the operators that are supported"},
     {"preprocess", tb_cmd_preprocess,
      "FOLDER PICTURE --npy FILE: the tensor that the model is given"},
     {"tokenize", tb_cmd_tokenize, "FOLDER TEXT: a text's tokens, their ids and where they stand"},

@@ -1,0 +1,39 @@
+/*
+ * tiba_internal.h: what stands behind the opaque types of tiba.h, for tiba.c and tiba_inspect.c.
+ */
+#ifndef TIBA_INTERNAL_H
+#define TIBA_INTERNAL_H
+
+#include "graph/bind.h"
+#include "graph/raise.h"
+#include "onnx/onnx.h"
+#include "rules/explain.h"
+
+/* Everything that depends on the inputs' shapes and integer data but not on float data. */
+typedef struct plan {
+    tb_bound *bound;
+    tb_analysis *analysis;
+    tb_explainer *explainer; /* NULL: `why_not` says why the output cannot be explained */
+    tiba_error why_not;
+    tb_program *program;
+    int output;
+    tb_rewrite_log rewrites; /* memory of the bound graph */
+} plan;
+
+struct tiba_model {
+    tb_budget budget;
+    tb_source *source;
+    tb_exec exec;
+    plan *spare; /* of a run that has been destroyed, for the next one */
+    double open_seconds;
+    const char **unsupported; /* ended by NULL; of the source's arena, made when first asked for */
+};
+
+struct tiba_run {
+    tiba_model *model;
+    plan *plan;
+    tb_arena *arena; /* copies of the float inputs */
+    tiba_timings timings;
+};
+
+#endif
