@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "graph/factors.h"
 #include "tiba_internal.h"
 
 #define VERSION "0.1.0"
@@ -140,6 +141,7 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     tb_graph *graph = p->bound->graph;
     double bound = tb_seconds();
     timings->bind = bound - start;
+    tb_mark_factors(graph);
     TB_TRY(tb_raise(graph, &model->exec, &p->rewrites, -1, error));
     TB_TRY(find_output(&p->output, graph, output, error));
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
