@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "graph/reach.h"
+
 /* -------------------------------------------------------------------- attentions */
 
 typedef struct search {
@@ -321,21 +323,8 @@ const tb_value *tb_tower_readout(const tb_graph *graph, const tb_axes *axes,
     unsigned char *above = TB_NEW(arena, unsigned char, graph->n_values); /* reaches target */
     int *left = TB_NEW(arena, int, graph->n_values); /* uses on the way that are still to come */
     if (!below || !above || !left) return NULL;
-    below[last->product->out[0]->id] = 1;
-    for (const tb_node *node = last->product->next; node; node = node->next) {
-        bool on = false;
-        for (int i = 0; i < node->n_in; i++)
-            on |= node->in[i] && node->in[i]->active && below[node->in[i]->id];
-        for (int i = 0; on && i < node->n_out; i++)
-            if (node->out[i] && node->out[i]->active) below[node->out[i]->id] = 1;
-    }
-    above[target->id] = 1;
-    for (const tb_node *node = graph->last; node; node = node->prev) {
-        bool on = false;
-        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && above[node->out[i]->id];
-        for (int i = 0; on && i < node->n_in; i++)
-            if (node->in[i] && node->in[i]->active) above[node->in[i]->id] = 1;
-    }
+    tb_mark_descendants(graph, last->product->out[0], below);
+    tb_mark_ancestors(graph, target, above);
     if (!below[target->id]) return NULL;
     /* In execution order, a value is on every path if no other value is still waiting to be read
      * when it has been made. */

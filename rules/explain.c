@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "graph/reach.h"
 #include "rules/rollout.h"
 #include "rules/route.h"
 
@@ -63,16 +64,6 @@ const tb_value *tb_logit_value(const tb_value *output) {
         if (!node->op->def->alias || !node->in[0]) break;
     }
     return output;
-}
-
-static void mark_above(const tb_graph *graph, const tb_value *target, unsigned char *above) {
-    above[target->id] = 1;
-    for (const tb_node *node = graph->last; node; node = node->prev) {
-        bool on = false;
-        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && above[node->out[i]->id];
-        for (int i = 0; on && i < node->n_in; i++)
-            if (node->in[i] && node->in[i]->active) above[node->in[i]->id] = 1;
-    }
 }
 
 /* The graph input whose tokens an attention reads; -1: none. */
@@ -180,7 +171,7 @@ static tiba_status create(tb_explainer *x, tb_budget *budget, tiba_error *error)
     const tb_attentions *found = x->analysis->attentions;
     unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     if (!above) return tb_out_of_memory(error);
-    mark_above(x->graph, x->target, above);
+    tb_mark_ancestors(x->graph, x->target, above);
     TB_TRY(plan_towers(x, above, error));
     const tb_value **watch = TB_NEW(x->arena, const tb_value *, found->n_attentions + x->n_towers);
     if (!watch) return tb_out_of_memory(error);

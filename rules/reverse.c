@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "graph/reach.h"
+
 typedef struct track { /* gradient or relevance */
     bool on;
     tiba_tensor *tensors;   /* by value id; data = NULL where not wanted */
@@ -27,21 +29,9 @@ struct tb_reverse {
 
 static void find_wanted(tb_reverse *r, unsigned char *above) {
     const tb_graph *graph = r->graph;
-    above[r->target->id] = 1;
-    for (const tb_node *node = graph->last; node; node = node->prev) {
-        bool on = false;
-        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && above[node->out[i]->id];
-        for (int i = 0; on && i < node->n_in; i++)
-            if (node->in[i] && node->in[i]->active) above[node->in[i]->id] = 1;
-    }
-    for (int i = 0; i < graph->n_values; i++) r->wanted[i] = r->watched[i];
-    for (const tb_node *node = graph->first; node; node = node->next) {
-        bool on = false;
-        for (int i = 0; i < node->n_in; i++)
-            on |= node->in[i] && node->in[i]->active && r->wanted[node->in[i]->id];
-        for (int i = 0; on && i < node->n_out; i++)
-            if (node->out[i] && node->out[i]->active) r->wanted[node->out[i]->id] = 1;
-    }
+    tb_mark_ancestors(graph, r->target, above);
+    memcpy(r->wanted, r->watched, (size_t)graph->n_values);
+    tb_mark_descendants(graph, NULL, r->wanted);
     for (int i = 0; i < graph->n_values; i++) r->wanted[i] &= above[i];
     r->wanted[r->target->id] = 1;
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "graph/reach.h"
 #include "rules/rule.h"
 
 /* What an Add does with the weight that reaches it. */
@@ -37,27 +38,6 @@ static bool token_axes(tb_token_axes *out, const tb_axes *axes, const tb_value *
 }
 
 /* -------------------------------------------------------------------- planning */
-
-static void mark_below(const tb_graph *graph, const tb_value *from, unsigned char *below) {
-    below[from->id] = 1;
-    for (const tb_node *node = graph->first; node; node = node->next) {
-        bool on = false;
-        for (int i = 0; i < node->n_in; i++)
-            on |= node->in[i] && node->in[i]->active && below[node->in[i]->id];
-        for (int i = 0; on && i < node->n_out; i++)
-            if (node->out[i] && node->out[i]->active) below[node->out[i]->id] = 1;
-    }
-}
-
-static void mark_above(const tb_graph *graph, const tb_value *to, unsigned char *above) {
-    above[to->id] = 1;
-    for (const tb_node *node = graph->last; node; node = node->prev) {
-        bool on = false;
-        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && above[node->out[i]->id];
-        for (int i = 0; on && i < node->n_in; i++)
-            if (node->in[i] && node->in[i]->active) above[node->in[i]->id] = 1;
-    }
-}
 
 static const tb_attention *member(const tb_route *r, int i) {
     return &r->on.attentions->attentions[r->members[i]];
@@ -168,8 +148,8 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
     if (!below || !above || !r->between || !r->steps || !r->skip) return tb_out_of_memory(error);
-    mark_below(graph, r->source.value, below);
-    mark_above(graph, r->readout.value, above);
+    tb_mark_descendants(graph, r->source.value, below);
+    tb_mark_ancestors(graph, r->readout.value, above);
     for (int i = 0; i < graph->n_values; i++) r->between[i] = below[i] && above[i];
     for (const tb_node *node = graph->last; node; node = node->prev) {
         bool out = false, in = false;
@@ -195,7 +175,7 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     const tb_node *first = member(r, 0)->product, *last = member(r, n_attentions - 1)->product;
     unsigned char *below = TB_NEW(arena, unsigned char, on.graph->n_values);
     if (!below) return tb_out_of_memory(error);
-    mark_below(on.graph, last->out[0], below);
+    tb_mark_descendants(on.graph, last->out[0], below);
     if (!find_source(r))
         return tb_node_fail(error, TIBA_ERROR_INPUT, first,
                             "the tokens of this attention and of those above it do not come from "
