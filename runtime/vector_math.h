@@ -94,8 +94,9 @@ static TB_INLINE float tb_erfcx(float t) {
     return p / (1.0f + 2.0f * t);
 }
 
-static TB_INLINE float tb_erf(float x) {
-    const float a = fabsf(x), t = a > 10.0f ? 10.0f : a, s = t * t;
+/** erf(x) for |x| < 0.95. */
+static TB_INLINE float tb_erf_near(float x) {
+    const float s = x * x;
     float p = 8.185087022e-05f;
     p = p * s + -8.097701701e-04f;
     p = p * s + 5.196951916e-03f;
@@ -103,23 +104,33 @@ static TB_INLINE float tb_erf(float x) {
     p = p * s + 1.128366400e-01f;
     p = p * s + -3.761263161e-01f;
     p = p * s + 1.283791671e-01f;
-    const float near = x + x * p;
+    return x + x * p;
+}
+
+static TB_INLINE float tb_erf(float x) {
+    const float a = fabsf(x), t = a > 10.0f ? 10.0f : a;
     const float far = 1.0f - tb_gauss(t, 1.0f) * tb_erfcx(t);
-    return a < 0.9f ? near : copysignf(far, x);
+    return a < 0.9f ? tb_erf_near(x) : copysignf(far, x);
+}
+
+/** Φ(-x) for 0 <= x <= 15; `gauss` is e^(-x²/2). */
+static TB_INLINE float tb_normal_tail(float x, float gauss) {
+    const float t = x * 0.707106781f;
+    const float near = 0.5f - 0.5f * tb_erf_near(t), far = 0.5f * (gauss * tb_erfcx(t));
+    return t < 0.9f ? near : far;
 }
 
 /** x Φ(x). */
 static TB_INLINE float tb_gelu(float x) {
     const float a = fabsf(x), c = a > 15.0f ? 15.0f : a;
-    const float tail = 0.5f * (tb_gauss(c, 0.5f) * tb_erfcx(c * 0.707106781f));
+    const float tail = tb_normal_tail(c, tb_gauss(c, 0.5f));
     return x < 0.0f ? (x < -15.0f ? -15.0f : x) * tail : x * (1.0f - tail);
 }
 
 /** Φ(x) + x φ(x). */
 static TB_INLINE float tb_gelu_slope(float x) {
     const float a = fabsf(x), c = a > 15.0f ? 15.0f : a;
-    const float gauss = tb_gauss(c, 0.5f);
-    const float tail = 0.5f * (gauss * tb_erfcx(c * 0.707106781f));
+    const float gauss = tb_gauss(c, 0.5f), tail = tb_normal_tail(c, gauss);
     const float slope = c * gauss * 0.398942280f;
     return x < 0.0f ? tail - slope : (1.0f - tail) + slope;
 }
