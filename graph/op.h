@@ -91,8 +91,7 @@ struct tb_op {
 
 extern const tb_op tb_ops[TB_OP_COUNT];
 
-#define OP(id, domain, class, min_in, max_in, max_out)                                             \
-    extern const tb_op_def tb_op_def_##id __attribute__((weak));
+#define OP(id, domain, class, min_in, max_in, max_out) extern const tb_op_def tb_op_def_##id;
 #include "graph/op.def"
 #undef OP
 

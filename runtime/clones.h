@@ -1,6 +1,7 @@
 /*
  * clones.h: run-time choice of the vector width. TB_CLONES in front of a function makes the
- * compiler build it for AVX-512, AVX2 and the baseline; the loader takes the best one.
+ * compiler build it for AVX-512, AVX2 and the baseline; the loader takes the best one. They are
+ * named by instruction set: clones named by a processor ("arch=haswell") run on that model only.
  *
  * Without FMA contraction (cmake/options.cmake) and with sums kept in a fixed number of lanes, all
  * clones give the same bytes.
@@ -10,7 +11,7 @@
 
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
 #if __has_attribute(target_clones)
-#define TB_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define TB_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 #endif
 #ifndef TB_CLONES
