@@ -80,6 +80,10 @@ static const struct {
                          {0x000080, 0x0000ff, 0x0080ff, 0x00ffff, 0x80ff80, 0xffff00, 0xff8000,
                           0xff0000, 0x800000}},
     [TB_COLORMAP_GRAY] = {"gray", 2, {0x000000, 0xffffff}},
+    [TB_COLORMAP_DIVERGING] = {"diverging",
+                               9,
+                               {0x1f4ea8, 0x4f83cc, 0x8fb4e3, 0xc9dbf2, 0xf7f7f7, 0xf8cfc0,
+                                0xee9a83, 0xd55a4c, 0xa81c2b}},
 };
 
 const char *tb_colormap_name(tb_colormap map) {
@@ -117,7 +121,8 @@ void tb_heatmap_overlay(tb_picture *picture, const float *map, float low, float 
         float gray = 0.299f * (float)p[0] + 0.587f * (float)p[1] + 0.114f * (float)p[2];
         bool mapped = isfinite(map[i]);
         float t = mapped && high > low ? (map[i] - low) / (high - low) : 0.0f;
-        float strength = opacity * (weakest + (1.0f - weakest) * t);
+        float matters = colors == TB_COLORMAP_DIVERGING ? fabsf(2.0f * t - 1.0f) : t;
+        float strength = opacity * (weakest + (1.0f - weakest) * matters);
         if (mapped) tb_colormap_at(color, colors, t);
         for (int c = 0; c < 3; c++) {
             float base = faded * gray + (1.0f - faded) * (float)p[c];

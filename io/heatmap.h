@@ -30,6 +30,7 @@ typedef enum tb_colormap {
     TB_COLORMAP_MAGMA,
     TB_COLORMAP_JET,
     TB_COLORMAP_GRAY,
+    TB_COLORMAP_DIVERGING, /**< for signed values: blue, white in the middle, red */
     TB_COLORMAPS
 } tb_colormap;
 
@@ -41,7 +42,8 @@ void tb_colormap_at(uint8_t rgb[3], tb_colormap map, float t);
 /** Blends `map` [height, width] over the picture of the same size, in place: the picture turns
  *  grey, low … high becomes the colour map, unmapped places (NAN) are dimmed.
  *  `opacity` in [0, 1] is that of the highest value; the lowest one has 0.6 of it, so that what
- *  does not matter hides less of the picture. */
+ *  does not matter hides less of the picture; on the diverging map the middle is what does not
+ *  matter. */
 void tb_heatmap_overlay(tb_picture *picture, const float *map, float low, float high,
                         tb_colormap colors, float opacity);
 

@@ -30,13 +30,28 @@ static tiba_status read_map(tb_labels *out, tb_arena *arena, const tb_json *map,
     return TIBA_OK;
 }
 
+static tiba_status read_problem(tb_labels *out, const tb_json *root, tiba_error *error) {
+    static const char *const names[] = {[TB_PROBLEM_UNKNOWN] = "",
+                                        [TB_PROBLEM_SINGLE_LABEL] = "single_label_classification",
+                                        [TB_PROBLEM_MULTI_LABEL] = "multi_label_classification",
+                                        [TB_PROBLEM_REGRESSION] = "regression"};
+    const char *name;
+    TB_TRY(tb_json_string_or(&name, root, "problem_type", "", error));
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
+        if (strcmp(name, names[i]) == 0) out->problem = (tb_problem)i;
+    tb_json list = tb_json_get(root, "architectures"), first = {0};
+    if (tb_json_kind_of(&list) != TB_JSON_ARRAY || !tb_json_next(&first, &list)) return TIBA_OK;
+    return tb_json_as_string(&out->architecture, &first, error);
+}
+
 tiba_status tb_labels_read(tb_labels *out, tb_arena *arena, const char *folder, tiba_error *error) {
-    *out = (tb_labels){0};
+    *out = (tb_labels){.architecture = ""};
     const char *path = tb_path_join(arena, folder, "config.json");
     if (!path) return tb_out_of_memory(error);
     if (!tb_is_file(path)) return TIBA_OK;
     tb_json root;
     TB_TRY(tb_json_read(&root, arena, path, NULL, error));
+    TB_TRY(read_problem(out, &root, error));
     tb_json map = tb_json_get(&root, "id2label");
     if (tb_json_absent(&map)) return TIBA_OK;
     TB_TRY(tb_json_need_object(&map, error));

@@ -1,14 +1,25 @@
 /*
- * labels.h: class names from a model folder's config.json (id2label).
+ * labels.h: what a model folder's config.json says of the outputs: class names
+ * (id2label), the kind of problem, the architecture.
  */
 #ifndef TB_IO_LABELS_H
 #define TB_IO_LABELS_H
 
 #include "base/memory.h"
 
+/** config.json's problem_type. */
+typedef enum tb_problem {
+    TB_PROBLEM_UNKNOWN,
+    TB_PROBLEM_SINGLE_LABEL,
+    TB_PROBLEM_MULTI_LABEL,
+    TB_PROBLEM_REGRESSION
+} tb_problem;
+
 typedef struct tb_labels {
     int64_t count;      /**< 0: the folder has none */
     const char **names; /**< [count]; NULL where an index has no name */
+    tb_problem problem;
+    const char *architecture; /**< "BertForTokenClassification"; "" if it does not say */
 } tb_labels;
 
 /** Reads folder/config.json; no such file or no id2label is no error. Memory is the arena's. */

@@ -5,6 +5,7 @@
  */
 #include "io/panel.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +71,10 @@ static tiba_status lay_over(tb_picture *shown, float *low, float *high, tb_arena
     tb_heatmap_upsample(input, g->height, g->width, map->grid, map->rows, map->columns);
     tb_heatmap_on_picture(seen, shown->height, shown->width, input, g);
     tb_heatmap_range(low, high, map->grid, (size_t)map->rows * (size_t)map->columns);
+    if (options->symmetric) {
+        *high = fmaxf(fabsf(*low), fabsf(*high));
+        *low = -*high;
+    }
     tb_heatmap_overlay(shown, seen, *low, *high, options->colors,
                        options->opacity > 0.0f ? options->opacity : 0.55f);
     return TIBA_OK;

@@ -18,6 +18,7 @@ typedef struct tb_panel_options {
     tb_colormap colors;
     float opacity;     /**< of the map over the picture, 0 … 1; 0: the default, 0.65 */
     const char *title; /**< caption of the original; NULL: "picture" */
+    bool symmetric;    /**< the scale reaches as far below 0 as above */
 } tb_panel_options;
 
 /** The most maps that a panel shows. */

@@ -43,6 +43,13 @@ size_t tb_tokenizer_vocab_size(const tb_tokenizer *tokenizer) {
     return size;
 }
 
+tb_text tb_tokenizer_token(const tb_tokenizer *tokenizer, int64_t id) {
+    for (size_t i = 0; i < tokenizer->added.count; i++)
+        if ((int64_t)tokenizer->added.items[i].id == id) return tokenizer->added.items[i].content;
+    return id >= 0 && id < UINT32_MAX ? tb_vocab_text(&tokenizer->model.vocab, (uint32_t)id)
+                                      : (tb_text){"", 0};
+}
+
 int64_t tb_tokenizer_pad_id(const tb_tokenizer *tokenizer) {
     return tokenizer->has_pad ? (int64_t)tokenizer->pad_id : -1;
 }

@@ -70,6 +70,8 @@ tiba_status tb_tokenizer_encode(tb_encoding *out, const tb_tokenizer *tokenizer,
 int64_t tb_tokenizer_max_length(const tb_tokenizer *tokenizer);
 /** Tokens of the vocabulary, added ones included: the largest id + 1. */
 size_t tb_tokenizer_vocab_size(const tb_tokenizer *tokenizer);
+/** The text of a token; "" if no token has this id. */
+tb_text tb_tokenizer_token(const tb_tokenizer *tokenizer, int64_t id);
 /** The padding token's id, or -1. */
 int64_t tb_tokenizer_pad_id(const tb_tokenizer *tokenizer);
 

@@ -1,164 +1,284 @@
 #include "tools/report.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static int64_t last_axis(const tiba_tensor *y) {
-    return y->rank ? y->dims[y->rank - 1] : 1;
+#include "base/file.h"
+#include "io/heatmap.h"
+
+const char *tb_kind_name(tb_kind kind) {
+    static const char *const names[] = {
+        [TB_KIND_VALUES] = "values",           [TB_KIND_CLASSES] = "classes",
+        [TB_KIND_MULTI_LABEL] = "multi-label", [TB_KIND_REGRESSION] = "regression",
+        [TB_KIND_TOKENS] = "tokens",           [TB_KIND_PAIRS] = "pairs",
+        [TB_KIND_SIMILARITY] = "similarity"};
+    return names[kind];
 }
 
-tiba_status tb_report_classes(tb_report *r, tb_arena *arena, tiba_error *error) {
-    tiba_tensor y = tiba_run_output(r->run, tiba_run_explained_output(r->run));
-    if (y.rank < 1 || y.rank > 2 || tb_tensor_count(&y) == 0) return TIBA_OK;
-    int64_t n = last_axis(&y);
-    const float *x = y.data;
-    r->probability = TB_NEW(arena, double, n);
-    r->order = TB_NEW(arena, int64_t, n);
-    if (!r->probability || !r->order) return tb_out_of_memory(error);
+void tb_report_note(tb_report *r, const char *text) {
+    if (text && r->n_notes < TB_MOST_NOTES) r->notes[r->n_notes++] = text;
+}
+
+/* -------------------------------------------------------------------- scores */
+
+typedef struct ranked {
+    double value;
+    int64_t index;
+} ranked;
+
+static int by_value(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    if (x->value != y->value) return x->value < y->value ? 1 : -1;
+    return x->index < y->index ? -1 : 1;
+}
+
+static void softmax(double *p, const double *x, int64_t n) {
     double most = -INFINITY, sum = 0;
-    bool done = true; /* the graph ended in Softmax or Sigmoid */
+    for (int64_t i = 0; i < n; i++) most = fmax(most, x[i]);
+    for (int64_t i = 0; i < n; i++) sum += p[i] = exp(x[i] - most);
+    for (int64_t i = 0; i < n; i++) p[i] /= sum;
+}
+
+tiba_status tb_scores_make(tb_scores *out, tb_arena *arena, int64_t n, const double *logit,
+                           tb_kind kind, tiba_error *error) {
+    *out = (tb_scores){.n = n};
+    out->logit = TB_NEW(arena, double, n);
+    out->order = TB_NEW(arena, int64_t, n);
+    ranked *list = TB_NEW(arena, ranked, n);
+    bool some = kind == TB_KIND_CLASSES || kind == TB_KIND_MULTI_LABEL || kind == TB_KIND_TOKENS ||
+                (kind == TB_KIND_PAIRS && n > 1);
+    if (some) out->probability = TB_NEW(arena, double, n);
+    if (!out->logit || !out->order || !list || (some && !out->probability))
+        return tb_out_of_memory(error);
     for (int64_t i = 0; i < n; i++) {
-        most = fmax(most, (double)x[i]);
-        sum += (double)x[i];
-        done &= x[i] >= 0.0f && x[i] <= 1.0f;
+        out->logit[i] = logit[i];
+        list[i] = (ranked){isnan(logit[i]) ? -INFINITY : logit[i], i};
+        if (kind == TB_KIND_MULTI_LABEL) out->probability[i] = 1.0 / (1.0 + exp(-logit[i]));
     }
-    done &= fabs(sum - 1.0) < 1e-3;
-    sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += r->probability[i] = done ? (double)x[i] : exp((double)x[i] - most);
-    for (int64_t i = 0; i < n; i++) {
-        r->probability[i] /= sum;
-        int64_t k = i; /* insertion: a few thousand classes at most, mostly in order */
-        for (; k > 0 && r->probability[r->order[k - 1]] < r->probability[i]; k--)
-            r->order[k] = r->order[k - 1];
-        r->order[k] = i;
-    }
-    r->classes = n;
+    if (some && kind != TB_KIND_MULTI_LABEL) softmax(out->probability, logit, n);
+    qsort(list, (size_t)n, sizeof *list, by_value);
+    for (int64_t i = 0; i < n; i++) out->order[i] = list[i].index;
     return TIBA_OK;
 }
 
+static bool mentions(const char *text, const char *part) {
+    return strstr(text, part) != NULL;
+}
+
+/* Does the folder or the output's name say that these are no classes? */
+static bool is_embedding(const tb_report *r, const char *output) {
+    if (mentions(output, "embed") || mentions(output, "pooler") || mentions(output, "hidden"))
+        return true;
+    const char *pooling = tb_path_join(r->arena, r->subject->folder, "1_Pooling");
+    return pooling && tb_is_folder(pooling);
+}
+
+static tb_kind find_kind(const tb_report *r, const tiba_tensor *y, const char *output) {
+    const tb_labels *labels = &r->subject->labels;
+    const tb_sample *sample = r->sample;
+    int64_t last = y->rank ? y->dims[y->rank - 1] : 1;
+    if (sample->image_input && sample->n_texts && y->rank == 2 &&
+        y->dims[0] * y->dims[1] == sample->n_texts)
+        return TB_KIND_PAIRS;
+    if (y->rank == 3 && sample->n_texts && y->dims[0] == sample->n_texts) {
+        int64_t words = (int64_t)tb_tokenizer_vocab_size(r->subject->tokenizer);
+        bool language = last == words || (last >= words && mentions(labels->architecture, "LM"));
+        bool fits = y->dims[1] >= (int64_t)sample->encodings[0].count;
+        return fits && (last == labels->count || language) ? TB_KIND_TOKENS : TB_KIND_VALUES;
+    }
+    if (y->rank > 2) return TB_KIND_VALUES;
+    if (last == 1) return TB_KIND_REGRESSION;
+    if (labels->problem == TB_PROBLEM_MULTI_LABEL) return TB_KIND_MULTI_LABEL;
+    if (labels->count != last && is_embedding(r, output)) return TB_KIND_VALUES;
+    return TB_KIND_CLASSES;
+}
+
+static bool is_mask(const tb_text *token) {
+    return (token->size == 6 && memcmp(token->data, "[MASK]", 6) == 0) ||
+           (token->size == 6 && memcmp(token->data, "<mask>", 6) == 0);
+}
+
+static bool is_outside(const char *label) {
+    return label && (strcmp(label, "O") == 0 || strcmp(label, "o") == 0);
+}
+
+/* Which token to explain when nobody says: the masked or last one of a language model, the first
+ * one that a tagger labels. */
+static int64_t find_token(tb_report *r, const tiba_tensor *y) {
+    const tb_encoding *e = &r->sample->encodings[0];
+    const tb_labels *labels = &r->subject->labels;
+    int64_t classes = y->dims[2], first = 0, ordinary = -1;
+    bool tagger = labels->count == classes;
+    const char *why = NULL;
+    for (int64_t t = (int64_t)e->count - 1; t >= 0; t--) {
+        if (!tagger && is_mask(&e->tokens[t])) first = t, why = "the masked one";
+        if (e->special_tokens[t]) continue;
+        ordinary = t;
+        const float *x = (const float *)y->data + t * classes;
+        int64_t best = 0;
+        for (int64_t k = 1; k < classes; k++)
+            if (x[k] > x[best]) best = k;
+        if (tagger && !is_outside(labels->names[best])) first = t, why = "the first with a label";
+    }
+    if (!why && !tagger && !mentions(labels->architecture, "MaskedLM"))
+        first = (int64_t)e->count - 1, why = "the last one, which predicts the next";
+    if (!why) first = ordinary < 0 ? 0 : ordinary, why = "the first one";
+    tb_report_note(r, tb_arena_format(r->arena,
+                                      "token %lld '%.*s' is explained, %s; --target TOKEN,CLASS "
+                                      "picks another",
+                                      (long long)first, (int)e->tokens[first].size,
+                                      e->tokens[first].data, why));
+    return first;
+}
+
+/* The logits of `n` elements from `first`, and what the graph's own final step made of them. */
+static tiba_status scores_of(tb_scores *out, const tb_report *r, const tiba_tensor *y,
+                             const tiba_tensor *before, int64_t first, int64_t n,
+                             tiba_error *error) {
+    double *logit = TB_NEW(r->arena, double, n);
+    if (!logit) return tb_out_of_memory(error);
+    const float *after = (const float *)y->data + first;
+    const float *x = before->data ? (const float *)before->data + first : after;
+    for (int64_t i = 0; i < n; i++) logit[i] = (double)x[i];
+    TB_TRY(tb_scores_make(out, r->arena, n, logit, r->kind, error));
+    out->first = first;
+    if (x == after || !out->probability) return TIBA_OK;
+    bool logarithm = true; /* LogSoftmax */
+    for (int64_t i = 0; i < n; i++) logarithm &= after[i] <= 0.0f;
+    for (int64_t i = 0; i < n; i++)
+        out->probability[i] = logarithm ? exp((double)after[i]) : (double)after[i];
+    return TIBA_OK;
+}
+
+tiba_status tb_report_scores(tb_report *r, tiba_error *error) {
+    int index = tiba_run_explained_output(r->run);
+    tiba_tensor y = tiba_run_output(r->run, index), before = tiba_run_logits(r->run);
+    if (tb_tensor_count(&y) == 0) return TIBA_OK;
+    r->kind = find_kind(r, &y, tiba_model_output(r->subject->model, index).name);
+    r->labels = r->subject->labels;
+    int64_t n = y.rank ? y.dims[y.rank - 1] : 1, samples = y.rank > 1 ? y.dims[0] : 1;
+    if (r->kind == TB_KIND_VALUES) return TIBA_OK;
+    if (r->kind == TB_KIND_TOKENS) {
+        r->token = find_token(r, &y);
+        samples = 1;
+    }
+    if (r->kind == TB_KIND_PAIRS) {
+        n = r->sample->n_texts;
+        samples = 1;
+        r->labels = (tb_labels){.count = n, .names = r->sample->texts};
+    }
+    r->scores = TB_NEW(r->arena, tb_scores, samples);
+    if (!r->scores) return tb_out_of_memory(error);
+    r->n_samples = (int)samples;
+    for (int64_t s = 0; s < samples; s++)
+        TB_TRY(scores_of(&r->scores[s], r, &y, &before, (s + r->token) * n, n, error));
+    return TIBA_OK;
+}
+
+const char *tb_report_label(const tb_report *r, int64_t k) {
+    if (k >= 0 && k < r->labels.count && r->labels.names[k]) return r->labels.names[k];
+    if (r->kind == TB_KIND_REGRESSION) return "value";
+    if (r->kind == TB_KIND_TOKENS && r->subject->tokenizer) {
+        tb_text token = tb_tokenizer_token(r->subject->tokenizer, k);
+        char *text = token.size ? tb_arena_strndup(r->arena, token.data, token.size) : NULL;
+        if (text) return text;
+    }
+    char *text = tb_arena_format(
+        r->arena, r->kind == TB_KIND_VALUES ? "element %lld" : "class %lld", (long long)k);
+    return text ? text : "";
+}
+
 int64_t tb_report_class(const tb_report *r, int64_t place) {
-    return place < r->classes ? r->order[place] : 0;
+    return r->n_samples && place < r->scores[0].n ? r->scores[0].order[place] : 0;
 }
 
-static const tiba_target *target_of(const tb_report *r, int index) {
-    return tiba_result_target(r->explained[index].result, 0);
+/* -------------------------------------------------------------------- views */
+
+const float *tb_patch_grid(const tiba_tower *tower, int64_t at) {
+    return tower->relevance + at * tower->tokens + tower->prefix;
 }
 
-static double probability_of(const tb_report *r, const tiba_target *target) {
-    bool vector = target->rank >= 1 && target->rank <= 2 && r->classes > 1;
-    bool first = target->rank < 2 || target->index[0] == 0;
-    return vector && first ? r->probability[target->index[target->rank - 1]] : NAN;
+const tiba_tower *tb_image_tower(const tiba_result *result, const char *input) {
+    for (int t = 0; t < tiba_result_towers(result); t++) {
+        const tiba_tower *tower = tiba_result_tower(result, t);
+        if (tower->rows > 0 && input && strcmp(tower->input, input) == 0) return tower;
+    }
+    return NULL;
 }
 
-void tb_report_caption(const tb_report *r, int index, char *caption, char *detail,
-                       size_t capacity) {
-    const tiba_target *target = target_of(r, index);
-    char text[64];
-    int64_t class = target->rank ? target->index[target->rank - 1] : 0;
-    const char *label = tb_label(&r->subject->labels, class, text, sizeof text);
-    double probability = probability_of(r, target);
-    snprintf(caption, capacity, "%s", label);
-    if (isnan(probability))
-        snprintf(detail, capacity, "value %.4g", (double)target->logit);
+tiba_status tb_report_words(tb_words **out, tb_report *r, const tiba_result *result, int at,
+                            int text, tiba_error *error) {
+    *out = NULL;
+    const tb_sample *sample = r->sample;
+    for (int t = 0; t < tiba_result_towers(result) && sample->text_input; t++) {
+        const tiba_tower *tower = tiba_result_tower(result, t);
+        int64_t k = text >= 0 ? text : tower->sample[at];
+        if (tower->rows || strcmp(tower->input, sample->text_input) != 0) continue;
+        if (k >= sample->n_texts || tower->tokens < (int64_t)sample->encodings[k].count) continue;
+        *out = TB_NEW(r->arena, tb_words, 1);
+        if (!*out) return tb_out_of_memory(error);
+        return tb_words_make(*out, r->arena, sample->texts[k], &sample->encodings[k],
+                             tower->relevance + at * tower->tokens, error);
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_view_add_towers(tb_view *v, tb_report *r, const tiba_result *result, int text,
+                               tiba_error *error) {
+    int at = 0;
+    for (int t = 0; t < tiba_result_towers(result) && v->n_towers < TB_MOST_TOWERS; t++)
+        v->towers[v->n_towers++] = (tb_view_tower){tiba_result_tower(result, t), at};
+    return v->words ? TIBA_OK : tb_report_words(&v->words, r, result, at, text, error);
+}
+
+static void describe(tb_view *v, const tb_report *r) {
+    if (!isnan(v->probability))
+        v->detail = tb_arena_format(r->arena, "probability %.1f %%", 100.0 * v->probability);
     else
-        snprintf(detail, capacity, "probability %.1f %%", 100.0 * probability);
+        v->detail = tb_arena_format(r->arena, "%s %.4g",
+                                    r->kind == TB_KIND_PAIRS ? "score" : "value", v->logit);
+    if (!v->detail) v->detail = "";
 }
 
-void tb_report_print(const tb_report *r, const char *png) {
-    char text[64];
-    for (int64_t i = 0; i < r->classes && i < 5 && r->classes > 1; i++) {
-        int64_t class = r->order[i];
-        bool explained = false;
-        for (int k = 0; k < r->n_explained; k++) {
-            const tiba_target *target = target_of(r, k);
-            explained |= target->rank && target->index[target->rank - 1] == class;
-        }
-        printf("%6.1f %%  %s%s\n", 100.0 * r->probability[class],
-               tb_label(&r->subject->labels, class, text, sizeof text),
-               explained ? "  (explained)" : "");
+/* Label and probability of the view's target by the scores. */
+static void name_target(tb_view *v, const tb_report *r) {
+    const tiba_target *t = &v->target;
+    tiba_tensor y = tiba_run_output(r->run, t->output);
+    int64_t element = 0, last = t->rank ? t->index[t->rank - 1] : 0;
+    for (int d = 0; d < t->rank; d++) element = element * y.dims[d] + t->index[d];
+    v->logit = (double)t->logit;
+    v->probability = NAN;
+    int64_t k = last;
+    for (int s = 0; s < r->n_samples; s++) {
+        const tb_scores *scores = &r->scores[s];
+        if (element < scores->first || element >= scores->first + scores->n) continue;
+        k = element - scores->first;
+        if (scores->probability) v->probability = scores->probability[k];
     }
-    if (r->sample->guessed)
-        printf("note: no preprocessor_config.json: the picture was scaled to the model's input, "
-               "mean and std 0.5\n");
-    if (png) printf("wrote %s\n", png);
+    v->label = tb_report_label(r, k);
+    describe(v, r);
 }
 
-/* -------------------------------------------------------------------- JSON */
-
-static cJSON *floats(const float *x, int64_t n) {
-    cJSON *array = cJSON_CreateArray();
-    for (int64_t i = 0; i < n; i++) cJSON_AddItemToArray(array, cJSON_CreateNumber((double)x[i]));
-    return array;
-}
-
-static void add_tower(cJSON *to, const tiba_tower *tower, int64_t sample) {
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "input", tower->input);
-    cJSON_AddNumberToObject(o, "tokens", (double)tower->tokens);
-    cJSON_AddNumberToObject(o, "attentions", tower->n_blocks);
-    if (tower->rows) {
-        cJSON *grid = cJSON_AddObjectToObject(o, "grid");
-        cJSON_AddNumberToObject(grid, "rows", (double)tower->rows);
-        cJSON_AddNumberToObject(grid, "columns", (double)tower->columns);
-        cJSON_AddNumberToObject(grid, "prefix_tokens", (double)tower->prefix);
+tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *result, int at, int text,
+                           tiba_error *error) {
+    tb_view *list = TB_NEW(r->arena, tb_view, r->n_views + 1);
+    if (!list) return tb_out_of_memory(error);
+    if (r->n_views) memcpy(list, r->views, (size_t)r->n_views * sizeof *list);
+    r->views = list;
+    tb_view *v = *out = &list[r->n_views++];
+    v->target = *tiba_result_target(result, at);
+    v->label = "";
+    v->logit = v->probability = NAN;
+    v->detail = "";
+    for (int t = 0; t < tiba_result_towers(result) && v->n_towers < TB_MOST_TOWERS; t++)
+        v->towers[v->n_towers++] = (tb_view_tower){tiba_result_tower(result, t), at};
+    v->image = tb_image_tower(result, r->sample->image_input);
+    if (v->image) {
+        v->grid = tb_patch_grid(v->image, at);
+        tb_heatmap_range(&v->low, &v->high, v->grid, (size_t)(v->image->rows * v->image->columns));
     }
-    cJSON_AddItemToObject(o, "relevance",
-                          floats(tower->relevance + sample * tower->tokens, tower->tokens));
-    cJSON_AddItemToObject(
-        o, "readout",
-        floats(tower->readout + sample * tower->readout_tokens, tower->readout_tokens));
-    cJSON_AddNumberToObject(o, "relevance_in", tower->relevance_in);
-    cJSON_AddItemToArray(to, o);
-}
-
-static void add_explained(cJSON *to, const tb_report *r, int index) {
-    const tiba_result *result = r->explained[index].result;
-    for (int s = 0; s < tiba_result_targets(result); s++) {
-        const tiba_target *target = tiba_result_target(result, s);
-        cJSON *o = cJSON_CreateObject(), *t = cJSON_AddObjectToObject(o, "target");
-        tiba_port port = tiba_model_output(r->subject->model, target->output);
-        cJSON_AddStringToObject(t, "output", port.name);
-        cJSON *indices = cJSON_AddArrayToObject(t, "index");
-        for (int d = 0; d < target->rank; d++)
-            cJSON_AddItemToArray(indices, cJSON_CreateNumber((double)target->index[d]));
-        char text[64];
-        int64_t class = target->rank ? target->index[target->rank - 1] : 0;
-        cJSON_AddStringToObject(t, "label",
-                                tb_label(&r->subject->labels, class, text, sizeof text));
-        cJSON_AddNumberToObject(t, "logit", (double)target->logit);
-        double probability = probability_of(r, target);
-        if (!isnan(probability)) cJSON_AddNumberToObject(t, "probability", probability);
-        cJSON *towers = cJSON_AddArrayToObject(o, "towers");
-        for (int k = 0; k < tiba_result_towers(result); k++)
-            add_tower(towers, tiba_result_tower(result, k), s);
-        cJSON_AddItemToArray(to, o);
-    }
-}
-
-tiba_status tb_report_json(char **out, const tb_report *r, tb_arena *arena, tiba_error *error) {
-    cJSON *root = cJSON_CreateObject();
-    cJSON_AddNumberToObject(root, "version", 1);
-    cJSON_AddStringToObject(root, "generator", "tiba-onnx");
-    cJSON_AddStringToObject(root, "model", r->subject->path);
-    cJSON_AddStringToObject(root, "method", "tiba");
-    cJSON *classes = cJSON_AddArrayToObject(root, "classes");
-    for (int64_t i = 0; i < r->classes && i < 10; i++) {
-        char text[64];
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddNumberToObject(o, "index", (double)r->order[i]);
-        cJSON_AddStringToObject(o, "label",
-                                tb_label(&r->subject->labels, r->order[i], text, sizeof text));
-        cJSON_AddNumberToObject(o, "probability", r->probability[r->order[i]]);
-        cJSON_AddItemToArray(classes, o);
-    }
-    cJSON *list = cJSON_AddArrayToObject(root, "explanations");
-    for (int i = 0; i < r->n_explained; i++) add_explained(list, r, i);
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    *out = text ? tb_arena_format(arena, "%s\n", text) : NULL;
-    cJSON_free(text);
-    return *out ? TIBA_OK : tb_out_of_memory(error);
+    if (v->target.rank || !isnan((double)v->target.logit)) name_target(v, r);
+    return tb_report_words(&v->words, r, result, at, text, error);
 }

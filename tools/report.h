@@ -1,38 +1,118 @@
 /*
- * report.h: what a run and its explanations come to, for people and for programs.
+ * report.h: what a run and its explanations come to, before it is shown: the kind of output, scores
+ * with their labels, and one view for every explained scalar. The render_*.c files show it; none of
+ * them computes anything that another one would have to compute again.
  */
 #ifndef TB_TOOLS_REPORT_H
 #define TB_TOOLS_REPORT_H
 
 #include "tools/subject.h"
+#include "tools/words.h"
 
-typedef struct tb_explained {
-    tiba_request request;
-    tiba_result *result;
-} tb_explained;
+/** What the explained output says. */
+typedef enum tb_kind {
+    TB_KIND_VALUES,      /**< numbers without a meaning that is known here: embeddings */
+    TB_KIND_CLASSES,     /**< one of several classes: softmax */
+    TB_KIND_MULTI_LABEL, /**< several classes at once: sigmoid */
+    TB_KIND_REGRESSION,  /**< one number */
+    TB_KIND_TOKENS,      /**< a class or a vocabulary entry for every token */
+    TB_KIND_PAIRS,       /**< a score for one picture and each of some texts */
+    TB_KIND_SIMILARITY   /**< of two texts' embeddings */
+} tb_kind;
+const char *tb_kind_name(tb_kind kind);
+
+/** Scores of one sample (of one token of it, for TB_KIND_TOKENS). */
+typedef struct tb_scores {
+    int64_t n, first;    /**< how many; flat element of the first in the output */
+    double *logit;       /**< [n] */
+    double *probability; /**< [n]; NULL where there are none */
+    int64_t *order;      /**< [n] largest first */
+} tb_scores;
+
+/** One tower of a view. */
+typedef struct tb_view_tower {
+    const tiba_tower *tower;
+    int64_t at; /**< sample within the tower's arrays */
+} tb_view_tower;
+
+enum { TB_MOST_TOWERS = 8 };
+
+/** One explained scalar. */
+typedef struct tb_view {
+    const char *label;         /**< class, text or token */
+    const char *detail;        /**< its probability, score or value, in words */
+    const char *method_note;   /**< "difference to ...", NULL: a plain score */
+    tiba_target target;        /**< rank 0: a scalar of several elements */
+    double logit, probability; /**< probability NaN: none */
+    int n_towers;
+    tb_view_tower towers[TB_MOST_TOWERS];
+    const tiba_tower *image; /**< NULL: no patch grid of the sample's picture */
+    const float *grid;       /**< [rows, columns] raw patch relevance of the image tower */
+    float low, high;         /**< its range */
+    tb_words *words;         /**< NULL: none */
+    tb_words *other;         /**< of the second text of a contrast or similarity, NULL: none */
+} tb_view;
+
+/** A row of the picture × word table: what the score loses without the word, and where. */
+typedef struct tb_table_row {
+    const tb_word *word;
+    const char *without; /**< the text without it */
+    double share;        /**< score(text) - score(without) */
+    const float *grid;   /**< [rows, columns] of the view's image tower */
+    float low, high;
+} tb_table_row;
+
+enum { TB_MOST_NOTES = 12 };
 
 typedef struct tb_report {
+    tb_arena *arena;
     const tb_subject *subject;
     const tb_sample *sample;
     const tiba_run *run;
-    int64_t classes;     /**< of sample 0 of the explained output; 0 if it is no class vector */
-    double *probability; /**< [classes] */
-    int64_t *order;      /**< [classes] most likely first */
-    int n_explained;
-    tb_explained *explained;
+    tb_kind kind;
+    bool has_sign;    /**< E_b kept its sign */
+    tb_labels labels; /**< of the scores: the model's, or the texts of pairs */
+    int64_t token;    /**< TB_KIND_TOKENS: which one */
+    int n_samples;
+    tb_scores *scores; /**< [n_samples] */
+    int n_views;
+    tb_view *views;
+    int n_rows;
+    tb_table_row *rows;  /**< of the first view's text; [n_rows] */
+    const char *rollout; /**< "raw", "normalized" or "default" */
+    int start_layer;
+    int n_notes;
+    const char *notes[TB_MOST_NOTES];
+    tiba_timings timings; /**< medians where repeated */
+    double render_seconds;
+    int repeats;
 } tb_report;
 
-/** Works out probabilities and their order: softmax of the logits, or what the graph's own final
- *  Softmax or Sigmoid gave. */
-tiba_status tb_report_classes(tb_report *report, tb_arena *arena, tiba_error *error);
-/** The class at a place in the order. */
+/** Finds the kind of the run's explained output and its scores. */
+tiba_status tb_report_scores(tb_report *report, tiba_error *error);
+/** Sorts and labels given scores, for kinds whose score is no output of the graph; `logit` is
+ *  [n] from the arena. */
+tiba_status tb_scores_make(tb_scores *out, tb_arena *arena, int64_t n, const double *logit,
+                           tb_kind kind, tiba_error *error);
+/** The name of score k, from the arena's or the labels' memory. */
+const char *tb_report_label(const tb_report *report, int64_t k);
+/** The class at a place in the order of sample 0; 0 if there is none. */
 int64_t tb_report_class(const tb_report *report, int64_t place);
-/** "coat 81.3 %" and the line below it for the explanation at `index`. */
-void tb_report_caption(const tb_report *report, int index, char *caption, char *detail,
-                       size_t capacity);
-/** To standard output. `png` is the file that was written, NULL if none. */
-void tb_report_print(const tb_report *report, const char *png);
-/** As JSON text from the arena. */
-tiba_status tb_report_json(char **out, const tb_report *report, tb_arena *arena, tiba_error *error);
+/** Adds a view of the result's sample `at`, with its map, words and wording. `text`: which of the
+ *  sample's texts the text tower shows, -1: the one that the tower says. */
+tiba_status tb_report_view(tb_view **out, tb_report *report, const tiba_result *result, int at,
+                           int text, tiba_error *error);
+/** Adds towers of another result to a view (separate encoders). */
+tiba_status tb_view_add_towers(tb_view *view, tb_report *report, const tiba_result *result,
+                               int text, tiba_error *error);
+/** Words of text `text` by the text tower of a result, NULL if there is none. */
+tiba_status tb_report_words(tb_words **out, tb_report *report, const tiba_result *result, int at,
+                            int text, tiba_error *error);
+/** The patches' part of an image tower's relevance. */
+const float *tb_patch_grid(const tiba_tower *tower, int64_t at);
+/** The result's tower whose input is the sample's picture and has a grid; NULL if there is none. */
+const tiba_tower *tb_image_tower(const tiba_result *result, const char *input);
+/** A line for people; what does not fit any more is left out. NULL text is out of memory. */
+void tb_report_note(tb_report *report, const char *text);
 
 #endif

@@ -10,7 +10,23 @@
 /* Where exporters put the graph in a folder, most usual first. */
 static const char *const model_names[] = {"model.onnx", "onnx/model.onnx"};
 
-static tiba_status find_model(tb_subject *s, const char *path, tiba_error *error) {
+/* A folder with an encoder for pictures and one for texts, each in a file of its own. */
+static const struct {
+    const char *vision, *text;
+} pair_names[] = {{"vision_model.onnx", "text_model.onnx"},
+                  {"onnx/vision_model.onnx", "onnx/text_model.onnx"}};
+
+static tiba_status open_partner(tb_subject *s, const char *path, const tiba_options *options,
+                                tiba_error *error) {
+    s->partner = TB_NEW(s->arena, tb_subject, 1);
+    if (!s->partner) return tb_out_of_memory(error);
+    tb_subject_options how = s->options;
+    if (!how.tokenizer) how.tokenizer = s->folder;
+    return tb_subject_open(s->partner, path, options, &how, error);
+}
+
+static tiba_status find_model(tb_subject *s, const char *path, const tiba_options *options,
+                              tiba_error *error) {
     if (!tb_is_folder(path)) {
         s->path = tb_arena_strdup(s->arena, path);
         s->folder = tb_path_folder(s->arena, path);
@@ -23,12 +39,18 @@ static tiba_status find_model(tb_subject *s, const char *path, tiba_error *error
         if (!s->path) return tb_out_of_memory(error);
         if (tb_is_file(s->path)) return TIBA_OK;
     }
+    for (size_t i = 0; i < sizeof pair_names / sizeof *pair_names; i++) {
+        const char *text = tb_path_join(s->arena, path, pair_names[i].text);
+        s->path = tb_path_join(s->arena, path, pair_names[i].vision);
+        if (!s->path || !text) return tb_out_of_memory(error);
+        if (tb_is_file(s->path) && tb_is_file(text)) return open_partner(s, text, options, error);
+    }
     return tb_fail(error, TIBA_ERROR_INPUT, "%s: the folder has no model.onnx", path);
 }
 
 static tiba_status open_all(tb_subject *s, const char *path, const tiba_options *options,
                             tiba_error *error) {
-    TB_TRY(find_model(s, path, error));
+    TB_TRY(find_model(s, path, options, error));
     TB_TRY(tiba_model_open(&s->model, s->path, options, error));
     return tb_labels_read(&s->labels, s->arena, s->folder, error);
 }
@@ -44,6 +66,7 @@ tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_option
 }
 
 void tb_subject_close(tb_subject *subject) {
+    if (subject->partner) tb_subject_close(subject->partner);
     tb_tokenizer_close(subject->tokenizer);
     tiba_model_close(subject->model);
     tb_arena_destroy(subject->arena);
@@ -149,6 +172,24 @@ static tiba_status open_tokenizer(tb_subject *subject, tiba_error *error) {
     return tb_tokenizer_open(&subject->tokenizer, from, NULL, error);
 }
 
+static tiba_status encode_text(tb_sample *sample, tb_subject *subject, tb_arena *arena,
+                               const char *text, tiba_error *error) {
+    if (text_input(subject) < 0)
+        return tb_fail(error, TIBA_ERROR_USAGE, "the model takes no text, but '%.60s' is one",
+                       text);
+    TB_TRY(open_tokenizer(subject, error));
+    tb_encode_options how = {.refuse_long = true};
+    if (subject->options.truncate) how.truncation = TB_TRUNCATE_LONGEST_FIRST;
+    int k = sample->n_texts;
+    TB_TRY(tb_tokenizer_encode(&sample->encodings[k], subject->tokenizer, arena,
+                               (tb_text){text, strlen(text)}, NULL, &how, error));
+    if (sample->encodings[k].count == 0)
+        return tb_fail(error, TIBA_ERROR_INPUT, "the text has no tokens");
+    sample->texts[k] = text;
+    sample->n_texts++;
+    return TIBA_OK;
+}
+
 /* A text argument: its own words, or the contents of a .txt file. */
 static tiba_status add_text(tb_sample *sample, tb_subject *subject, tb_arena *arena,
                             const char *text, tiba_error *error) {
@@ -168,17 +209,11 @@ static tiba_status add_text(tb_sample *sample, tb_subject *subject, tb_arena *ar
         if (!copy) return tb_out_of_memory(error);
         text = copy;
     }
-    TB_TRY(open_tokenizer(subject, error));
-    tb_encode_options how = {.refuse_long = true};
-    if (subject->options.truncate) how.truncation = TB_TRUNCATE_LONGEST_FIRST;
-    int k = sample->n_texts;
-    TB_TRY(tb_tokenizer_encode(&sample->encodings[k], subject->tokenizer, arena,
-                               (tb_text){text, strlen(text)}, NULL, &how, error));
-    if (sample->encodings[k].count == 0)
-        return tb_fail(error, TIBA_ERROR_INPUT, "the text has no tokens");
-    sample->texts[k] = text;
-    sample->n_texts++;
-    return TIBA_OK;
+    return encode_text(sample, subject, arena, text, error);
+}
+bool tb_is_picture_name(const char *text) {
+    return ends_with(text, ".png") || ends_with(text, ".jpg") || ends_with(text, ".jpeg") ||
+           (tb_is_file(text) && !ends_with(text, ".txt"));
 }
 
 static tiba_status add_input(tb_sample *sample, tb_subject *subject, tb_arena *arena,
@@ -197,10 +232,8 @@ static tiba_status add_input(tb_sample *sample, tb_subject *subject, tb_arena *a
     if (ends_with(text, ".npy"))
         return tb_fail(error, TIBA_ERROR_USAGE, "%s: say which input it is for: NAME=%s", text,
                        text);
-    bool picture = ends_with(text, ".png") || ends_with(text, ".jpg") || ends_with(text, ".jpeg") ||
-                   (tb_is_file(text) && !ends_with(text, ".txt"));
-    return picture ? add_picture(sample, subject, arena, text, error)
-                   : add_text(sample, subject, arena, text, error);
+    return tb_is_picture_name(text) ? add_picture(sample, subject, arena, text, error)
+                                    : add_text(sample, subject, arena, text, error);
 }
 
 /* What goes into an input that belongs to the ids, token by token. */
@@ -285,13 +318,20 @@ static tiba_status fill_followers(tb_sample *sample, const tb_subject *subject, 
 
 tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                               const char *const *inputs, tiba_error *error) {
+    return tb_subject_sample_texts(out, subject, arena, count, inputs, 0, NULL, error);
+}
+
+tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
+                                    const char *const *inputs, int n_texts,
+                                    const char *const *texts, tiba_error *error) {
     *out = (tb_sample){0};
     int n = tiba_model_inputs(subject->model);
     out->feeds = TB_NEW(arena, tiba_feed, n + count);
-    out->texts = TB_NEW(arena, const char *, count);
-    out->encodings = TB_NEW(arena, tb_encoding, count);
+    out->texts = TB_NEW(arena, const char *, count + n_texts);
+    out->encodings = TB_NEW(arena, tb_encoding, count + n_texts);
     if (!out->feeds || !out->texts || !out->encodings) return tb_out_of_memory(error);
     for (int i = 0; i < count; i++) TB_TRY(add_input(out, subject, arena, inputs[i], error));
+    for (int i = 0; i < n_texts; i++) TB_TRY(encode_text(out, subject, arena, texts[i], error));
     TB_TRY(fill_texts(out, subject, arena, error));
     TB_TRY(fill_followers(out, subject, arena, error));
     for (int i = 0; i < n; i++) {

@@ -24,10 +24,13 @@ typedef struct tb_subject {
     const char *folder; /**< where its companions are */
     tb_labels labels;
     tb_subject_options options;
-    tb_tokenizer *tokenizer; /**< opened when the first text comes; NULL until then */
+    tb_tokenizer *tokenizer;    /**< opened when the first text comes; NULL until then */
+    struct tb_subject *partner; /**< the text encoder, where pictures and texts have a file each;
+                                     this one is the picture encoder then. NULL: one graph */
 } tb_subject;
 
-/** Opens a .onnx file, or the model.onnx of a folder (also in its onnx/ sub-folder). */
+/** Opens a .onnx file, or the model.onnx of a folder (also in its onnx/ sub-folder), or a folder's
+ *  vision_model.onnx and text_model.onnx together. */
 tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
                             const tb_subject_options *how, tiba_error *error);
 void tb_subject_close(tb_subject *subject);
@@ -53,5 +56,11 @@ typedef struct tb_sample {
  * an error that names it. */
 tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                               const char *const *inputs, tiba_error *error);
+/** The same with `n_texts` inputs that are texts whatever they look like, behind the others. */
+tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
+                                    const char *const *inputs, int n_texts,
+                                    const char *const *texts, tiba_error *error);
+/** Whether an input as given on the command line is a picture file. */
+bool tb_is_picture_name(const char *text);
 
 #endif

@@ -1,0 +1,13 @@
+/*
+ * sha256.h: the SHA-256 of a block of bytes (FIPS 180-4), so that a result can say which file it
+ * belongs to.
+ */
+#ifndef TB_IO_SHA256_H
+#define TB_IO_SHA256_H
+
+#include <stddef.h>
+
+/** `out` receives 64 lower-case hexadecimal digits and a NUL. */
+void tb_sha256_hex(char out[65], const void *data, size_t size);
+
+#endif

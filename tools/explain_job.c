@@ -1,0 +1,308 @@
+#include "tools/explain_job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_TOP = 24 };
+
+tiba_status tb_job_start(tb_job *job, tiba_error *error) {
+    job->arena = tb_arena_create(NULL);
+    if (!job->arena) return tb_out_of_memory(error);
+    job->report = (tb_report){.arena = job->arena, .subject = job->subject, .sample = &job->sample};
+    return TIBA_OK;
+}
+
+void tb_job_close(tb_job *job) {
+    for (int i = 0; i < job->n_results; i++) tiba_result_destroy(job->results[i]);
+    for (size_t i = 0; i < sizeof job->runs / sizeof *job->runs; i++)
+        tiba_run_destroy(job->runs[i]);
+    tb_arena_destroy(job->arena);
+}
+
+/* -------------------------------------------------------------------- requests */
+
+static tiba_status parse_target(tiba_request *request, const char *text, tiba_error *error) {
+    const char *at = text;
+    do {
+        char *end;
+        long long index = strtoll(at, &end, 10);
+        if (end == at || (*end && *end != ',') || request->target_rank == TIBA_MAX_RANK)
+            return tb_fail(error, TIBA_ERROR_USAGE,
+                           "--target: '%s' is no list of indices such as 0,2", text);
+        request->target[request->target_rank++] = index;
+        at = *end == ',' ? end + 1 : end;
+        if (*end == ',' && *at == '\0')
+            return tb_fail(error, TIBA_ERROR_USAGE, "--target: '%s' ends in a comma", text);
+    } while (*at);
+    return TIBA_OK;
+}
+
+tiba_status tb_job_request(tiba_request *out, const tb_job *job, tiba_error *error) {
+    const tb_job_options *o = job->options;
+    *out = (tiba_request){
+        .start_layer = o->start_layer, .blocks = o->blocks, .keep_sign = o->keep_sign};
+    if (!o->rollout) return TIBA_OK;
+    if (strcmp(o->rollout, "raw") == 0)
+        out->rollout = TIBA_ROLLOUT_RAW;
+    else if (strcmp(o->rollout, "normalized") == 0)
+        out->rollout = TIBA_ROLLOUT_NORMALIZED;
+    else
+        return tb_fail(error, TIBA_ERROR_USAGE, "--rollout: '%s' is neither raw nor normalized",
+                       o->rollout);
+    return TIBA_OK;
+}
+
+/* The request for score k of sample 0, or of every sample where they are alike. */
+static tiba_request request_for(const tb_job *job, tiba_request base, int64_t k) {
+    const tb_report *r = &job->report;
+    tiba_tensor y = tiba_run_output(job->runs[0], tiba_run_explained_output(job->runs[0]));
+    base.target_rank = r->kind == TB_KIND_TOKENS || r->kind == TB_KIND_PAIRS ? y.rank : 1;
+    memset(base.target, 0, sizeof base.target);
+    base.target[base.target_rank - 1] = k;
+    if (r->kind == TB_KIND_TOKENS) base.target[1] = r->token;
+    if (r->kind == TB_KIND_PAIRS && y.dims[1] == 1 && k > 0) {
+        base.target[0] = k;
+        base.target[1] = 0;
+    }
+    return base;
+}
+
+tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run,
+                           const tiba_request *request, tiba_error *error) {
+    if (job->n_results == job->result_capacity) {
+        int capacity = 2 * job->result_capacity + 8;
+        tiba_result **list = TB_NEW(job->arena, tiba_result *, capacity);
+        if (!list) return tb_out_of_memory(error);
+        if (job->n_results) memcpy(list, job->results, (size_t)job->n_results * sizeof *list);
+        job->results = list;
+        job->result_capacity = capacity;
+    }
+    tiba_result *result;
+    TB_TRY(tiba_explain(&result, run, request, error));
+    job->results[job->n_results++] = result;
+    tiba_timings t = tiba_run_timings(run);
+    job->report.timings.backward += t.backward;
+    job->report.timings.rollout += t.rollout;
+    *out = result;
+    return TIBA_OK;
+}
+
+/* Explains and adds a view for every sample that was asked for. */
+static tiba_status add_views(tb_job *job, tiba_request request, tiba_error *error) {
+    const tiba_result *result;
+    tb_view *view;
+    TB_TRY(tb_job_explain(&result, job, job->runs[0], &request, error));
+    for (int s = 0; s < tiba_result_targets(result); s++)
+        TB_TRY(tb_report_view(&view, &job->report, result, s, -1, error));
+    return TIBA_OK;
+}
+
+static tiba_status need_scores(const tb_job *job, const char *option, tiba_error *error) {
+    if (job->report.n_samples) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_USAGE, "%s wants an output [samples, classes]; use --target",
+                   option);
+}
+
+/* The output says no classes: the largest element is explained, which a user should know. */
+static void note_values(tb_job *job) {
+    tb_report *r = &job->report;
+    if (r->kind != TB_KIND_VALUES || job->options->target) return;
+    const char *name =
+        tiba_model_output(job->subject->model, tiba_run_explained_output(job->runs[0])).name;
+    tb_report_note(r, tb_arena_format(job->arena,
+                                      "output '%s' is no vector of classes: its largest element is "
+                                      "explained; --target I,J picks another",
+                                      name));
+}
+
+static tiba_status explain_targets(tb_job *job, tiba_error *error) {
+    const tb_job_options *o = job->options;
+    tb_report *r = &job->report;
+    tiba_request base;
+    TB_TRY(tb_job_request(&base, job, error));
+    if (o->target) {
+        TB_TRY(parse_target(&base, o->target, error));
+        return add_views(job, base, error);
+    }
+    for (int i = 0; i < o->classes.count; i++) {
+        int64_t k = tb_report_class(r, 0);
+        TB_TRY(need_scores(job, "--class", error));
+        if (strcmp(o->classes.items[i], "top") != 0)
+            TB_TRY(tb_label_find(&k, &r->labels, r->scores[0].n, o->classes.items[i], error));
+        TB_TRY(add_views(job, request_for(job, base, k), error));
+    }
+    if (o->top) TB_TRY(need_scores(job, "--top", error));
+    for (int i = 0; i < o->top && i < MOST_TOP && i < r->scores[0].n; i++)
+        TB_TRY(add_views(job, request_for(job, base, tb_report_class(r, i)), error));
+    if (o->classes.count || o->top) return TIBA_OK;
+    note_values(job);
+    if (r->kind == TB_KIND_TOKENS)
+        return add_views(job, request_for(job, base, tb_report_class(r, 0)), error);
+    return add_views(job, base, error);
+}
+
+/* -------------------------------------------------------------------- pairs */
+
+/* The text named by --contrast among the sample's. */
+static int64_t find_text(const tb_job *job, const char *text) {
+    for (int k = 0; k < job->sample.n_texts; k++)
+        if (strcmp(job->sample.texts[k], text) == 0) return k;
+    return -1;
+}
+
+tiba_status tb_pairs_chosen(int64_t *out, const tb_job *job, tiba_error *error) {
+    const tb_job_options *o = job->options;
+    const tb_report *r = &job->report;
+    int64_t other = o->contrast ? find_text(job, o->contrast) : -1;
+    *out = tb_report_class(r, 0);
+    if (*out == other && r->scores[0].n > 1) *out = tb_report_class(r, 1);
+    if (o->choose > r->scores[0].n)
+        return tb_fail(error, TIBA_ERROR_USAGE, "--choose %d: there are %lld texts", o->choose,
+                       (long long)r->scores[0].n);
+    if (o->choose > 0) *out = o->choose - 1;
+    if (o->classes.count && strcmp(o->classes.items[0], "top") != 0)
+        TB_TRY(tb_label_find(out, &r->labels, r->scores[0].n, o->classes.items[0], error));
+    return TIBA_OK;
+}
+
+static const char *picture_among(int count, const char *const *inputs) {
+    for (int i = 0; i < count; i++)
+        if (tb_is_picture_name(inputs[i])) return inputs[i];
+    return NULL;
+}
+
+static tiba_status explain_pairs(tb_job *job, int count, const char *const *inputs,
+                                 tiba_error *error) {
+    const tb_job_options *o = job->options;
+    int64_t chosen;
+    TB_TRY(tb_pairs_chosen(&chosen, job, error));
+    if (o->contrast) {
+        TB_TRY(tb_pairs_contrast(job, chosen, find_text(job, o->contrast), error));
+    } else if (o->target || o->top || o->classes.count > 1) {
+        TB_TRY(explain_targets(job, error));
+    } else {
+        tiba_request base;
+        TB_TRY(tb_job_request(&base, job, error));
+        TB_TRY(add_views(job, request_for(job, base, chosen), error));
+    }
+    if (!o->table) return TIBA_OK;
+    return tb_pairs_table(job, chosen, picture_among(count, inputs), error);
+}
+
+/* -------------------------------------------------------------------- the job */
+
+static tiba_status check_options(const tb_job_options *o, tiba_error *error) {
+    if ((o->target != NULL) + (o->classes.count > 0) + (o->top > 0) + (o->choose > 0) > 1)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "--target, --class, --top and --choose exclude each other");
+    if (o->contrast && (o->target || o->top || o->classes.count > 1))
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "--contrast compares two texts: --choose or --class says the first one");
+    return TIBA_OK;
+}
+
+/* What was given for pairs and now finds none. */
+static tiba_status check_kind(const tb_job *job, tiba_error *error) {
+    const tb_job_options *o = job->options;
+    const char *option = o->contrast ? "--contrast"
+                         : o->choose ? "--choose"
+                         : o->table  ? "--table"
+                                     : NULL;
+    if (!option || job->report.kind == TB_KIND_PAIRS) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_USAGE,
+                   "%s wants a picture and texts, and a model that scores them together", option);
+}
+
+static tiba_status explain_once(tb_job *job, int count, const char *const *inputs,
+                                tiba_error *error) {
+    tb_report *r = &job->report;
+    r->timings.backward = r->timings.rollout = 0;
+    r->n_views = r->n_rows = r->n_notes = 0;
+    r->views = NULL;
+    tiba_run_destroy(job->runs[0]);
+    job->runs[0] = NULL;
+    TB_TRY(tiba_run_create(&job->runs[0], job->subject->model, job->sample.n_feeds,
+                           job->sample.feeds, job->options->output, error));
+    tiba_timings t = tiba_run_timings(job->runs[0]);
+    r->run = job->runs[0];
+    r->timings.open = t.open;
+    if (t.bind > 0) r->timings.bind = t.bind, r->timings.plan = t.plan;
+    r->timings.forward = t.forward;
+    TB_TRY(tb_report_scores(r, error));
+    if (job->sample.guessed)
+        tb_report_note(r, "no preprocessor_config.json: the picture was scaled to the model's "
+                          "input, mean and std 0.5");
+    TB_TRY(check_kind(job, error));
+    bool alone = !job->options->target && !job->options->classes.count && !job->options->top;
+    if (r->kind == TB_KIND_VALUES && alone && job->sample.n_texts == 2 && !job->sample.image_input)
+        return tb_similarity(job, error);
+    if (r->kind == TB_KIND_PAIRS) return explain_pairs(job, count, inputs, error);
+    return explain_targets(job, error);
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, by_size);
+    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+}
+
+static tiba_status explain_often(tb_job *job, int count, const char *const *inputs,
+                                 tiba_error *error) {
+    int n = job->options->repeat > 0 ? job->options->repeat : 1;
+    double *seconds = TB_NEW(job->arena, double, 3 * n);
+    if (!seconds) return tb_out_of_memory(error);
+    tiba_timings *t = &job->report.timings;
+    for (int i = 0; i < n; i++) {
+        for (int k = 0; k < job->n_results; k++) tiba_result_destroy(job->results[k]);
+        job->n_results = 0;
+        TB_TRY(explain_once(job, count, inputs, error));
+        seconds[i] = t->forward;
+        seconds[n + i] = t->backward;
+        seconds[2 * n + i] = t->rollout;
+    }
+    t->forward = median(seconds, n);
+    t->backward = median(seconds + n, n);
+    t->rollout = median(seconds + 2 * n, n);
+    job->report.repeats = n;
+    return TIBA_OK;
+}
+
+/* --text, and --contrast where it is none of the texts. */
+static tiba_status all_texts(tb_texts *out, const tb_job *job, int count, const char *const *inputs,
+                             tiba_error *error) {
+    const tb_job_options *o = job->options;
+    const char **items = TB_NEW(job->arena, const char *, o->texts.count + 1);
+    if (!items) return tb_out_of_memory(error);
+    *out = (tb_texts){o->texts.count, items};
+    bool there = !o->contrast;
+    for (int i = 0; i < count; i++) there |= o->contrast && strcmp(inputs[i], o->contrast) == 0;
+    for (int i = 0; i < o->texts.count; i++) {
+        items[i] = o->texts.items[i];
+        there |= o->contrast && strcmp(items[i], o->contrast) == 0;
+    }
+    if (!there) items[out->count++] = o->contrast;
+    return TIBA_OK;
+}
+
+tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error) {
+    static const char *const forms[] = {"default", "raw", "normalized"};
+    const tb_job_options *o = job->options;
+    tb_texts texts = {0};
+    tiba_request request;
+    TB_TRY(check_options(o, error));
+    TB_TRY(tb_job_request(&request, job, error));
+    TB_TRY(all_texts(&texts, job, count, inputs, error));
+    job->report.rollout = forms[request.rollout];
+    job->report.start_layer = o->start_layer;
+    job->report.has_sign = o->keep_sign;
+    job->report.repeats = 1;
+    if (job->subject->partner)
+        return tb_pairs_separate(job, count, inputs, texts.count, texts.items, error);
+    TB_TRY(tb_subject_sample_texts(&job->sample, job->subject, job->arena, count, inputs,
+                                   texts.count, texts.items, error));
+    return explain_often(job, count, inputs, error);
+}

@@ -1,0 +1,67 @@
+/*
+ * explain_job.h: one explanation from inputs to report: makes the sample, runs the model, explains
+ * what is asked for. Commands give it an open subject and show or write the report:
+ *
+ *     tb_job job = {.options = &o, .subject = &subject};
+ *     TB_TRY(tb_job_start(&job, error));
+ *     status = tb_job_run(&job, count, inputs, error);   … job.report …
+ *     tb_job_close(&job);
+ */
+#ifndef TB_TOOLS_EXPLAIN_JOB_H
+#define TB_TOOLS_EXPLAIN_JOB_H
+
+#include "tools/arguments.h"
+#include "tools/report.h"
+
+/** What to explain and how; zero-initialise for the defaults. */
+typedef struct tb_job_options {
+    const char *target, *output, *rollout;
+    tb_texts classes, texts;
+    int top, start_layer, repeat;
+    int choose;           /**< pairs: the text to explain, counted from 1; 0: the best */
+    const char *contrast; /**< pairs: explain the difference to the score of this text */
+    bool table;           /**< pairs: the picture × word table */
+    bool keep_sign, blocks;
+    double scale; /**< of the cosine of separate encoders; 0: 100 */
+} tb_job_options;
+
+typedef struct tb_job {
+    const tb_job_options *options;
+    tb_subject *subject;
+    tb_arena *arena; /**< of everything in the report */
+    tb_sample sample;
+    tiba_run *runs[3];
+    int n_results, result_capacity;
+    tiba_result **results;
+    tb_report report;
+} tb_job;
+
+tiba_status tb_job_start(tb_job *job, tiba_error *error);
+tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error);
+void tb_job_close(tb_job *job);
+
+/* For the parts of a job (explain_job.c, pairs.c, similarity.c). */
+
+/** The request that every explanation of the job starts from. */
+tiba_status tb_job_request(tiba_request *out, const tb_job *job, tiba_error *error);
+/** Explains; the result belongs to the job. */
+tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run,
+                           const tiba_request *request, tiba_error *error);
+/** Pairs: the difference of the chosen text's score and the contrast's. */
+tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_error *error);
+/** Pairs: which text to explain. */
+tiba_status tb_pairs_chosen(int64_t *out, const tb_job *job, tiba_error *error);
+/** Pairs: what each word of the chosen text adds, and where. */
+tiba_status tb_pairs_table(tb_job *job, int64_t chosen, const char *picture, tiba_error *error);
+/** Pairs through two graphs: everything from inputs to views. */
+tiba_status tb_pairs_separate(tb_job *job, int count, const char *const *inputs, int n_texts,
+                              const char *const *texts, tiba_error *error);
+/** Similarity of the sample's two texts. */
+tiba_status tb_similarity(tb_job *job, tiba_error *error);
+/** Seeds of the scaled cosine of two vectors at `a`: [n] with elements from `first` on. Appended to
+ *  seeds[*count]. */
+void tb_cosine_seeds(tiba_seed *seeds, int *count, const float *a, const float *b, int64_t n,
+                     int64_t first, double scale);
+double tb_cosine(const float *a, const float *b, int64_t n);
+
+#endif

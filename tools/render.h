@@ -1,0 +1,43 @@
+/*
+ * render.h: a report as something to look at or to read on: on the terminal, as JSON, a page, a
+ * picture or arrays. Each is a file of its own and takes everything from the report.
+ */
+#ifndef TB_TOOLS_RENDER_H
+#define TB_TOOLS_RENDER_H
+
+#include "io/heatmap.h"
+#include "tools/outputs.h"
+#include "tools/report.h"
+
+/** How maps are coloured. */
+typedef struct tb_look {
+    tb_colormap colors;
+    bool colors_given; /**< else signed maps get the diverging map, others turbo */
+    float opacity;     /**< 0: the default */
+} tb_look;
+/** Checks --colormap and --opacity (NULL, 0: not given). */
+tiba_status tb_look_parse(tb_look *out, const char *colors, double opacity, tiba_error *error);
+tb_colormap tb_look_colors(const tb_look *look, const tb_report *report);
+/** Limits of the colours' scale: symmetric around 0 for signed maps. */
+void tb_look_range(float *low, float *high, const tb_report *report);
+
+/** How a terminal takes colours. */
+typedef enum tb_color_depth { TB_COLOR_NONE, TB_COLOR_256, TB_COLOR_TRUE } tb_color_depth;
+/** Of standard output, by NO_COLOR, TERM and COLORTERM; none where it is no terminal. */
+tb_color_depth tb_terminal_colors(void);
+
+/** To standard output. `files` are written ones to name, NULL-terminated; may be NULL. */
+void tb_render_text(const tb_report *report, const tb_look *look, tb_color_depth depth,
+                    const char *const *files);
+/** JSON by docs/explanation.schema.json, with a line end, from the arena. */
+tiba_status tb_render_json(char **out, size_t *size, const tb_report *report, tiba_error *error);
+/** The panel: the original and every view's map (and the table's rows), as PNG. */
+tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *report, const tb_look *look,
+                          tiba_error *error);
+/** Adds the .npy files of the only view: outputs, tokens, readout, blocks, map. */
+tiba_status tb_render_npy(tb_outputs *outputs, const tb_report *report, const char *folder,
+                          tiba_error *error);
+/** SHA-256 of the model file, in the arena. */
+tiba_status tb_model_digest(const char **out, tb_arena *arena, const char *path, tiba_error *error);
+
+#endif
