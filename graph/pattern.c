@@ -5,6 +5,8 @@
 
 /* Enough for every row of the tables many times over; a graph made to be slow stops here. */
 enum { MAX_EFFORT = 5000, MAX_SAME_DEPTH = 6 };
+/* Larger constants are not looked through: none of them is an expanded scale or bias. */
+enum { MAX_CONSTANT = 1 << 22 };
 
 /* What is left to show: `value` is computed as `term` says. The list lives on the call stack, so
  * that going back to an earlier choice is a return. */
@@ -38,7 +40,7 @@ bool tb_uniform_constant(const tb_value *value, double *out) {
         (value->t.dtype != TIBA_FLOAT32 && !tb_dtype_is_integer(value->t.dtype)))
         return false;
     int64_t count = tb_tensor_count(&value->t);
-    if (count < 1) return false;
+    if (count < 1 || count > MAX_CONSTANT) return false;
     double first = tb_get_f64(&value->t, 0);
     for (int64_t i = 1; i < count; i++)
         if (tb_get_f64(&value->t, i) != first) return false;
@@ -49,8 +51,8 @@ bool tb_uniform_constant(const tb_value *value, double *out) {
 bool tb_row_constant(const tb_value *value, int64_t *n) {
     if (!value || !value->t.data || value->t.dtype != TIBA_FLOAT32) return false;
     int64_t count = tb_tensor_count(&value->t);
-    if (count < 1) return false;
     int64_t row = value->t.rank > 0 ? value->t.dims[value->t.rank - 1] : 1;
+    if (count < 1 || (count > MAX_CONSTANT && count > row)) return false;
     const float *data = value->t.data;
     for (int64_t i = row; i < count; i++)
         if (data[i] != data[i - row]) return false;
@@ -172,7 +174,7 @@ static bool same_value(tb_match *match, tb_value *a, tb_value *b, bool inside, i
     for (; b && a != b && is_transparent(b->producer); b = b->producer->in[0])
         if (inside && !add_node(match, b->producer)) return false;
     if (a == b) return true;
-    if (!a || !b || depth == 0) return false;
+    if (!a || !b || depth == 0 || match->effort++ > MAX_EFFORT) return false;
     if (same_constant(a, b)) return true;
     tb_node *m = a->producer, *n = b->producer;
     if (!m || !n || m->op != n->op || a->index != b->index || m->n_in != n->n_in ||

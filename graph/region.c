@@ -5,7 +5,7 @@
 #include "graph/dominators.h"
 
 /* A written-out normalisation has some twenty nodes. */
-enum { MAX_NODES = 96 };
+enum { MAX_NODES = 96, MAX_CONSTANT = 1 << 22 };
 
 /* What an inner value is in terms of the entry's axes (bit i: axis i). */
 typedef struct layout {
@@ -19,6 +19,7 @@ typedef struct finder {
     tb_regions *regions;
     const tb_dominators *dominators;
     layout *layouts;  /* by value id, of the candidate */
+    int *position;    /* by node id: place in execution order */
     int *candidate;   /* by node id: number of the last candidate that the node was in */
     int n_candidates; /* so far */
     const tb_value *entry;
@@ -149,7 +150,7 @@ static bool fits_constant(const finder *f, const tb_value *constant, const tb_no
     for (int i = 0; i < t->rank; i++)
         if (t->dims[i] != 1) varies |= 1u << (rank - t->rank + i);
     if (!(varies & ~(f->normalised | 1u << (rank - 1)))) return true;
-    if (t->dtype != TIBA_FLOAT32) return false;
+    if (t->dtype != TIBA_FLOAT32 || count > MAX_CONSTANT) return false;
     int64_t row = t->dims[t->rank - 1]; /* or a row that was expanded */
     const float *data = t->data;
     for (int64_t i = row; i < count; i++)
@@ -247,29 +248,19 @@ static bool follow(const finder *f, const tb_node *node) {
     return true;
 }
 
-/* Inner nodes by execution order: a node is followed when all that it reads has been. */
+/* In execution order, so that a node is followed after all that it reads. */
 static bool follow_all(finder *f) {
-    unsigned char done[MAX_NODES] = {0};
+    int order[MAX_NODES];
+    for (int i = 0; i < f->n_nodes; i++) {
+        int k = i;
+        for (; k > 0 && f->position[f->nodes[order[k - 1]]->id] > f->position[f->nodes[i]->id]; k--)
+            order[k] = order[k - 1];
+        order[k] = i;
+    }
     f->layouts[f->entry->id] = (layout){0, 0};
     f->normalised = normalised_axes(f);
-    for (int left = f->n_nodes; left > 0;) {
-        int before = left;
-        for (int i = f->n_nodes - 1; i >= 0; i--) {
-            bool ready = !done[i];
-            const tb_node *node = f->nodes[i];
-            for (int k = 0; ready && k < node->n_in; k++) {
-                const tb_value *in = node->in[k];
-                if (!in || !in->active || in == f->entry) continue;
-                for (int j = 0; j < f->n_nodes; j++)
-                    if (f->nodes[j] == in->producer && !done[j]) ready = false;
-            }
-            if (!ready) continue;
-            if (!follow(f, node)) return false;
-            done[i] = 1;
-            left--;
-        }
-        if (left == before) return false;
-    }
+    for (int i = 0; i < f->n_nodes; i++)
+        if (!follow(f, f->nodes[order[i]])) return false;
     return true;
 }
 
@@ -334,11 +325,14 @@ tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *a
     *f = (finder){.graph = graph, .arena = arena, .regions = regions, .dominators = dominators};
     f->layouts = TB_NEW(arena, layout, graph->n_values);
     f->candidate = TB_NEW(arena, int, graph->next_node_id);
+    f->position = TB_NEW(arena, int, graph->next_node_id);
     regions->of_node = TB_NEW(arena, int, graph->next_node_id);
-    if (!f->layouts || !f->candidate || !regions->of_node) return tb_out_of_memory(error);
+    if (!f->layouts || !f->position || !f->candidate || !regions->of_node)
+        return tb_out_of_memory(error);
     for (int i = 0; i < graph->next_node_id; i++) regions->of_node[i] = -1;
+    int at = 0, capacity = 0;
+    for (const tb_node *node = graph->first; node; node = node->next) f->position[node->id] = at++;
     /* The last exit first: it has the largest region. */
-    int capacity = 0;
     for (tb_node *node = graph->last; node; node = node->prev)
         if (regions->of_node[node->id] < 0 && is_region(f, node) && !add_region(f, &capacity))
             return tb_out_of_memory(error);

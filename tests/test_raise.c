@@ -159,6 +159,18 @@ static tb_value *layer_norm_of_two(maker *m, tb_value *x) {
     tb_value *std = op(m, TB_OP_Sqrt, reduced(m, op(m, TB_OP_Mul, e, e)), NULL);
     return op(m, TB_OP_Div, d, std);
 }
+/* The mean over one axis meets the other one: [7, 7] / [1, 7]. */
+static tb_value *norm_of_other_axis(maker *m, tb_value *x) {
+    tb_value *axes, *row, *z = maker_input(m, "z", 2, (int64_t[]){K, K});
+    (void)x;
+    tb_build_ints(&m->b, &axes, 1, (int64_t[]){-1}, &m->error);
+    tb_build_ints(&m->b, &row, 2, (int64_t[]){1, K}, &m->error);
+    tb_value *square = op(m, TB_OP_Mul, z, z);
+    tb_value *mean = maker_op(m, TB_OP_ReduceMean, 2, (tb_value *[]){square, axes}, 1,
+                              &TB_INT_ATTR("keepdims", 0));
+    mean = op(m, TB_OP_Reshape, mean, row);
+    return op(m, TB_OP_Div, z, op(m, TB_OP_Sqrt, mean, NULL));
+}
 static tb_value *scale_over_tokens(maker *m, tb_value *x) {
     tb_value *ones = maker_tensor(m, 1, (int64_t[]){K}, 1, 1);
     tb_value *y = op(m, TB_OP_RMSNormalization, x, ones);
@@ -195,6 +207,7 @@ static const expectation expectations[] = {
     {"LayerNormalization, subtracted twice", layer_norm_twice, 3, "LayerNormalization Add"},
     {"variance of another value", layer_norm_of_two, 0,
      "ReduceMean Sub ReduceMean Sub Mul ReduceMean Sqrt Div"},
+    {"a mean that meets another axis", norm_of_other_axis, 0, "Mul ReduceMean Reshape Sqrt Div"},
     {"a scale that varies over tokens", scale_over_tokens, 0, "RMSNormalization Mul"},
     {"a second scale", scaled_twice, 0, "RMSNormalization Mul"},
 };
