@@ -22,8 +22,8 @@
 #define TB_INLINE inline __attribute__((always_inline))
 
 /** Before a loop that reads and writes the same index only, however its arrays overlap. */
-#if defined(__clang__)
-#define TB_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#if defined(__clang__) /* its pragma of that kind warns of every loop that stays as it is */
+#define TB_IVDEP
 #else
 #define TB_IVDEP _Pragma("GCC ivdep")
 #endif

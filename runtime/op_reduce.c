@@ -22,15 +22,14 @@ typedef int64_t integer_fn(int64_t acc, int64_t x);
 
 typedef enum extreme { ZERO, ONE, LOWEST, HIGHEST } extreme;
 
-enum { TAKES_BOOLS = 1, ABOUT_MAXIMUM = 2 /* a first pass finds the maximum */ };
-
 typedef struct reduction {
     extreme start;
     fold_fn *fold;
     double (*finish)(double acc, double reduced, float m);
     integer_fn *integer, *unsigned64; /* NULL: floats only */
-    unsigned flags;
-    grad_fn *grad; /* NULL: the operator has a vjp of its own */
+    bool bools;
+    fold_fn *first; /* a first pass that finds m, its maximum; NULL: none */
+    grad_fn *grad;  /* NULL: the operator has a vjp of its own */
 } reduction;
 
 /* The result's shape with reduced axes kept as 1, the axes as a bit set, elements per result. */
@@ -66,7 +65,7 @@ static tiba_status reduce_plan(tb_broadcast *plan, int64_t *reduced, const tb_no
 static tiba_status reduce_shape(tb_node *node, const reduction *row, tiba_error *error) {
     const tiba_dtype dtype = node->in[0]->t.dtype;
     if (dtype != TIBA_FLOAT32 && !(row->integer && tb_dtype_is_integer(dtype)) &&
-        !((row->flags & TAKES_BOOLS) && dtype == TIBA_BOOL))
+        !(row->bools && dtype == TIBA_BOOL))
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "does not take %s",
                             tb_dtype_name(dtype));
     tiba_tensor kept;
@@ -154,8 +153,6 @@ static tiba_status reduce_integers(tb_exec *exec, const reduction *row, const tb
     return TIBA_OK;
 }
 
-static void max_fold(double *acc, const float *m, int step, const float *x, int64_t n);
-
 static tiba_status reduce_forward(tb_exec *exec, const tb_node *node, const reduction *row,
                                   const tiba_tensor *x, tiba_tensor *y, tiba_error *error) {
     int64_t reduced;
@@ -166,8 +163,8 @@ static tiba_status reduce_forward(tb_exec *exec, const tb_node *node, const redu
     float *out = y->data;
     j.acc = tb_scratch(exec, (size_t)count, sizeof *j.acc);
     if (!j.acc) return tb_out_of_memory(error);
-    if (row->flags & ABOUT_MAXIMUM) {
-        j.fold = max_fold;
+    if (row->first) {
+        j.fold = row->first;
         for (int64_t i = 0; i < count; i++) j.acc[i] = -INFINITY;
         fold_all(exec, &j);
         for (int64_t i = 0; i < count; i++) /* an infinite maximum needs no shift */
@@ -340,14 +337,15 @@ SLOPE(slope_square, GRAD_X, 2.0f * x)
     REDUCE_FORWARD(id, __VA_ARGS__)                                                                \
     REDUCE_OP(id, needs_, reduce_vjp)
 
-/* op, what the slope reads, start, fold, finish, integers, uint64, flags, slope */
-REDUCE(ReduceSum, 0, ZERO, sum_fold, NULL, take_sum, take_sum, 0, slope_one)
-REDUCE(ReduceMean, 0, ZERO, sum_fold, finish_mean, take_sum, take_sum, 0, slope_mean)
-REDUCE(ReduceL1, NEEDS_X, ZERO, abs_fold, NULL, take_abs, take_sum, 0, slope_abs)
-REDUCE(ReduceL2, NEEDS_XY, ZERO, square_fold, finish_root, NULL, NULL, 0, slope_norm)
-REDUCE(ReduceSumSquare, NEEDS_X, ZERO, square_fold, NULL, take_square, take_square, 0, slope_square)
-REDUCE(ReduceLogSum, NEEDS_Y, ZERO, sum_fold, finish_log, NULL, NULL, 0, slope_log)
-REDUCE(ReduceLogSumExp, NEEDS_XY, ZERO, exp_fold, finish_shifted_log, NULL, NULL, ABOUT_MAXIMUM,
+/* op, what the slope reads, start, fold, finish, integers, uint64, bools, first pass, slope */
+REDUCE(ReduceSum, 0, ZERO, sum_fold, NULL, take_sum, take_sum, false, NULL, slope_one)
+REDUCE(ReduceMean, 0, ZERO, sum_fold, finish_mean, take_sum, take_sum, false, NULL, slope_mean)
+REDUCE(ReduceL1, NEEDS_X, ZERO, abs_fold, NULL, take_abs, take_sum, false, NULL, slope_abs)
+REDUCE(ReduceL2, NEEDS_XY, ZERO, square_fold, finish_root, NULL, NULL, false, NULL, slope_norm)
+REDUCE(ReduceSumSquare, NEEDS_X, ZERO, square_fold, NULL, take_square, take_square, false, NULL,
+       slope_square)
+REDUCE(ReduceLogSum, NEEDS_Y, ZERO, sum_fold, finish_log, NULL, NULL, false, NULL, slope_log)
+REDUCE(ReduceLogSumExp, NEEDS_XY, ZERO, exp_fold, finish_shifted_log, NULL, NULL, false, max_fold,
        slope_softmax)
 
 /* The gradient goes to the winner; where several are, to the first in storage order. */
@@ -378,8 +376,8 @@ static tiba_status winner_vjp(tb_exec *exec, const tb_node *node, const reductio
     return TIBA_OK;
 }
 
-REDUCE_FORWARD(ReduceMax, LOWEST, max_fold, NULL, take_max, take_max_unsigned, TAKES_BOOLS, NULL)
-REDUCE_FORWARD(ReduceMin, HIGHEST, min_fold, NULL, take_min, take_min_unsigned, TAKES_BOOLS, NULL)
+REDUCE_FORWARD(ReduceMax, LOWEST, max_fold, NULL, take_max, take_max_unsigned, true, NULL, NULL)
+REDUCE_FORWARD(ReduceMin, HIGHEST, min_fold, NULL, take_min, take_min_unsigned, true, NULL, NULL)
 REDUCE_OP(ReduceMax, NEEDS_XY, winner_vjp)
 REDUCE_OP(ReduceMin, NEEDS_XY, winner_vjp)
 
@@ -422,5 +420,5 @@ static tiba_status product_vjp(tb_exec *exec, const tb_node *node, const reducti
     return TIBA_OK;
 }
 
-REDUCE_FORWARD(ReduceProd, ONE, product_fold, NULL, take_product, take_product, 0, NULL)
+REDUCE_FORWARD(ReduceProd, ONE, product_fold, NULL, take_product, take_product, false, NULL, NULL)
 REDUCE_OP(ReduceProd, NEEDS_X, product_vjp)
