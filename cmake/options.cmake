@@ -23,6 +23,10 @@ target_compile_definitions(tiba_options INTERFACE _POSIX_C_SOURCE=200809L _FILE_
 target_compile_options(tiba_options INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes
   -ffp-contract=off -fno-math-errno -fno-trapping-math)
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
+  # TB_IVDEP is a permission to vectorise, no promise that it is done.
+  target_compile_options(tiba_options INTERFACE -Wno-pass-failed)
+endif()
 if(TIBA_WERROR)
   target_compile_options(tiba_options INTERFACE -Werror)
 endif()

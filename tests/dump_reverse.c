@@ -112,5 +112,5 @@ int main(int argc, char **argv) {
     if (d.source) tb_onnx_close(d.source);
     tb_scratch_free(&d.exec);
     tb_arena_destroy(d.arena);
-    return status;
+    return (int)status;
 }

@@ -1,6 +1,7 @@
 /*
- * Binding whole files: every model of the zoo bound to its inputs and run by interpret.h must give
- * the outputs that stand beside it. With arguments: folders to try instead (or, with -t, to time).
+ * Binding whole files: every model of the zoo (tests/data, and the shared one where it is there)
+ * bound to its inputs and run by interpret.h must give the outputs that stand beside it. With
+ * arguments: folders to try instead (or, with -t, to time).
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -111,9 +112,9 @@ static void time_model(const char *folder) {
     tb_arena_destroy(m.arena);
 }
 
-static void check_zoo(void) {
-    char folder[512], path[1024];
-    DIR *zoo = opendir(zoo_folder(folder, sizeof folder));
+static void check_zoo(const char *folder) {
+    char path[1024];
+    DIR *zoo = opendir(folder);
     if (!zoo) {
         printf("no zoo at %s: skipped\n", folder);
         return;
@@ -130,6 +131,10 @@ static void check_zoo(void) {
 int main(int argc, char **argv) {
     bool timing = argc > 1 && strcmp(argv[1], "-t") == 0;
     for (int i = timing ? 2 : 1; i < argc; i++) (timing ? time_model : check_model)(argv[i]);
-    if (argc == 1) check_zoo();
+    if (argc == 1) {
+        char folder[512];
+        check_zoo(TEST_DATA "/zoo");
+        check_zoo(zoo_folder(folder, sizeof folder));
+    }
     TEST_END();
 }

@@ -169,5 +169,5 @@ int tb_cmd_explain(int argc, char **argv) {
     tb_job_close(&c.job);
     tb_subject_close(&c.subject);
     tb_arena_destroy(c.arena);
-    return status;
+    return (int)status;
 }

@@ -313,7 +313,7 @@ int tb_cmd_inspect(int argc, char **argv) {
     if (status != TIBA_OK) fprintf(stderr, "tiba-onnx: %s\n", error.message);
     tb_subject_close(&subject);
     tb_arena_destroy(arena);
-    return status;
+    return (int)status;
 }
 
 int tb_cmd_ops(int argc, char **argv) {
