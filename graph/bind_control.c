@@ -104,7 +104,7 @@ static tiba_status steering(const tb_node *node, const tb_value *value, const ch
 
 static tiba_status bind_if(tb_binder *binder, const tb_node *node, tiba_error *error) {
     tb_value *condition;
-    int64_t taken;
+    int64_t taken = 0;
     TB_TRY(tb_bind_input(binder, node, 0, &condition, error));
     TB_TRY(steering(node, condition, "condition", &taken, error));
     const tb_graph *branch = sub_graph(node, taken ? "then_branch" : "else_branch");
@@ -357,7 +357,7 @@ static tiba_status bind_sequence_construct(tb_binder *binder, const tb_node *nod
 
 static tiba_status bind_sequence_at(tb_binder *binder, const tb_node *node, tiba_error *error) {
     tb_list *list = NULL;
-    int at;
+    int at = 0;
     TB_TRY(input_list(binder, node, &list, error));
     TB_TRY(input_position(binder, node, 1, list->count, 0, list->count - 1, &at, error));
     return set_output(binder, node, 0, (tb_slot){.value = list->items[at]});

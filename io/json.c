@@ -402,7 +402,7 @@ tiba_status tb_json_as_number(double *out, const tb_json *value, tiba_error *err
 
 tiba_status tb_json_as_integer(int64_t *out, const tb_json *value, int64_t low, int64_t high,
                                tiba_error *error) {
-    double number;
+    double number = 0;
     TB_TRY(tb_json_as_number(&number, value, error));
     if (number != floor(number))
         return tb_json_fail(error, value, "%g is not a whole number", number);

@@ -265,7 +265,7 @@ static tiba_status parse_whitespace(tb_pre_tokenizer *out, tb_tok_loader *loader
 
 static tiba_status parse_punctuation(tb_pre_tokenizer *out, tb_tok_loader *loader,
                                      const tb_json *json) {
-    tb_split_behavior behavior;
+    tb_split_behavior behavior = (tb_split_behavior)0;
     TB_TRY(tb_part_members(json, "behavior", loader->error));
     TB_TRY(read_behavior(&behavior, loader, json, TB_SPLIT_ISOLATED));
     return add_class(out, loader, punctuation, behavior);

@@ -134,7 +134,7 @@ static tb_span align_before(const tb_tok_string *string, size_t at) {
 tiba_status tb_tok_transform(tb_tok_string *string, size_t initial, tb_tok_work *work) {
     size_t bytes = 0, from = 0;
     for (size_t i = 0; i < work->change_count; i++) bytes += tb_utf8_length(work->changes[i].c);
-    output out;
+    output out = {0};
     TB_TRY(output_create(&out, bytes, work));
     while (initial > 0 && from < string->size) {
         tb_utf8_next(string->text, &from);
@@ -163,7 +163,7 @@ tiba_status tb_tok_filter(tb_tok_string *string, bool (*keep)(uint32_t c), tb_to
         at = next;
     }
     if (at == string->size) return TIBA_OK;
-    output out;
+    output out = {0};
     TB_TRY(output_create(&out, string->size, work));
     output_copy(&out, string, 0, at);
     while (at < string->size) {
@@ -177,7 +177,7 @@ tiba_status tb_tok_filter(tb_tok_string *string, bool (*keep)(uint32_t c), tb_to
 
 tiba_status tb_tok_prepend(tb_tok_string *string, const char *prefix, size_t size,
                            tb_tok_work *work) {
-    output out;
+    output out = {0};
     if (string->size == 0 || size == 0) return TIBA_OK;
     TB_TRY(output_create(&out, size + string->size, work));
     for (size_t at = 0; at < size;) {
@@ -202,7 +202,7 @@ tiba_status tb_tok_replace(tb_tok_string *string, const char *content, size_t si
     if (hits == 0) return TIBA_OK;
     if (!tb_size_mul(&added, hits, size) || !tb_size_add(&bytes, bytes, added))
         return tb_out_of_memory(work->error);
-    output out;
+    output out = {0};
     TB_TRY(output_create(&out, bytes, work));
     for (size_t i = 0; i < work->match_count; i++) {
         const tb_match *match = &work->matches[i];

@@ -62,7 +62,7 @@ static pattern *find_expected(const char *name) {
 static int read_tensors(tiba_tensor *tensors, tb_arena *arena, const char *set, const char *what,
                         tiba_error *error) {
     for (int i = 0;; i++) {
-        char path[1024];
+        char path[4096];
         snprintf(path, sizeof path, "%s/%s_%d.pb", set, what, i);
         if (!tb_is_file(path)) return i;
         if (i == MOST_TENSORS || tb_onnx_read_tensor(&tensors[i], arena, path, error) != TIBA_OK)
