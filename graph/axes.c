@@ -21,7 +21,9 @@ static int intern(tb_axes *axes, tb_label wanted, const int *parents, const int6
         for (int k = 0; k < l->n_parents && same; k++)
             same = tb_axes_root(axes, l->parents[k]) == tb_axes_root(axes, parents[k]) &&
                    l->offsets[k] == offsets[k];
-        if (same) return i;
+        if (!same) continue;
+        if (wanted.rows > l->rows) axes->labels[i].rows = wanted.rows;
+        return i;
     }
     if (axes->n_labels == axes->cap_labels) {
         int capacity = axes->cap_labels ? 2 * axes->cap_labels : 64;
@@ -44,12 +46,20 @@ static int intern(tb_axes *axes, tb_label wanted, const int *parents, const int6
     return id;
 }
 
+/* Of two look-ups that are added, is b's input the text? That of the larger table is (the other
+ * holds segments or positions), in whatever order they are added. */
+static bool better_look_up(const tb_label *a, const tb_label *b) {
+    if (a->kind != TB_LABEL_LOOKUP || b->kind != TB_LABEL_LOOKUP) return false;
+    return b->rows != a->rows ? b->rows > a->rows : b->input < a->input;
+}
+
 /* Element-wise operators line axes up: from then on they are one. The older label stays. */
 static void unify(tb_axes *axes, int a, int b) {
     a = tb_axes_root(axes, a);
     b = tb_axes_root(axes, b);
     if (a == b || axes->labels[a].count != axes->labels[b].count) return;
-    if (a < b)
+    const tb_label *first = &axes->labels[a < b ? a : b], *second = &axes->labels[a < b ? b : a];
+    if ((a < b) != better_look_up(first, second))
         axes->labels[b].same_as = a;
     else
         axes->labels[a].same_as = b;
@@ -392,12 +402,25 @@ static void gather_axis(pass *p, const tb_value *in, int axis, const tb_value *i
     new_axis(p, out, dim, other, &parent, &offset);
 }
 
+/* Do the indices only ever stay or go up by one, as positions and segments do? */
+static bool counts_up(const tiba_tensor *indices) {
+    int64_t n = indices->rank ? indices->dims[indices->rank - 1] : 0;
+    if (!indices->data || n < 2) return false;
+    for (int64_t i = 0; i < tb_tensor_count(indices); i++) {
+        int64_t step = i % n ? tb_get_i64(indices, i) - tb_get_i64(indices, i - 1) : 0;
+        if (step != 0 && step != 1) return false;
+    }
+    return true;
+}
+
 static void op_gather(pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0], *indices = p->node->in[1];
     int axis = (int)wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank);
     if (!in->active && indices->ids_of >= 0) { /* embedding look-up */
+        int64_t rows = counts_up(&indices->t) ? 0 : in->t.dims[axis];
         for (int d = 0; d < indices->t.rank; d++) {
-            tb_label label = {.kind = TB_LABEL_LOOKUP, .input = indices->ids_of, .dim = d};
+            tb_label label = {
+                .kind = TB_LABEL_LOOKUP, .input = indices->ids_of, .dim = d, .rows = rows};
             new_axis(p, out, axis + d, label, NULL, NULL);
         }
         return;

@@ -44,6 +44,7 @@ typedef struct tb_label {
     int same_as;         /**< union-find: labels that an element-wise operator lined up */
     const tb_node *node; /**< where it arises; NULL for inputs */
     int input, dim;
+    int64_t rows; /**< LOOKUP: of the largest table looked up in; 0 for positions and segments */
     int64_t step;
     int n_parents;
     int *parents;     /**< labels, -1 for an operand without one (a constant class token) */

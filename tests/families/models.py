@@ -1,0 +1,457 @@
+"""Hand-written transformers in the spellings that people use: packed projections, einsum, baddbmm, patches by Reshape,
+unfold or NHWC, talking heads, gated attention, pooling by a learned query, torch's own layers."""
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+D, H, N, VOCAB = 32, 4, 16, 60
+
+
+class MeanPooled(nn.Module):
+    """sentence-transformers: mean of the unmasked tokens, normalised or not"""
+    def __init__(self, model, normalize=False):
+        super().__init__()
+        self.model, self.normalize = model, normalize
+
+    def forward(self, **kw):
+        x = self.model(**kw)[0]
+        m = kw["attention_mask"].unsqueeze(-1).expand(x.size()).float()
+        e = (x * m).sum(1) / m.sum(1).clamp(min=1e-9)
+        return (x, F.normalize(e, p=2, dim=1)) if self.normalize else (e,)
+
+
+def timm_block(name):
+    import timm.models.vision_transformer as v
+    return getattr(v, name)
+
+
+def timm_builder(arch, kw):
+    def build(attention):
+        import timm
+        import timm.layers
+        timm.layers.set_fused_attn(attention == "sdpa")
+        return timm.create_model(arch, pretrained=False, **kw)
+    return build
+
+
+def torchvision_vit():
+    from torchvision.models import VisionTransformer
+    return VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=48, num_classes=5)
+
+
+# ------------------------------------------------------------------ attentions in many spellings
+class Attention(nn.Module):
+    """kind says how the same thing is written"""
+    def __init__(self, kind, d=D, heads=H):
+        super().__init__()
+        self.kind, self.h, self.e = kind, heads, d // heads
+        self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.mix = nn.Linear(heads, heads, bias=False)
+        self.premix = nn.Linear(heads, heads)
+        self.gate = nn.Linear(d, d)
+
+    def split(self, x):
+        b, n, d = x.shape
+        k, h, e = self.kind, self.h, self.e
+        y = self.qkv(x)
+        if k == "packed_head_major":  # [h, 3, e]: GPT-NeoX, BLOOM
+            y = y.reshape(b, n, h, 3, e)
+            return [y[..., i, :].transpose(1, 2) for i in range(3)]
+        if k == "packed_e_last":  # [h, e, 3]
+            y = y.reshape(b, n, h, e, 3).permute(4, 0, 2, 1, 3)
+            return y[0], y[1], y[2]
+        if k == "packed_unbind":
+            return y.reshape(b, n, 3, h, e).permute(2, 0, 3, 1, 4).unbind(0)
+        return [t.reshape(b, n, h, e).transpose(1, 2) for t in y.chunk(3, -1)]
+
+    def forward(self, x):
+        b, n, d = x.shape
+        k, h, e = self.kind, self.h, self.e
+        s = e ** -0.5
+        if k == "seq_first":  # fairseq: tokens × (batch heads) × e
+            q, kk, v = [t.transpose(0, 1).contiguous().view(n, b * h, e).transpose(0, 1) for t in self.qkv(x).chunk(3, -1)]
+            p = torch.bmm(q * s, kk.transpose(1, 2)).softmax(-1)
+            return self.out(torch.bmm(p, v).transpose(0, 1).contiguous().view(n, b, d).transpose(0, 1))
+        q, kk, v = self.split(x)
+        if k == "einsum":
+            p = torch.einsum("bhid,bhjd->bhij", q, kk).mul(s).softmax(-1)
+            o = torch.einsum("bhij,bhjd->bhid", p, v)
+        elif k == "einsum_bnhd":
+            q, kk, v = [t.transpose(1, 2) for t in (q, kk, v)]
+            p = torch.einsum("bqhd,bkhd->bhqk", q * s, kk).softmax(-1)
+            return self.out(torch.einsum("bhqk,bkhd->bqhd", p, v).reshape(b, n, d))
+        elif k == "einsum_keys_first":  # softmax over the first of two token axes
+            p = torch.einsum("bhjd,bhid->bhji", kk, q * s).softmax(2)
+            o = torch.einsum("bhji,bhjd->bhid", p, v)
+        elif k == "baddbmm":
+            q, kk, v = [t.reshape(b * h, n, e) for t in (q, kk, v)]
+            bias = torch.zeros(b * h, n, n)
+            p = torch.baddbmm(bias, q, kk.transpose(1, 2), beta=1.0, alpha=s).softmax(-1)
+            o = torch.bmm(p, v).view(b, h, n, e)
+        elif k == "sdpa":
+            o = F.scaled_dot_product_attention(q, kk, v)
+        elif k == "sdpa_causal":
+            o = F.scaled_dot_product_attention(q, kk, v, is_causal=True)
+        elif k == "transposed":  # Vᵀ Pᵀ
+            p = (q @ kk.transpose(-2, -1) * s).softmax(-1)
+            o = (v.transpose(-2, -1) @ p.transpose(-2, -1)).transpose(-2, -1)
+        elif k == "talking":
+            a = self.premix((q @ kk.transpose(-2, -1) * s).permute(0, 2, 3, 1)).softmax(-2)
+            o = self.mix(a).permute(0, 3, 1, 2) @ v
+        elif k == "conv_talking":
+            a = (q @ kk.transpose(-2, -1) * s)
+            a = F.conv2d(a, self.premix.weight[:, :, None, None]).softmax(-1)
+            o = F.conv2d(a, self.mix.weight[:, :, None, None]) @ v
+        elif k == "cosine":
+            a = F.normalize(q, dim=-1) @ F.normalize(kk, dim=-1).transpose(-2, -1) * 5.0
+            o = a.softmax(-1) @ v
+        elif k == "softmax_by_hand":
+            a = q @ kk.transpose(-2, -1) * s
+            a = torch.exp(a - a.amax(-1, keepdim=True))
+            o = (a / a.sum(-1, keepdim=True)) @ v
+        elif k == "divide_after":  # flash-like: normalise after the product
+            a = torch.exp(q @ kk.transpose(-2, -1) * s)
+            o = (a @ v) / a.sum(-1, keepdim=True)
+        elif k == "softmax_plus_one":
+            a = torch.cat([q @ kk.transpose(-2, -1) * s, torch.zeros(b, h, n, 1)], -1).softmax(-1)[..., :-1]
+            o = a @ v
+        elif k == "masked_after":
+            a = (q @ kk.transpose(-2, -1) * s).softmax(-1) * torch.tril(torch.ones(n, n))
+            o = (a / a.sum(-1, keepdim=True)) @ v
+        elif k == "topk":
+            a = q @ kk.transpose(-2, -1) * s
+            t = a.topk(6, dim=-1)[0][..., -1:]
+            o = a.masked_fill(a < t, float("-inf")).softmax(-1) @ v
+        elif k == "gated":
+            o = (q @ kk.transpose(-2, -1) * s).softmax(-1) @ v
+            return self.out(o.transpose(1, 2).reshape(b, n, d) * torch.sigmoid(self.gate(x)))
+        elif k == "heads_loop":
+            o = torch.stack([(q[:, i] @ kk[:, i].transpose(-2, -1) * s).softmax(-1) @ v[:, i] for i in range(h)], 1)
+        else:
+            o = (q @ kk.transpose(-2, -1) / e ** 0.5).softmax(-1) @ v
+        return self.out(o.transpose(1, 2).reshape(b, n, d))
+
+
+class RMS(nn.Module):
+    def __init__(self, d):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(d))
+
+    def forward(self, x):
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6))
+
+
+class HandNorm(nn.Module):
+    """LayerNorm as the original BERT code wrote it"""
+    def __init__(self, d):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(d)), nn.Parameter(torch.zeros(d))
+
+    def forward(self, x):
+        u = x.mean(-1, keepdim=True)
+        s = (x - u).pow(2).mean(-1, keepdim=True)
+        return self.weight * ((x - u) / torch.sqrt(s + 1e-12)) + self.bias
+
+
+class GRN(nn.Module):
+    def forward(self, x):
+        g = x.norm(dim=1, keepdim=True)
+        return x + x * (g / (g.mean(-1, keepdim=True) + 1e-6)) * 0.3
+
+
+class Mlp(nn.Module):
+    def __init__(self, kind, d=D):
+        super().__init__()
+        self.kind = kind
+        wide = 2 if kind in ("swiglu", "geglu") else 1
+        self.a, self.b = nn.Linear(d, 48 * wide), nn.Linear(48, d)
+
+    def forward(self, x):
+        x = self.a(x)
+        k = self.kind
+        if k == "swiglu":
+            a, b = x.chunk(2, -1)
+            x = F.silu(a) * b
+        elif k == "geglu":
+            a, b = x.chunk(2, -1)
+            x = a * F.gelu(b)
+        elif k == "quick":
+            x = x * torch.sigmoid(1.702 * x)
+        elif k == "relu2":
+            x = F.relu(x) ** 2
+        elif k == "hand_tanh":
+            x = 0.5 * x * (1.0 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x ** 3)))
+        elif k == "hand_erf":
+            x = x * 0.5 * (1.0 + torch.erf(x / 2 ** 0.5))
+        elif k == "mish":
+            x = F.mish(x)
+        elif k == "hardswish":
+            x = F.hardswish(x)
+        elif k == "elu1":
+            x = F.elu(x) + 1
+        else:
+            x = F.gelu(x)
+        return self.b(x)
+
+
+class Block(nn.Module):
+    def __init__(self, attention="plain", mlp="gelu", norm=nn.LayerNorm, order="pre"):
+        super().__init__()
+        self.attn, self.mlp, self.n1, self.n2, self.order = Attention(attention), Mlp(mlp), norm(D), norm(D), order
+        self.scale = nn.Parameter(torch.ones(D))
+
+    def forward(self, x):
+        if self.order == "post":
+            x = self.n1(x + self.attn(x))
+            return self.n2(x + self.mlp(x))
+        if self.order == "parallel":
+            y = self.n1(x)
+            return x + self.attn(y) + self.mlp(y)
+        if self.order == "sandwich":
+            x = x + self.n1(self.attn(x))
+            return x + self.n2(self.mlp(x))
+        if self.order == "scaled":
+            x = x + self.scale * self.attn(self.n1(x))
+            return x + 0.5 * self.mlp(self.n2(x))
+        if self.order == "deepnorm":
+            x = self.n1(x * 1.7 + self.attn(x))
+            return self.n2(x * 1.7 + self.mlp(x))
+        x = x + self.attn(self.n1(x))
+        return x + self.mlp(self.n2(x))
+
+
+class TextModel(nn.Module):
+    def __init__(self, pool="mean", depth=2, position="learned", **kw):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB, D)
+        self.pos = nn.Parameter(torch.randn(1, 40, D))
+        self.blocks = nn.ModuleList([Block(**kw) for _ in range(depth)])
+        self.norm, self.head = nn.LayerNorm(D), nn.Linear(D, 5)
+        self.pool, self.position = pool, position
+        self.query, self.score = nn.Parameter(torch.randn(1, 1, D)), nn.Linear(D, 1)
+        self.cls = nn.Parameter(torch.randn(1, 1, D))
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        b, n, d = x.shape
+        if self.position == "sin":
+            t = torch.arange(n)[:, None] * torch.exp(torch.arange(0, d, 2) * -0.3)
+            x = x * d ** 0.5 + torch.stack([t.sin(), t.cos()], -1).reshape(1, n, d)
+        elif self.position == "onehot":
+            x = F.one_hot(ids, VOCAB).float() @ self.embed.weight + self.pos[:, :n]
+        else:
+            x = x + self.pos[:, :n]
+        if self.pool == "cls":
+            x = torch.cat([self.cls.expand(b, -1, -1), x], 1)
+        for blk in self.blocks:
+            x = blk(x)
+        x = self.norm(x)
+        p = self.pool
+        if p in ("cls", "first"):
+            x = x[:, 0]
+        elif p == "last":
+            x = x[:, -1]
+        elif p == "max":
+            x = x.max(1)[0]
+        elif p == "sum":
+            x = x.sum(1)
+        elif p == "query":
+            x = ((self.query @ x.transpose(1, 2) / D ** 0.5).softmax(-1) @ x)[:, 0]
+        elif p == "score":
+            x = (self.score(x).softmax(1) * x).sum(1)
+        elif p == "score_matmul":
+            x = (self.score(x).softmax(1).transpose(1, 2) @ x).squeeze(1)
+        elif p == "avgpool":
+            x = F.adaptive_avg_pool1d(x.transpose(1, 2), 1).flatten(1)
+        elif p == "flatten":
+            return x.reshape(b, n * d)[:, :N * D] @ torch.cat([self.head.weight.t() * (1 + 0.1 * i) for i in range(N)], 0)
+        elif p == "first_mean":
+            x = x[:, 0] + x.mean(1)
+        elif p == "first_last":
+            x = torch.cat([x[:, 0], x[:, -1]], -1) @ torch.cat([self.head.weight.t()] * 2, 0)
+            return x
+        elif p == "layers":
+            x = x.mean(1)
+        else:
+            x = x.mean(1)
+        return self.head(x)
+
+
+class LayerMix(TextModel):
+    """reads a weighted mean of all layers, as ELMo and many speech models"""
+    def forward(self, ids):
+        x = self.embed(ids) + self.pos[:, :ids.shape[1]]
+        all = []
+        for blk in self.blocks:
+            x = blk(x)
+            all.append(x)
+        w = self.cls[0, 0, :len(all)].softmax(0)
+        x = (torch.stack(all) * w[:, None, None, None]).sum(0)
+        return self.head(self.norm(x).mean(1))
+
+
+class TorchEncoder(nn.Module):
+    def __init__(self, norm_first, activation, pool="mean", batch_first=True):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        layer = nn.TransformerEncoderLayer(D, H, 48, activation=activation, norm_first=norm_first, batch_first=batch_first)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.embed, self.head, self.pool, self.bf = nn.Embedding(VOCAB, D), nn.Linear(D, 5), pool, batch_first
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        x = self.encoder(x) if self.bf else self.encoder(x.transpose(0, 1)).transpose(0, 1)
+        return self.head(x.mean(1) if self.pool == "mean" else x[:, 0])
+
+
+class TorchSeq2Seq(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.t = nn.Transformer(D, H, 2, 2, 48, batch_first=True)
+        self.embed, self.head = nn.Embedding(VOCAB, D), nn.Linear(D, 5)
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        return self.head(self.t(x, x[:, :5])[:, -1])
+
+
+class PackedMHA(nn.Module):
+    """nn.MultiheadAttention with its averaged weights as a second result, unused"""
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(VOCAB, D), nn.Linear(D, 5)
+        self.a = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
+        self.n = nn.ModuleList([nn.LayerNorm(D) for _ in range(2)])
+
+    def forward(self, ids):
+        x = self.embed(ids)
+        for a, n in zip(self.a, self.n):
+            y = n(x)
+            x = x + a(y, y, y)[0]
+        return self.head(x.mean(1))
+
+
+class VisionModel(nn.Module):
+    def __init__(self, patches="conv", pool="cls", attention="plain", depth=2, **kw):
+        super().__init__()
+        self.patches, self.pool = patches, pool
+        p = self.p = 8
+        self.conv = nn.Conv2d(3, D, p, p)
+        self.proj = nn.Linear(3 * p * p, D)
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, D, 2, 2))
+        self.cls = nn.Parameter(torch.randn(1, 1, D))
+        self.pos = nn.Parameter(torch.randn(1, 17, D))
+        self.blocks = nn.ModuleList([Block(attention, **kw) for _ in range(depth)])
+        self.norm, self.head = nn.LayerNorm(D), nn.Linear(D, 5)
+
+    def embed(self, x):
+        b, c, h, w = x.shape
+        p, k = self.p, self.patches
+        if k == "reshape":
+            return self.proj(x.reshape(b, c, h // p, p, w // p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, (h // p) * (w // p), p * p * c))
+        if k == "reshape_chw":
+            return self.proj(x.view(b, c, h // p, p, w // p, p).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2))
+        if k == "unfold":
+            return self.proj(F.unfold(x, p, stride=p).transpose(1, 2))
+        if k == "tensor_unfold":
+            y = x.unfold(2, p, p).unfold(3, p, p)
+            return self.proj(y.permute(0, 2, 3, 1, 4, 5).reshape(b, -1, c * p * p))
+        if k == "space_to_depth":
+            return self.proj(F.pixel_unshuffle(x, p).flatten(2).transpose(1, 2))
+        if k == "nhwc":
+            y = x.permute(0, 2, 3, 1)
+            return self.conv(((y - 0.5) / 0.5).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).reshape(b, -1, D)
+        if k == "stem":
+            return self.stem(x).flatten(2).transpose(1, 2)
+        if k == "normalised":
+            mean, std = torch.tensor([0.48, 0.45, 0.4]).view(1, 3, 1, 1), torch.tensor([0.26, 0.27, 0.28]).view(1, 3, 1, 1)
+            return self.conv((x / 255.0 - mean) / std).flatten(2).transpose(1, 2)
+        return self.conv(x).flatten(2).transpose(1, 2)
+
+    def forward(self, x):
+        x = self.embed(x)
+        b = x.shape[0]
+        if self.pool == "cls":
+            x = torch.cat([self.cls.expand(b, -1, -1), x], 1) + self.pos
+        elif self.pool == "cls_last":
+            x = torch.cat([x, self.cls.expand(b, -1, -1)], 1) + self.pos
+        else:
+            x = x + self.pos[:, 1:]
+        for blk in self.blocks:
+            x = blk(x)
+        x = self.norm(x)
+        if self.pool == "grid":
+            x = x.transpose(1, 2).reshape(b, D, 4, 4)
+            x = F.adaptive_avg_pool2d(x, 1).flatten(1)
+        else:
+            x = x[:, 0] if self.pool == "cls" else x[:, -1] if self.pool == "cls_last" else x.mean(1)
+        return self.head(x)
+
+
+class NHWCInput(VisionModel):
+    """the picture comes channels-last"""
+    def forward(self, x):
+        return super().forward(x.permute(0, 3, 1, 2))
+
+
+class Hybrid(VisionModel):
+    """attention on an NCHW feature map, 1×1 convolutions as projections"""
+    def __init__(self):
+        super().__init__(pool="mean", depth=1)
+        self.q, self.k, self.v, self.o = [nn.Conv2d(D, D, 1) for _ in range(4)]
+
+    def forward(self, x):
+        x = self.conv(x)
+        b, c, h, w = x.shape
+        for _ in range(2):
+            q, k, v = [m(x).reshape(b, H, c // H, h * w) for m in (self.q, self.k, self.v)]
+            p = (q.transpose(-2, -1) @ k * 0.3).softmax(-1)
+            x = x + self.o((v @ p.transpose(-2, -1)).reshape(b, c, h, w))
+        return self.head(x.mean((2, 3)))
+
+
+class CrossPooled(nn.Module):
+    """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
+    def __init__(self, self_attention):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.enc = VisionModel(pool="mean")
+        self.queries = nn.Parameter(torch.randn(1, 3, D))
+        self.cross = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
+        self.selfs = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
+        self.self_attention, self.head = self_attention, nn.Linear(D, 5)
+
+    def forward(self, x):
+        x = self.enc.embed(x) + self.enc.pos[:, 1:]
+        for b in self.enc.blocks:
+            x = b(x)
+        q = self.queries.expand(x.shape[0], -1, -1)
+        for c, s in zip(self.cross, self.selfs):
+            if self.self_attention:
+                q = q + s(q, q, q)[0]
+            q = q + c(q, x, x)[0]
+        return self.head(q[:, 0])
+
+
+def text(**kw):
+    return lambda a: TextModel(**kw)
+
+
+def vision(**kw):
+    return lambda a: VisionModel(**kw)
+
+
+TEXT = {f"att_{k}": text(attention=k) for k in (
+    "packed_head_major", "packed_e_last", "packed_unbind", "seq_first", "einsum", "einsum_bnhd", "einsum_keys_first", "baddbmm", "sdpa", "sdpa_causal",
+    "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop")}
+TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1")}
+TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "sandwich", "scaled", "deepnorm")}
+TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
+TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
+         "layer_mix": lambda a: LayerMix(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
+         "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
+VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
+VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
+           "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True),
+           "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}
