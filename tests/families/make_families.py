@@ -2,7 +2,7 @@
 """Builds small randomly initialised transformers of many families, exports each by several exporters,
 rewrites the files as optimisers do, and stores what onnxruntime computes with every file.
 
-    make_families.py OUT [FAMILY...]
+    make_families.py OUT [FAMILY...]       FULL=1: more variants
 
 A developer's tool: it needs torch, transformers, timm, onnx, onnxruntime, onnxscript, onnxslim and onnxsim.
 OUT/FAMILY/ holds VARIANT.onnx, VARIANT.npz (outputs), input.NAME.npy and family.json. What an exporter or a
@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import families  # noqa: E402
 
 ort.set_default_logger_severity(4)
+FULL = bool(os.environ.get("FULL"))
 EXPORTS = [("ts11", 11), ("ts14", 14), ("ts17", 17), ("dyn18", 18), ("dyn23", 23)]
 
 
@@ -200,22 +201,22 @@ def make_family(fam, out):
             continue
         suffix = "" if attention == fam.attentions[0] else f"-{attention}"
         for kind, opset in EXPORTS:
-            if suffix and kind in ("ts11", "ts14"):
+            if kind in fam.skip or (suffix and kind in ("ts11", "ts14")):
                 continue
-            if kind in fam.skip:
+            if not FULL and kind + suffix in ("ts11", "dyn23", "dyn18-sdpa"):
                 continue
             variant = kind + suffix
             attempt(notes, variant, folder, inputs, lambda p: export(fam, model, inputs, kind, opset, p))
-            if not suffix and kind == "ts17":
+            if FULL and not suffix and kind == "ts17":
                 attempt(notes, "ts17static", folder, inputs, lambda p: export(fam, model, inputs, kind, opset, p, True))
         if base is None:
             base = next((b for b in ("ts17", "ts14", "dyn18") if notes.get(b) == "ok"), None)
     if base:
         for name, f in REWRITES.items():
-            if name == "ortfused" and not fam.ort_type:
+            if (name == "ortfused" and not fam.ort_type) or (not FULL and name in ("sim", "simfix", "ortbasic", "int8dyn")):
                 continue
             attempt(notes, f"{base}-{name}", folder, inputs, lambda p: f(f"{folder}/{base}.onnx", p, fam, inputs))
-        if notes.get("dyn18") == "ok":
+        if FULL and notes.get("dyn18") == "ok":
             attempt(notes, "dyn18-ortext", folder, inputs, lambda p: REWRITES["ortext"](f"{folder}/dyn18.onnx", p, fam, inputs))
             attempt(notes, "dyn18-slim", folder, inputs, lambda p: rewrite_slim(f"{folder}/dyn18.onnx", p, fam, inputs))
     json.dump({"family": fam.name, "text": fam.text, "inputs": list(inputs), "outputs": list(fam.outputs), "target": fam.target,
