@@ -75,6 +75,44 @@ static int dim_of(search *s, const tb_value *value, int label) {
     return -1;
 }
 
+/* Does the value come from this softmax alone, by way of sums and functions: its own norm? */
+static bool from_softmax(const search *s, const tb_value *value, int depth) {
+    if (s->seen[value->id]) return true;
+    const tb_node *node = value->producer;
+    if (!node || depth > 8) return false;
+    bool passes = node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_BINARY ||
+                  node->op->class == TB_CLASS_REDUCE || node->op->class == TB_CLASS_MOVE;
+    bool any = false;
+    for (int i = 0; passes && i < node->n_in; i++) {
+        if (!node->in[i] || !node->in[i]->active) continue;
+        if (!from_softmax(s, node->in[i], depth + 1)) return false;
+        any = true;
+    }
+    return any;
+}
+
+/* Where else an operator with several activations is still this softmax's result: moves, and
+ * division by its own sum. A sum with another activation (a residual) is not. */
+static bool still_softmax(const search *s, const tb_node *node) {
+    if (node->op->class == TB_CLASS_MOVE) return true;
+    if (!tb_is(node, TB_OP_Div) && !tb_is(node, TB_OP_Mul)) return false;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active && !from_softmax(s, node->in[i], 0)) return false;
+    return true;
+}
+
+/* The label of the key axis after `node`; -1: gone. Slices and joints of keys (a sink that takes
+ * part in the softmax only) make another axis of them. */
+static int key_after(search *s, const tb_node *node, const tb_value *value, const tb_value *out,
+                     int key) {
+    int d = dim_of(s, out, key);
+    if (d >= 0) return key;
+    bool cuts = tb_is(node, TB_OP_Slice) || tb_is(node, TB_OP_Split) || tb_is(node, TB_OP_Concat);
+    d = dim_of(s, value, key);
+    if (!cuts || d < 0 || out->t.rank != value->t.rank) return -1;
+    return tb_axes_dim(s->axes, out, d);
+}
+
 /* Follows what descends from the softmax while it still has the key axis, to the products that
  * contract it. */
 static bool follow(search *s, const tb_node *softmax, const tb_value *value, int key, int depth) {
@@ -93,17 +131,17 @@ static bool follow(search *s, const tb_node *softmax, const tb_value *value, int
                 continue;
             }
         }
-        /* a sum with another activation (a residual) is no longer this softmax's result */
         int actives = 0;
         for (int k = 0; k < node->n_in; k++) actives += node->in[k] && node->in[k]->active;
-        if (actives > 1 && node->op->class != TB_CLASS_MOVE) continue;
+        if (actives > 1 && !still_softmax(s, node)) continue;
         for (int k = 0; k < node->n_out; k++) {
             const tb_value *out = node->out[k];
             if (!out || !out->active) continue;
-            if (key >= 0 ? dim_of(s, out, key) < 0
-                         : tb_tensor_count(&out->t) != tb_tensor_count(&value->t))
+            int next = key >= 0 ? key_after(s, node, value, out, key) : -1;
+            if (next == -2) return false;
+            if (key >= 0 ? next < 0 : tb_tensor_count(&out->t) != tb_tensor_count(&value->t))
                 continue;
-            if (!follow(s, softmax, out, key, depth + 1)) return false;
+            if (!follow(s, softmax, out, next, depth + 1)) return false;
         }
     }
     return true;

@@ -302,6 +302,15 @@ static void cut_axis(pass *p, const tb_value *in, int from, const tb_value *out,
         add_factor(p->axes, p->to, (tb_factor){parent, out->t.dims[dim], dim_stride(&out->t, dim)});
         return;
     }
+    const tb_label *join = &p->axes->labels[tb_axes_root(p->axes, parent)];
+    for (int i = 0; step == 1 && join->kind == TB_LABEL_JOIN && i < join->n_parents; i++) {
+        /* exactly one of the operands that Concat joined: that one's axis again */
+        int piece = join->parents[i];
+        if (join->offsets[i] != start || piece < 0) continue;
+        if (p->axes->labels[tb_axes_root(p->axes, piece)].count != out->t.dims[dim]) continue;
+        add_factor(p->axes, p->to, (tb_factor){piece, out->t.dims[dim], dim_stride(&out->t, dim)});
+        return;
+    }
     tb_label cut = {.kind = TB_LABEL_CUT, .input = -1, .step = step, .n_parents = 1};
     new_axis(p, out, dim, cut, &parent, &start);
 }
@@ -310,12 +319,57 @@ static int64_t wrapped(int64_t axis, int rank) {
     return axis < 0 ? axis + rank : axis;
 }
 
+/* The dimension of which operand k of a Concat along a new axis holds piece k, all of equal length
+ * and together the whole: the pieces of a written-out unfold. -1: none. */
+static int stacked_dim(pass *p, int axis, int *parent) {
+    const tb_node *node = p->node;
+    const tb_value *first = node->in[0];
+    for (int d = 0; d < first->t.rank; d++) {
+        int64_t length = first->t.dims[d];
+        bool pieces = d != axis && length > 1;
+        *parent = -1;
+        for (int k = 0; k < node->n_in && pieces; k++) {
+            const tb_value *in = node->in[k];
+            pieces =
+                in->t.rank == first->t.rank && in->t.dims[axis] == 1 && in->t.dims[d] == length;
+            int label = pieces ? tb_axes_dim(p->axes, in, d) : -1;
+            const tb_label *cut = label < 0 ? NULL : &p->axes->labels[tb_axes_root(p->axes, label)];
+            pieces =
+                cut && cut->kind == TB_LABEL_CUT && cut->step == 1 && cut->offsets[0] == k * length;
+            if (!pieces) break;
+            int whole = tb_axes_root(p->axes, cut->parents[0]);
+            pieces = k == 0 || whole == *parent;
+            *parent = whole;
+        }
+        if (pieces && p->axes->labels[*parent].count == node->n_in * length) return d;
+    }
+    return -1;
+}
+
+static bool stack_pieces(pass *p, const tb_value *out, int axis) {
+    for (int i = 0; i < p->node->n_in; i++)
+        if (!p->node->in[i] || p->node->in[i]->t.rank != out->t.rank) return false;
+    int parent, d = p->node->n_in > 1 ? stacked_dim(p, axis, &parent) : -1;
+    if (d < 0) return false;
+    int map[TIBA_MAX_RANK];
+    for (int k = 0; k < out->t.rank; k++) map[k] = k == axis || k == d ? -1 : k;
+    for (int i = 0; i < p->node->n_in; i++) carry(p->axes, p->to, p->node->in[i], out, map);
+    int64_t n = p->node->n_in, length = out->t.dims[d];
+    int which = part_label(p->axes, parent, n, length);
+    int inside = part_label(p->axes, parent, length, 1);
+    if (which < 0 || inside < 0) p->failed = true;
+    add_factor(p->axes, p->to, (tb_factor){which, n, dim_stride(&out->t, axis)});
+    add_factor(p->axes, p->to, (tb_factor){inside, length, dim_stride(&out->t, d)});
+    return true;
+}
+
 static void op_concat(pass *p, const tb_value *out) {
     const tb_node *node = p->node;
     int axis = (int)wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
     int parents[64], n = 0;
     int64_t offsets[64], at = 0;
     bool any = false;
+    if (stack_pieces(p, out, axis)) return;
     for (int i = 0; i < node->n_in; i++) {
         const tb_value *in = node->in[i];
         if (!in || in->t.rank != out->t.rank) return;
@@ -402,6 +456,37 @@ static void gather_axis(pass *p, const tb_value *in, int axis, const tb_value *i
     new_axis(p, out, dim, other, &parent, &offset);
 }
 
+/* Indices first + a i + c j (unfold): windows and the places in them. Where they cut the axis into
+ * equal pieces that is a Reshape; else the windows (the larger step) are a grid of their own. */
+static void gather_windows(pass *p, const tb_value *in, int axis, const tb_value *indices,
+                           const tb_value *out) {
+    int parent = tb_axes_dim(p->axes, in, axis);
+    const tiba_tensor *t = &indices->t;
+    if (parent < 0 || !t->data || tb_tensor_count(t) == 0) return;
+    int64_t size = in->t.dims[axis], n[2] = {t->dims[0], t->dims[1]};
+    int64_t first = wrapped(tb_get_i64(t, 0), (int)size);
+    int64_t step[2] = {n[0] > 1 ? tb_get_i64(t, n[1]) - tb_get_i64(t, 0) : 0,
+                       n[1] > 1 ? tb_get_i64(t, 1) - tb_get_i64(t, 0) : 0};
+    for (int64_t i = 0; i < n[0] * n[1]; i++)
+        if (wrapped(tb_get_i64(t, i), (int)size) != first + i / n[1] * step[0] + i % n[1] * step[1])
+            return;
+    if (step[0] < 0 || step[1] < 0) return;
+    int large = step[0] >= step[1] ? 0 : 1, small = 1 - large;
+    bool pieces = first == 0 && n[0] * n[1] == size && step[large] == n[small];
+    if (pieces && (step[small] == 1 || n[small] == 1)) {
+        for (int k = 0; k < 2; k++) {
+            int label = part_label(p->axes, parent, n[k], step[k]);
+            if (label < 0) p->failed = true;
+            add_factor(p->axes, p->to, (tb_factor){label, n[k], dim_stride(&out->t, axis + k)});
+        }
+        return;
+    }
+    int64_t offset = 0;
+    tb_label grid = {
+        .kind = TB_LABEL_GRID, .node = p->node, .input = -1, .dim = axis, .n_parents = 1};
+    new_axis(p, out, axis + large, grid, &parent, &offset);
+}
+
 /* Do the indices only ever stay or go up by one, as positions and segments do? */
 static bool counts_up(const tiba_tensor *indices) {
     int64_t n = indices->rank ? indices->dims[indices->rank - 1] : 0;
@@ -413,16 +498,22 @@ static bool counts_up(const tiba_tensor *indices) {
     return true;
 }
 
+/* An embedding look-up by indices of `rank` dimensions, in a table of `rows` rows. */
+static void look_up(pass *p, const tb_value *indices, int rank, int64_t rows, const tb_value *out,
+                    int axis) {
+    if (counts_up(&indices->t)) rows = 0;
+    for (int d = 0; d < rank; d++) {
+        tb_label label = {
+            .kind = TB_LABEL_LOOKUP, .input = indices->ids_of, .dim = d, .rows = rows};
+        new_axis(p, out, axis + d, label, NULL, NULL);
+    }
+}
+
 static void op_gather(pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0], *indices = p->node->in[1];
     int axis = (int)wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank);
-    if (!in->active && indices->ids_of >= 0) { /* embedding look-up */
-        int64_t rows = counts_up(&indices->t) ? 0 : in->t.dims[axis];
-        for (int d = 0; d < indices->t.rank; d++) {
-            tb_label label = {
-                .kind = TB_LABEL_LOOKUP, .input = indices->ids_of, .dim = d, .rows = rows};
-            new_axis(p, out, axis + d, label, NULL, NULL);
-        }
+    if (!in->active && indices->ids_of >= 0) {
+        look_up(p, indices, indices->t.rank, in->t.dims[axis], out, axis);
         return;
     }
     int map[TIBA_MAX_RANK];
@@ -430,6 +521,23 @@ static void op_gather(pass *p, const tb_value *out) {
         map[d] = d == axis ? -1 : d < axis ? d : d + indices->t.rank - 1;
     carry(p->axes, p->to, in, out, map);
     if (indices->t.rank == 1) gather_axis(p, in, axis, indices, out, axis);
+    if (indices->t.rank == 2) gather_windows(p, in, axis, indices, out);
+}
+
+/* Batch dimensions and those behind the indexed ones stay; the indexed ones end. */
+static void op_gather_nd(pass *p, const tb_value *out) {
+    const tb_value *in = p->node->in[0], *indices = p->node->in[1];
+    int batch = (int)tb_attr_int(p->node, "batch_dims", 0), rank = indices->t.rank;
+    if (rank < 1) return;
+    int behind = batch + (int)indices->t.dims[rank - 1];
+    if (!in->active && indices->ids_of >= 0) {
+        look_up(p, indices, rank - 1, in->t.dims[batch], out, 0);
+        return;
+    }
+    int map[TIBA_MAX_RANK];
+    for (int d = 0; d < in->t.rank; d++)
+        map[d] = d < batch ? d : d < behind ? -1 : d - behind + rank - 1;
+    carry(p->axes, p->to, in, out, map);
 }
 
 static void op_matmul(pass *p, const tb_value *out) {
@@ -555,29 +663,18 @@ static const struct {
     tb_op_kind kind;
     void (*carry)(pass *, const tb_value *);
 } by_kind[] = {
-    {TB_OP_Concat, op_concat},
-    {TB_OP_Slice, op_slice},
-    {TB_OP_Gather, op_gather},
-    {TB_OP_MatMul, op_matmul},
-    {TB_OP_Gemm, op_gemm},
-    {TB_OP_Linear, op_linear},
-    {TB_OP_Conv, op_window},
-    {TB_OP_Transpose, op_transpose},
-    {TB_OP_Expand, op_first},
-    {TB_OP_Where, op_elementwise},
-    {TB_OP_Pad, op_resized},
-    {TB_OP_Resize, op_resized},
-    {TB_OP_Tile, op_resized},
-    {TB_OP_Trilu, op_first},
-    {TB_OP_CumSum, op_first},
-    {TB_OP_ScatterND, op_first},
-    {TB_OP_ScatterElements, op_first},
-    {TB_OP_ArgMax, op_reduce},
-    {TB_OP_ArgMin, op_reduce},
-    {TB_OP_Equal, op_elementwise},
-    {TB_OP_Greater, op_elementwise},
-    {TB_OP_Less, op_elementwise},
-    {TB_OP_GatherElements, op_resized},
+    {TB_OP_Concat, op_concat},       {TB_OP_Slice, op_slice},
+    {TB_OP_Gather, op_gather},       {TB_OP_GatherND, op_gather_nd},
+    {TB_OP_MatMul, op_matmul},       {TB_OP_Gemm, op_gemm},
+    {TB_OP_Linear, op_linear},       {TB_OP_Conv, op_window},
+    {TB_OP_Transpose, op_transpose}, {TB_OP_Expand, op_first},
+    {TB_OP_Where, op_elementwise},   {TB_OP_Pad, op_resized},
+    {TB_OP_Resize, op_resized},      {TB_OP_Tile, op_resized},
+    {TB_OP_Trilu, op_first},         {TB_OP_CumSum, op_first},
+    {TB_OP_ScatterND, op_first},     {TB_OP_ScatterElements, op_first},
+    {TB_OP_ArgMax, op_reduce},       {TB_OP_ArgMin, op_reduce},
+    {TB_OP_Equal, op_elementwise},   {TB_OP_Greater, op_elementwise},
+    {TB_OP_Less, op_elementwise},    {TB_OP_GatherElements, op_resized},
     {TB_OP_TopK, op_resized},
 };
 

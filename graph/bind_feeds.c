@@ -21,15 +21,9 @@ static const tb_value *find_input(const tb_graph *graph, const char *name) {
     return NULL;
 }
 
-/* Symbolic dimensions seen so far. */
-typedef struct symbol {
-    const char *name;
-    int64_t size;
-    const char *input; /* where it was seen first */
-} symbol;
-
-static tiba_status check_dims(const tb_value *input, const tiba_tensor *fed, int *n_symbols,
-                              symbol *symbols, tiba_error *error) {
+/* Symbolic names say nothing here: exporters give one name to different sizes, and runtimes take
+ * such files. */
+static tiba_status check_dims(const tb_value *input, const tiba_tensor *fed, tiba_error *error) {
     const tiba_tensor *declared = &input->t;
     char text[160];
     if (declared->rank < 0) return TIBA_OK;
@@ -42,17 +36,6 @@ static tiba_status check_dims(const tb_value *input, const tiba_tensor *fed, int
             return tb_fail(error, TIBA_ERROR_INPUT,
                            "input '%.80s': dimension %d is %lld, expected %lld", input->name, i,
                            (long long)fed->dims[i], (long long)declared->dims[i]);
-        const char *name = input->dim_names ? input->dim_names[i] : NULL;
-        if (declared->dims[i] >= 0 || !name || !name[0]) continue;
-        int s = 0;
-        while (s < *n_symbols && strcmp(symbols[s].name, name) != 0) s++;
-        if (s == *n_symbols)
-            symbols[(*n_symbols)++] = (symbol){name, fed->dims[i], input->name};
-        else if (symbols[s].size != fed->dims[i])
-            return tb_fail(error, TIBA_ERROR_INPUT,
-                           "input '%.80s': dimension %d (%.40s) is %lld, but %lld in input '%.80s'",
-                           input->name, i, name, (long long)fed->dims[i],
-                           (long long)symbols[s].size, symbols[s].input);
     }
     return TIBA_OK;
 }
@@ -138,9 +121,7 @@ tiba_status tb_bind_feeds(tb_binder *binder, int n_feeds, const tb_feed *feeds, 
             return tb_fail(error, TIBA_ERROR_INPUT, "input '%.100s' is given twice", feeds[i].name);
     }
     graph->inputs = TB_NEW(binder->arena, tb_value *, source->n_inputs);
-    symbol *symbols = TB_NEW(binder->arena, symbol, (size_t)source->n_inputs * TIBA_MAX_RANK);
-    int n_symbols = 0;
-    if (!graph->inputs || !symbols) return tb_out_of_memory(error);
+    if (!graph->inputs) return tb_out_of_memory(error);
     for (int i = 0; i < source->n_inputs; i++) {
         const tb_value *input = source->inputs[i];
         const tb_feed *feed = find_feed(n_feeds, feeds, input->name);
@@ -150,7 +131,7 @@ tiba_status tb_bind_feeds(tb_binder *binder, int n_feeds, const tb_feed *feeds, 
             return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': expected %s, got %s",
                            input->name, tb_dtype_name(input->t.dtype),
                            tb_dtype_name(feed->tensor.dtype));
-        TB_TRY(check_dims(input, &feed->tensor, &n_symbols, symbols, error));
+        TB_TRY(check_dims(input, &feed->tensor, error));
         tb_value *value = tb_graph_value(graph, input->name);
         if (!value) return tb_out_of_memory(error);
         value->input = i;

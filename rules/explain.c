@@ -127,15 +127,41 @@ static tiba_status plan_routed(tb_explainer *x, plan_tower *to, tiba_error *erro
     return TIBA_OK;
 }
 
+/* Marks what carries an input's tokens, or might: everything that depends on an input by a way that
+ * does not go through the values of an attention whose queries are learned. */
+static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
+    const tb_attentions *found = x->analysis->attentions;
+    for (int i = 0; i < x->graph->n_inputs; i++)
+        if (x->graph->inputs[i] && x->graph->inputs[i]->active) marks[x->graph->inputs[i]->id] = 1;
+    for (const tb_node *node = x->graph->first; node; node = node->next) {
+        bool source = true, on = false, pools = false;
+        for (int i = 0; i < node->n_in; i++) {
+            if (!node->in[i] || !node->in[i]->active) continue;
+            source = false;
+            on |= marks[node->in[i]->id];
+        }
+        for (int i = 0; i < found->n_attentions; i++) {
+            const tb_attention *a = &found->attentions[i];
+            pools |= a->product == node && a->query_label < 0 && a->key_label >= 0;
+        }
+        for (int i = 0; i < node->n_out; i++)
+            if (node->out[i]) marks[node->out[i]->id] = source || (on && !pools);
+    }
+}
+
 /* Sorts the attentions below the target by the input that they read. */
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     x->towers = TB_NEW(x->arena, plan_tower, found->n_attentions);
-    if (!x->towers) return tb_out_of_memory(error);
+    unsigned char *tokens = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!x->towers || !tokens) return tb_out_of_memory(error);
+    mark_tokens(x, tokens);
     for (int i = 0; i < found->n_attentions; i++) {
         const tb_attention *a = &found->attentions[i];
         if (!above[a->product->out[0]->id]) continue;
         int input = input_of(x, a), t = 0;
+        /* learned queries that attend to each other hold no tokens of an input */
+        if (input < 0 && !tokens[a->p->id] && !tokens[a->v->id]) continue;
         if (input < 0)
             return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
                                 "this attention (%lld queries, %lld keys) fits no tower: its "

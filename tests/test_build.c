@@ -177,7 +177,7 @@ static void test_feeds(void) {
          "input 'weight': dimension 1 is 3, expected 2"},
         {2,
          {good[0], {"weight", {TIBA_FLOAT32, 2, {2, 2}, weight}}},
-         "input 'weight': dimension 0 (batch) is 2, but 1 in input 'ids'"},
+         "node 'total' (Mul): shapes [1, 3, 2] and [1, 2, 2] do not broadcast together"},
         {2,
          {{"ids", {TIBA_INT64, 2, {1, 3}, NULL}}, good[1]},
          "input 'ids': its values are needed"},

@@ -113,7 +113,6 @@ add("funnel", hf("FunnelForSequenceClassification", "FunnelConfig", vocab_size=6
 add("layoutlm", hf("LayoutLMForSequenceClassification", "LayoutLMConfig", max_2d_position_embeddings=64, **ENC), lambda: {**text()(), "bbox": torch.randint(0, 60, (1, N, 4), generator=torch.Generator().manual_seed(3)).sort(-1)[0][..., [0, 1, 2, 3]]}, attentions=("eager",))
 add("esm", hf("EsmForSequenceClassification", "EsmConfig", position_embedding_type="rotary", pad_token_id=0, mask_token_id=4, **ENC), text())
 add("rembert_like_eurobert", hf("EuroBertForSequenceClassification", "EuroBertConfig", num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2, mask_token_id=3, **ENC), text())
-add("nystrom", hf("NystromformerForSequenceClassification", "NystromformerConfig", num_landmarks=4, segment_means_seq_len=16, **ENC), text(), attentions=("eager",))
 
 # ------------------------------------------------------------------ decoders
 G = dict(vocab_size=60, pad_token_id=0, bos_token_id=1, eos_token_id=2, num_labels=3)
@@ -140,7 +139,6 @@ add("mpt", hf("MptForSequenceClassification", "MptConfig", d_model=32, n_layers=
 add("codegen", hf("CodeGenForCausalLM", "CodeGenConfig", n_embd=32, n_layer=2, n_head=4, n_positions=40, rotary_dim=4, **G), text(), attentions=("eager",), target="0,15,8")
 add("stablelm", hf("StableLmForSequenceClassification", "StableLmConfig", num_key_value_heads=2, **LL), text())
 add("cohere", hf("CohereForCausalLM", "CohereConfig", num_key_value_heads=2, **LL), text(), target="0,15,8")
-add("mixtral", hf("MixtralForSequenceClassification", "MixtralConfig", num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=2, **LL), text(), attentions=("eager",))
 
 # ------------------------------------------------------------------ encoder-decoder
 S2S = lambda: {**text()(), "decoder_input_ids": ids(9, low=6)}
@@ -173,7 +171,7 @@ add("cvt", hf("CvtForImageClassification", "CvtConfig", patch_sizes=[7, 3, 3], p
 add("pvt", hf("PvtForImageClassification", "PvtConfig", image_size=32, num_encoder_blocks=2, depths=[2, 2], sequence_reduction_ratios=[2, 1], hidden_sizes=[16, 32], patch_sizes=[4, 2], strides=[4, 2], num_attention_heads=[2, 4], mlp_ratios=[2, 2], num_labels=5), image(), attentions=("eager",), **vis)
 add("pvt_v2", hf("PvtV2ForImageClassification", "PvtV2Config", image_size=32, num_encoder_blocks=2, depths=[2, 2], sr_ratios=[2, 1], hidden_sizes=[16, 32], patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[2, 4], mlp_ratios=[2, 2], num_labels=5), image(), attentions=("eager",), **vis)
 add("segformer", hf("SegformerForImageClassification", "SegformerConfig", num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[16, 32], patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[2, 4], mlp_ratios=[2, 2], num_labels=5), image(), attentions=("eager",), **vis)
-add("levit", hf("LevitForImageClassification", "LevitConfig", image_size=64, hidden_sizes=[16, 24, 32], num_attention_heads=[2, 2, 4], depths=[1, 1, 1], key_dim=[8, 8, 8], num_labels=5), image(64), attentions=("eager",), **vis)
+add("levit", hf("LevitForImageClassification", "LevitConfig", image_size=128, hidden_sizes=[16, 24, 32], num_attention_heads=[2, 2, 4], depths=[1, 1, 1], key_dim=[8, 8, 8], num_labels=5), image(128), attentions=("eager",), **vis)
 add("siglip", hf("SiglipForImageClassification", "SiglipConfig", vision_config={k: v for k, v in V.items() if k != "num_labels"}, text_config={k: v for k, v in ENC.items() if k != "num_labels"}, num_labels=5), image(), **vis)
 add("siglip_vision", lambda a: hf("SiglipVisionModel", "SiglipVisionConfig", **V)(a), image(), outputs=("pooler_output",), target="0,3", **vis)
 C = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48)
@@ -183,7 +181,6 @@ add("clip_text", hf("CLIPTextModelWithProjection", "CLIPTextConfig", projection_
 add("clip_vision", hf("CLIPVisionModelWithProjection", "CLIPVisionConfig", projection_dim=24, **CLIP["vision_config"]), image(), outputs=("image_embeds",), ort_type="clip", **vis)
 add("detr", hf("DetrForObjectDetection", "DetrConfig", use_timm_backbone=False, use_pretrained_backbone=False, backbone_config=tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage2"]), backbone=None, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_queries=6, num_labels=5), image(), target="0,2,1", outputs=("logits", "pred_boxes"), **vis)
 add("yolos", hf("YolosForObjectDetection", "YolosConfig", **{**V, "image_size": [32, 32]}, num_detection_tokens=4), image(), target="0,1,2", outputs=("logits", "pred_boxes"), **vis)
-add("vilt_text_image", hf("LayoutLMv3ForSequenceClassification", "LayoutLMv3Config", input_size=32, patch_size=8, coordinate_size=6, shape_size=4, max_2d_position_embeddings=64, has_relative_attention_bias=True, has_spatial_attention_bias=True, visual_embed=True, pad_token_id=0, bos_token_id=1, eos_token_id=2, **{**ENC, "hidden_size": 40}), lambda: {**text()(), "bbox": torch.randint(0, 60, (1, N, 4), generator=torch.Generator().manual_seed(3)).sort(-1)[0], **image()()}, attentions=("eager",))
 add("mobilevit", hf("MobileViTForImageClassification", "MobileViTConfig", image_size=64, hidden_sizes=[16, 16, 16], neck_hidden_sizes=[8, 8, 8, 16, 16, 16, 24], num_attention_heads=2, num_labels=5), image(64), attentions=("eager",), **vis)
 add("hiera", hf("HieraForImageClassification", "HieraConfig", embed_dim=16, image_size=[32, 32], patch_size=[7, 7], patch_stride=[4, 4], patch_padding=[3, 3], mlp_ratio=2.0, depths=[1, 1], num_heads=[1, 2], embed_dim_multiplier=2.0, num_query_pool=1, query_stride=[2, 2], masked_unit_size=[2, 2], masked_unit_attention=[True, False], num_labels=5), image(), attentions=("eager",), **vis)
 
@@ -217,7 +214,7 @@ for name, arch, kw in [
         attentions=("eager", "sdpa") if "vit_base" in arch or "deit" in arch or "eva" in arch else ("eager",), **vis)
 for name, arch, kw, size in [("timm_swin", "swin_tiny_patch4_window7_224", dict(img_size=32, window_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4)), 32),
                              ("timm_twins", "twins_svt_small", dict(img_size=32, patch_size=4, embed_dims=(16, 32), num_heads=(2, 4), mlp_ratios=(2, 2), depths=(1, 1), wss=(4, 4), sr_ratios=(2, 1)), 32),
-                             ("timm_maxvit", "maxvit_tiny_rw_224", {}, 64), ("timm_coat", "coat_lite_tiny", {}, 64), ("timm_pit", "pit_ti_224", dict(img_size=32, patch_size=8, stride=4, base_dims=(8, 8), depth=(1, 1), heads=(2, 4)), 32),
+                             ("timm_pit", "pit_ti_224", dict(img_size=32, patch_size=8, stride=4, base_dims=(8, 8), depth=(1, 1), heads=(2, 4)), 32),
                              ("timm_mvit", "mvitv2_tiny", dict(img_size=64, depths=(1, 1), embed_dim=16, num_heads=1), 64)]:
     add(name, models.timm_builder(arch, {**kw, "num_classes": 5}), image(size, name="input"), outputs=("output",), positional=True, attentions=("eager",), skip=("ts11", "dyn23"), **vis)
 add("torchvision_vit", lambda a: models.torchvision_vit(), image(name="input"), outputs=("output",), positional=True, attentions=("eager",), **vis)

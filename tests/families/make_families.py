@@ -2,7 +2,7 @@
 """Builds small randomly initialised transformers of many families, exports each by several exporters,
 rewrites the files as optimisers do, and stores what onnxruntime computes with every file.
 
-    make_families.py OUT [FAMILY...]       FULL=1: more variants
+    make_families.py OUT [FAMILY...]       FULL=1: more variants; SEED=N: other weights
 
 A developer's tool: it needs torch, transformers, timm, onnx, onnxruntime, onnxscript, onnxslim and onnxsim.
 OUT/FAMILY/ holds VARIANT.onnx, VARIANT.npz (outputs), input.NAME.npy and family.json. What an exporter or a
@@ -193,7 +193,7 @@ def make_family(fam, out):
     for attention in fam.attentions:
         torch.manual_seed(2)
         try:
-            model = randomise(fam.build(attention), 3)
+            model = randomise(fam.build(attention), 3 + int(os.environ.get("SEED", 0)))
         except ValueError as e:  # not every model knows every implementation
             if attention == fam.attentions[0]:
                 raise
