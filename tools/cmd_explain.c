@@ -13,7 +13,7 @@
 typedef struct options {
     tb_job_options job;
     tb_subject_options how;
-    const char *png, *json, *npy, *colors, *color;
+    const char *png, *json, *npy, *html, *colors, *color;
     double opacity;
     int threads;
     bool help;
@@ -48,6 +48,7 @@ static const tb_option table[] = {
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of maps (default: PICTURE.tiba.png)"},
     {"--colormap", NULL, TB_ARG_TEXT, AT(colors), "MAP", "turbo viridis magma jet gray diverging"},
     {"--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", "of the map over the picture, 0 to 1"},
+    {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", "everything as one page"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE",
      "everything for programs; - is standard output"},
     {"--npy", NULL, TB_ARG_TEXT, AT(npy), "DIR", "the arrays as .npy files"},
@@ -79,7 +80,7 @@ static tiba_status add_png(command *c, tiba_error *error) {
     const options *o = &c->o;
     const tb_report *r = &c->job.report;
     const char *path = o->png;
-    if (!path && !o->npy && !o->json && c->job.sample.picture_path) {
+    if (!path && !o->npy && !o->json && !o->html && c->job.sample.picture_path) {
         path = default_png(c);
         if (!path) return tb_out_of_memory(error);
     }
@@ -101,6 +102,11 @@ static tiba_status add_files(command *c, tiba_error *error) {
     double start = tb_seconds();
     if (o->npy) TB_TRY(tb_render_npy(&c->outputs, r, o->npy, error));
     TB_TRY(add_png(c, error));
+    if (o->html) {
+        TB_TRY(tb_render_html(&text, &size, r, &c->look, error));
+        c->files[c->files[0] ? 1 : 0] = o->html;
+        TB_TRY(tb_outputs_add(&c->outputs, o->html, text, size, error));
+    }
     r->render_seconds = tb_seconds() - start;
     if (!o->json) return TIBA_OK;
     TB_TRY(tb_render_json(&text, &size, r, error));
@@ -129,7 +135,7 @@ static tiba_status explain(command *c, const tb_texts *rest, tiba_error *error) 
     TB_TRY(tb_subject_open(&c->subject, rest->items[0], &how, &c->o.how, error));
     c->job.options = &c->o.job;
     c->job.subject = &c->subject;
-    c->o.job.blocks = c->o.npy != NULL;
+    c->o.job.blocks = c->o.npy || c->o.html;
     TB_TRY(tb_job_start(&c->job, error));
     TB_TRY(tb_job_run(&c->job, rest->count - 1, rest->items + 1, error));
     TB_TRY(add_files(c, error));

@@ -37,6 +37,9 @@ tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *report, 
 /** Adds the .npy files of the only view: outputs, tokens, readout, blocks, map. */
 tiba_status tb_render_npy(tb_outputs *outputs, const tb_report *report, const char *folder,
                           tiba_error *error);
+/** One self-contained page, from the arena. */
+tiba_status tb_render_html(char **out, size_t *size, const tb_report *report, const tb_look *look,
+                           tiba_error *error);
 /** SHA-256 of the model file, in the arena. */
 tiba_status tb_model_digest(const char **out, tb_arena *arena, const char *path, tiba_error *error);
 
