@@ -9,5 +9,7 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/tibaConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/tibaConfig.cmake ${CMAKE_BINARY_DIR}/tibaConfigVersion.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/tiba)
+# The prefix is said from where tiba.pc lies, so that `cmake --install --prefix` may choose it.
+file(RELATIVE_PATH TIBA_PC_TO_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 configure_file(cmake/tiba.pc.in ${CMAKE_BINARY_DIR}/tiba.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/tiba.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

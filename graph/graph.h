@@ -95,7 +95,7 @@ struct tb_graph {
     tb_arena *arena;
     const char *name;
     tb_value **values; /**< by id (sources: in order of creation); may be NULL after removal */
-    int *ids;          /**< sources: the next id, shared with all sub-graphs; NULL: ids index values */
+    int *ids; /**< sources: the next id, shared with all sub-graphs; NULL: ids index values */
     int n_values, cap_values;
     tb_node *first, *last;
     int n_nodes, next_node_id;

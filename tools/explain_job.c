@@ -1,5 +1,6 @@
 #include "tools/explain_job.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,8 +26,9 @@ static tiba_status parse_target(tiba_request *request, const char *text, tiba_er
     const char *at = text;
     do {
         char *end;
+        errno = 0;
         long long index = strtoll(at, &end, 10);
-        if (end == at || (*end && *end != ',') || request->target_rank == TIBA_MAX_RANK)
+        if (end == at || errno || (*end && *end != ',') || request->target_rank == TIBA_MAX_RANK)
             return tb_fail(error, TIBA_ERROR_USAGE,
                            "--target: '%s' is no list of indices such as 0,2", text);
         request->target[request->target_rank++] = index;

@@ -33,7 +33,7 @@ static void print_help(void) {
            "             2 wrong usage; 3 out of memory or output not writable\n");
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr, "tiba-onnx: no model given; try tiba-onnx --help\n");
         return TIBA_ERROR_USAGE;
@@ -49,4 +49,14 @@ int main(int argc, char **argv) {
     for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
     return tb_cmd_explain(argc, argv);
+}
+
+int main(int argc, char **argv) {
+    int status = run(argc, argv);
+    /* what was printed may be lost no less than a file */
+    if (status == 0 && (fflush(stdout) != 0 || ferror(stdout))) {
+        fprintf(stderr, "tiba-onnx: standard output: cannot write\n");
+        return TIBA_ERROR_RESOURCE;
+    }
+    return status;
 }

@@ -1,0 +1,101 @@
+"""Writes small ONNX files byte by byte, without the onnx package (it need not be there).
+
+    graph = Graph()
+    graph.input("x", [1, 4, 8])
+    graph.weight("w", [8, 8])
+    graph.node("MatMul", ["x", "w"], "y")
+    graph.output("y")
+    graph.save("model.onnx")
+"""
+import struct
+
+FLOAT, INT64 = 1, 7
+
+
+def varint(value):
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while True:
+        out.append((value & 0x7F) | (0x80 if value > 0x7F else 0))
+        value >>= 7
+        if not value:
+            return bytes(out)
+
+
+def number(field, value):
+    return varint(field << 3) + varint(value)
+
+
+def block(field, data):
+    data = data.encode() if isinstance(data, str) else data
+    return varint(field << 3 | 2) + varint(len(data)) + data
+
+
+def tensor_type(dtype, dims):
+    """TypeProto; a dimension is a number or a name."""
+    shape = b"".join(block(1, number(1, d) if isinstance(d, int) else block(2, d)) for d in dims)
+    return block(1, number(1, dtype) + block(2, shape))
+
+
+def attribute(name, value):
+    head = block(1, name)
+    if isinstance(value, int):
+        return head + number(3, value) + number(20, 2)
+    if isinstance(value, float):
+        return head + varint(2 << 3 | 5) + struct.pack("<f", value) + number(20, 1)
+    return head + b"".join(number(8, v) for v in value) + number(20, 7)
+
+
+class Graph:
+    def __init__(self):
+        self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
+        self.state = 12345
+
+    def random(self):
+        self.state = (self.state * 1103515245 + 12345) % (1 << 31)
+        return self.state / (1 << 30) - 1.0
+
+    def input(self, name, dims, dtype=FLOAT):
+        self.inputs.append(block(1, name) + block(2, tensor_type(dtype, dims)))
+
+    def output(self, name, dtype=FLOAT):
+        self.outputs.append(block(1, name) + block(2, block(1, number(1, dtype))))
+
+    def tensor(self, name, dims, dtype, fields):
+        self.initializers.append(b"".join(number(1, d) for d in dims) + number(2, dtype) + block(8, name) + fields)
+
+    def weight(self, name, dims):
+        count = 1
+        for d in dims:
+            count *= d
+        self.tensor(name, dims, FLOAT, block(9, struct.pack(f"<{count}f", *(self.random() for _ in range(count)))))
+
+    def external_weight(self, name, dims, location):
+        entry = block(13, block(1, "location") + block(2, location))
+        self.tensor(name, dims, FLOAT, entry + number(14, 1))
+
+    def ints(self, name, values):
+        self.tensor(name, [len(values)], INT64, block(9, struct.pack(f"<{len(values)}q", *values)))
+
+    def node(self, op, inputs, output, domain="", **attributes):
+        body = b"".join(block(1, i) for i in inputs) + block(2, output) + block(3, "node_" + output) + block(4, op)
+        body += b"".join(block(5, attribute(k, v)) for k, v in attributes.items())
+        self.nodes.append(body + (block(7, domain) if domain else b""))
+
+    def attention(self, x, out, features, tokens):
+        """A residual block of single-head self-attention."""
+        for part in "qkv":
+            self.weight(f"{out}_w{part}", [features, features])
+            self.node("MatMul", [x, f"{out}_w{part}"], f"{out}_{part}")
+        self.node("Transpose", [f"{out}_k"], f"{out}_kt", perm=[0, 2, 1])
+        self.node("MatMul", [f"{out}_q", f"{out}_kt"], f"{out}_scores")
+        self.node("Softmax", [f"{out}_scores"], f"{out}_p", axis=-1)
+        self.node("MatMul", [f"{out}_p", f"{out}_v"], f"{out}_o")
+        self.node("Add", [x, f"{out}_o"], out)
+
+    def save(self, path):
+        graph = b"".join(block(1, n) for n in self.nodes) + block(2, "made")
+        graph += b"".join(block(5, t) for t in self.initializers)
+        graph += b"".join(block(11, v) for v in self.inputs) + b"".join(block(12, v) for v in self.outputs)
+        with open(path, "wb") as file:
+            file.write(number(1, 8) + block(2, "tests") + block(7, graph) + block(8, number(2, 17)))
