@@ -71,9 +71,10 @@ typedef void fixed_fn(int64_t k, float alpha, const float *a, const float *b, in
 FIXED_512(1)
 FIXED_512(2)
 FIXED_512(3)
-FIXED_512(4) FIXED_512(5) FIXED_512(6) FIXED_512(7) FIXED_512(8) FIXED_512(9) FIXED_512(10)
-    FIXED_512(11) FIXED_512(12) FIXED_512(13) FIXED_512(14) FIXED_256(1) FIXED_256(2) FIXED_256(3)
-        FIXED_256(4) FIXED_256(5) FIXED_256(6)
+FIXED_512(4)
+FIXED_512(5) FIXED_512(6) FIXED_512(7) FIXED_512(8) FIXED_512(9) FIXED_512(10) FIXED_512(11)
+    FIXED_512(12) FIXED_512(13) FIXED_512(14) FIXED_256(1) FIXED_256(2) FIXED_256(3) FIXED_256(4)
+        FIXED_256(5) FIXED_256(6)
 
 #define PAIR(tile, rows)                                                                           \
     { tile##_##rows##x1, tile##_##rows##x2 }
