@@ -1,10 +1,12 @@
 """Hand-written transformers in the spellings that people use: packed projections, einsum, baddbmm, patches by Reshape,
 unfold or NHWC, talking heads, gated attention, pooling by a learned query, torch's own layers."""
+import os
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-D, H, N, VOCAB = 32, 4, 16, 60
+TINY = bool(os.environ.get("TINY"))  # for the files that go into tests/data
+D, H, N, VOCAB, WIDE, PATCH = (8, 2, 6, 12, 12, 4) if TINY else (32, 4, 16, 60, 48, 8)
 
 
 class MeanPooled(nn.Module):
@@ -164,7 +166,7 @@ class Mlp(nn.Module):
         super().__init__()
         self.kind = kind
         wide = 2 if kind in ("swiglu", "geglu") else 1
-        self.a, self.b = nn.Linear(d, 48 * wide), nn.Linear(48, d)
+        self.a, self.b = nn.Linear(d, WIDE * wide), nn.Linear(WIDE, d)
 
     def forward(self, x):
         x = self.a(x)
@@ -224,7 +226,7 @@ class TextModel(nn.Module):
     def __init__(self, pool="mean", depth=2, position="learned", **kw):
         super().__init__()
         self.embed = nn.Embedding(VOCAB, D)
-        self.pos = nn.Parameter(torch.randn(1, 40, D))
+        self.pos = nn.Parameter(torch.randn(1, N + 4, D))
         self.blocks = nn.ModuleList([Block(**kw) for _ in range(depth)])
         self.norm, self.head = nn.LayerNorm(D), nn.Linear(D, 5)
         self.pool, self.position = pool, position
@@ -294,7 +296,7 @@ class TorchEncoder(nn.Module):
     def __init__(self, norm_first, activation, pool="mean", batch_first=True):
         super().__init__()
         torch.backends.mha.set_fastpath_enabled(False)
-        layer = nn.TransformerEncoderLayer(D, H, 48, activation=activation, norm_first=norm_first, batch_first=batch_first)
+        layer = nn.TransformerEncoderLayer(D, H, WIDE, activation=activation, norm_first=norm_first, batch_first=batch_first)
         self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.embed, self.head, self.pool, self.bf = nn.Embedding(VOCAB, D), nn.Linear(D, 5), pool, batch_first
 
@@ -308,7 +310,7 @@ class TorchSeq2Seq(nn.Module):
     def __init__(self):
         super().__init__()
         torch.backends.mha.set_fastpath_enabled(False)
-        self.t = nn.Transformer(D, H, 2, 2, 48, batch_first=True)
+        self.t = nn.Transformer(D, H, 2, 2, WIDE, batch_first=True)
         self.embed, self.head = nn.Embedding(VOCAB, D), nn.Linear(D, 5)
 
     def forward(self, ids):
@@ -336,7 +338,7 @@ class VisionModel(nn.Module):
     def __init__(self, patches="conv", pool="cls", attention="plain", depth=2, **kw):
         super().__init__()
         self.patches, self.pool = patches, pool
-        p = self.p = 8
+        p = self.p = PATCH
         self.conv = nn.Conv2d(3, D, p, p)
         self.proj = nn.Linear(3 * p * p, D)
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, D, 2, 2))

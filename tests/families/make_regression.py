@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Makes tests/data/families: files of a few kB, each of a spelling that was once not understood.
+
+    TINY=1 make_regression.py TIBA_ONNX OUT
+
+A developer's tool, see make_families.py. The stored token relevance is the program's own; it is kept only if
+reference.py agrees on every attention of one of the files.
+"""
+import glob, json, os, shutil, subprocess, sys, tempfile
+import numpy as np
+import onnx
+import torch
+import make_families as make
+import families
+import models
+import reference
+
+TEXT = dict(vocab_size=12, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12, max_position_embeddings=12, num_labels=2)
+
+
+def ids():
+    return torch.tensor([[3, 9, 4, 11, 6, 2]])
+
+
+def image():
+    return torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
+
+
+def bert_inputs():
+    return {"input_ids": ids(), "attention_mask": torch.ones(1, 6, dtype=torch.int64), "token_type_ids": torch.tensor([[0, 0, 0, 1, 1, 1]])}
+
+
+def rope_like():
+    return families.hf("FalconForSequenceClassification", "FalconConfig", vocab_size=12, hidden_size=8, num_hidden_layers=2, num_attention_heads=2,
+                       multi_query=True, parallel_attn=True, pad_token_id=0, bos_token_id=1, eos_token_id=2, num_labels=2)
+
+
+# name: (builder, inputs, variants, is the reference able to check it)
+CASES = {
+    "sink": (models.TEXT["att_softmax_plus_one"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
+    "renormalised": (models.TEXT["att_masked_after"], lambda: {"tokens": ids()}, ["ts14", "ts17"], False),
+    "parallel": (models.TEXT["order_parallel"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], True),
+    "unfold": (models.VISION["patch_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
+    "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
+    "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
+    "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
+    "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
+}
+
+
+def shrink(path):
+    m = onnx.load(path)
+    m.doc_string = ""
+    del m.metadata_props[:]
+    for g in [m.graph, *m.functions]:
+        for n in g.node:
+            n.doc_string = ""
+            del n.metadata_props[:]
+        del g.value_info[:]
+    onnx.save(m, path)
+
+
+def main():
+    tool, out = sys.argv[1:3]
+    for name, (build, inputs, variants, checked) in CASES.items():
+        folder = f"{out}/{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        torch.manual_seed(2)
+        model = make.randomise(build("eager"), 5)
+        feeds = inputs()
+        own = list(feeds)[0] in ("tokens", "image")
+        fam = families.Family(name, None, None, outputs=("output",) if own else ("logits",), positional=own, text=False)
+        for k, v in feeds.items():
+            np.save(f"{folder}/input.{k}.npy", v.numpy())
+        for v in variants:
+            base, _, rewrite = v.partition("-")
+            path = f"{folder}/{v}.onnx"
+            if rewrite:
+                make.REWRITES[rewrite](f"{folder}/{base}.onnx", path, fam, feeds)
+            else:
+                make.export(fam, model, feeds, base, dict(make.EXPORTS)[base], path, True)
+            shrink(path)
+        paths = {k: f"{folder}/input.{k}.npy" for k in feeds}
+        if checked:
+            print(name, reference.compare(tool, f"{folder}/{variants[0]}.onnx", paths, "0,1"))
+        tmp = tempfile.mkdtemp()
+        r = subprocess.run([tool, f"{folder}/{variants[0]}.onnx", *[f"{k}={p}" for k, p in paths.items()], "--target", "0,1", "--npy", tmp], capture_output=True, text=True)
+        if r.returncode:
+            raise SystemExit(name + ": " + r.stderr)
+        for p in glob.glob(tmp + "/tokens.*.npy"):
+            shutil.copy(p, folder)
+        print(name, sum(os.path.getsize(p) for p in glob.glob(folder + "/*")), "bytes")
+
+
+if __name__ == "__main__":
+    main()
