@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "graph/factors.h"
+#include "rules/methods.h"
 #include "tiba_internal.h"
 
 #define VERSION "0.1.0"
@@ -322,6 +323,19 @@ static tiba_status find_targets(tiba_result *result, const tiba_run *run,
 
 /* ------------------------------------------------------------------------------- explanations */
 
+int tiba_method_at(tiba_method_facts *out, int index) {
+    const tb_method *method = tb_method_at(index);
+    if (!method) return 0;
+    bool input = method->reads == TB_READS_INPUT;
+    *out = (tiba_method_facts){.name = method->name,
+                               .alias = method->alias,
+                               .summary = method->summary,
+                               .per_class = tb_method_per_class(method),
+                               .to_input = input,
+                               .signs = input};
+    return 1;
+}
+
 static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run *run,
                              const tb_tower_explanation *from, int64_t samples, tiba_error *error) {
     const tb_tower *tower = from->tower;
@@ -342,6 +356,15 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
         if (!block) return tb_out_of_memory(error);
         blocks[b] = block;
     }
+    float *map = NULL;
+    int64_t rows = from->map ? from->map_rows : tower->rows;
+    int64_t columns = from->map ? from->map_columns : tower->columns;
+    if (rows > 0) {
+        size_t size;
+        if (!tb_size_mul(&size, (size_t)rows, (size_t)columns)) return tb_out_of_memory(error);
+        map = tb_arena_alloc(result->arena, (size_t)samples, size * sizeof(float));
+        if (!map) return tb_out_of_memory(error);
+    }
     *to = (tiba_tower){.input = input,
                        .is_image = tower->image,
                        .samples = samples,
@@ -355,7 +378,11 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
                        .n_blocks = from->n_blocks,
                        .blocks = blocks,
                        .sample = sample,
-                       .relevance_in = from->relevance_in};
+                       .relevance_in = from->relevance_in,
+                       .map_rows = rows,
+                       .map_columns = columns,
+                       .map = map,
+                       .note = from->note};
     return TIBA_OK;
 }
 
@@ -365,6 +392,9 @@ static void put_sample(const tiba_tower *to, const tb_tower_explanation *from, i
     size_t m = (size_t)to->readout_tokens;
     memcpy((float *)(uintptr_t)to->readout + at * m, from->readout, m * sizeof(float));
     ((int64_t *)(uintptr_t)to->sample)[s] = from->sample;
+    size_t size = (size_t)(to->map_rows * to->map_columns);
+    const float *map = from->map ? from->map : from->tokens + from->tower->prefix;
+    if (to->map) memcpy((float *)(uintptr_t)to->map + at * size, map, size * sizeof(float));
     for (int b = 0; to->blocks && b < to->n_blocks; b++)
         memcpy((float *)(uintptr_t)to->blocks[b] + at * n * n, from->blocks[b], bytes * n);
 }
@@ -401,7 +431,8 @@ static tiba_status explain_all(tiba_result *result, tiba_run *run, const tiba_re
     static const tb_rollout_form forms[] = {[TIBA_ROLLOUT_DEFAULT] = TB_ROLLOUT_DEFAULT,
                                             [TIBA_ROLLOUT_RAW] = TB_ROLLOUT_RAW,
                                             [TIBA_ROLLOUT_NORMALIZED] = TB_ROLLOUT_NORMALIZED};
-    tb_explain_options options = {.rollout = forms[request->rollout],
+    tb_explain_options options = {.method = request->method,
+                                  .rollout = forms[request->rollout],
                                   .start_layer = request->start_layer,
                                   .blocks = request->blocks != 0,
                                   .keep_sign = request->keep_sign != 0,
@@ -442,7 +473,8 @@ tiba_status tiba_explain(tiba_result **out, tiba_run *run, const tiba_request *r
     *out = NULL;
     if (!request) request = &defaults;
     if (request->rollout < TIBA_ROLLOUT_DEFAULT || request->rollout > TIBA_ROLLOUT_NORMALIZED ||
-        request->target_rank < 0 || request->target_rank > TIBA_MAX_RANK)
+        !tb_method_at((int)request->method) || request->target_rank < 0 ||
+        request->target_rank > TIBA_MAX_RANK)
         return tb_fail(error, TIBA_ERROR_USAGE, "the request's fields are out of range");
     if (!run->plan->explainer) {
         if (error) *error = run->plan->why_not;

@@ -199,6 +199,32 @@ typedef enum tiba_rollout {
     TIBA_ROLLOUT_NORMALIZED /**< its rows divided by their sums */
 } tiba_rollout;
 
+/** How to explain. docs/method.md defines each. */
+typedef enum tiba_method {
+    TIBA_METHOD_TIBA, /**< the default */
+    TIBA_METHOD_ROLLOUT,
+    TIBA_METHOD_RAW_ATTENTION,
+    TIBA_METHOD_ATTENTION_GRADCAM,
+    TIBA_METHOD_LRP,
+    TIBA_METHOD_PARTIAL_LRP,
+    TIBA_METHOD_FULL_TIBA_LRP,
+    TIBA_METHOD_LAST_TIBA_LRP,
+    TIBA_METHOD_LRP_ROLLOUT,
+    TIBA_METHOD_GENERIC,
+    TIBA_METHOD_GRAD_X_INPUT,
+    TIBA_METHOD_RANDOM
+} tiba_method;
+
+typedef struct tiba_method_facts {
+    const char *name, *alias; /**< alias: in the paper's code, "" if none */
+    const char *summary;
+    int per_class; /**< the result depends on the target */
+    int to_input;  /**< a picture's result is per pixel */
+    int signs;     /**< the result has both signs */
+} tiba_method_facts;
+/** False past the last method. `index` is a tiba_method. */
+TIBA_API int tiba_method_at(tiba_method_facts *out, int index);
+
 /** What one element of the explained output (in front of its final Softmax, LogSoftmax or Sigmoid)
  *  starts with, where a function of several elements is explained. */
 typedef struct tiba_seed {
@@ -220,6 +246,7 @@ typedef struct tiba_request {
     const tiba_seed *seeds;
     const int64_t *samples; /**< [towers] which sample of its input each tower shows, -1 or NULL:
                                the one that the target reads. For scalars that read several */
+    tiba_method method;     /**< 0: TiBA. rollout, start_layer and blocks are for rollouts */
 } tiba_request;
 
 /** One tower's token relevance. All arrays belong to the result and have `samples` in front. */
@@ -238,6 +265,11 @@ typedef struct tiba_tower {
     const int64_t *sample;      /**< [samples] which sample of the input each one is */
     double relevance_in;        /**< relevance that arrives at the readout, summed over tokens, of
                                      the first sample: 1 where it is conserved */
+    int64_t map_rows, map_columns; /**< of `map`; 0 if there is none */
+    const float *map; /**< [samples, map_rows, map_columns] of a picture: the patches' relevance, or
+                           the pixels' of methods that go to the input (`relevance` then has the
+                           patches' sums) */
+    const char *note; /**< what is to be known of the result, NULL if nothing */
 } tiba_tower;
 
 /** The scalar that was explained. */
@@ -251,7 +283,8 @@ typedef struct tiba_target {
 
 typedef struct tiba_result tiba_result;
 
-/** Explains one scalar of the run's output (one for each sample) with TiBA. `request` may be NULL.
+/** Explains one scalar of the run's output (one for each sample) by
+ *  the request's method. `request` may be NULL.
  *  Destroy with tiba_result_destroy. */
 TIBA_API tiba_status tiba_explain(tiba_result **out, tiba_run *run, const tiba_request *request,
                                   tiba_error *error);

@@ -1,5 +1,6 @@
 /*
- * explain.h: TiBA for a bound graph: from one scalar of one output to the relevance of every token.
+ * explain.h: explanations of a bound graph, by TiBA or another method of rules/methods.h: from one
+ * scalar of one output to the relevance of every token.
  *
  *     tb_analysis_create -> tb_explainer_create -> (forward pass with tb_explainer_keep)
  *                        -> tb_explainer_run, once for each scalar
@@ -31,6 +32,7 @@ typedef enum tb_rollout_form {
 } tb_rollout_form;
 
 typedef struct tb_explain_options {
+    tiba_method method;
     tb_rollout_form rollout; /**< default: raw for images, normalized for text */
     int start_layer;         /**< the first attentions that are left out of the rollout */
     bool blocks;             /**< keep every E_b */
@@ -53,6 +55,9 @@ typedef struct tb_tower_explanation {
     int n_blocks;
     float **blocks;      /**< E_b [tokens, tokens] each, NULL unless asked for or if routed */
     double relevance_in; /**< ΣR at the readout: 1 where relevance is conserved */
+    int64_t map_rows, map_columns; /**< of `map` */
+    float *map;                    /**< per pixel, of methods that go to the picture; else NULL */
+    const char *note;              /**< what is to be known of the result; NULL: nothing */
 } tb_tower_explanation;
 
 typedef struct tb_explainer tb_explainer;

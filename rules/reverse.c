@@ -61,7 +61,7 @@ static void extend(tb_interval *it, int step) {
     if (step > it->death) it->death = step;
 }
 
-static tiba_status plan(tb_reverse *r, tb_budget *budget, tiba_error *error) {
+static tiba_status plan(tb_reverse *r, bool dry, tb_budget *budget, tiba_error *error) {
     int n = r->graph->n_values;
     tb_interval *intervals = TB_NEW(r->arena, tb_interval, 2 * n);
     void **buffers = TB_NEW(r->arena, void *, 2 * n);
@@ -69,6 +69,7 @@ static tiba_status plan(tb_reverse *r, tb_budget *budget, tiba_error *error) {
     if (!intervals || !buffers || !r->steps) return tb_out_of_memory(error);
     for (const tb_node *node = r->graph->last; node; node = node->prev)
         if (takes_part(r, node)) r->steps[r->n_steps++] = node;
+    if (dry) return TIBA_OK;
     for (int i = 0; i < n; i++) {
         tb_interval it = {.birth = r->n_steps + 1, .death = -1};
         if (r->wanted[i] && r->graph->values[i]) it.size = tb_tensor_bytes(&r->graph->values[i]->t);
@@ -147,7 +148,7 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
     if (status == TIBA_OK) {
         for (int i = 0; i < n_watch; i++) r->watched[watch[i]->id] = 1;
         find_wanted(r, above);
-        status = plan(r, budget, error);
+        status = plan(r, what & TB_REVERSE_DRY, budget, error);
     }
     if (status != TIBA_OK) {
         tb_reverse_destroy(r);

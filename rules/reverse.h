@@ -12,7 +12,9 @@
 #include "rules/rule.h"
 #include "runtime/program.h"
 
-enum { TB_REVERSE_GRADIENT = 1, TB_REVERSE_RELEVANCE = 2 };
+/** What a pass carries. TB_REVERSE_DRY: it is planned for tb_reverse_keep only and never run, so it
+ *  takes no memory for arrays. */
+enum { TB_REVERSE_GRADIENT = 1, TB_REVERSE_RELEVANCE = 2, TB_REVERSE_DRY = 4 };
 
 typedef struct tb_reverse tb_reverse;
 

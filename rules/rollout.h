@@ -25,6 +25,15 @@ void tb_block_relevance_grouped(float *e, const float *gradient, const float *re
                                 int64_t groups, int64_t heads, const int *group_of, int64_t queries,
                                 int64_t keys, bool transposed, bool keep_sign);
 
+/** E of every group as above, from arrays `a` and `b` of each head: mean over heads of
+ *  max(0, a ⊙ b). `a` NULL: zero; `b` NULL: ones. */
+void tb_block_combine(float *e, const float *a, const float *b, int64_t groups, int64_t heads,
+                      const int *group_of, int64_t queries, int64_t keys, bool transposed,
+                      bool keep_sign);
+
+/** r ← Eᵀ r, r: [tokens]; `scratch` has room for [tokens]. */
+void tb_block_read(double *r, double *scratch, const float *e, int64_t tokens);
+
 /** r ← Aᵀ r with A = I + E, its rows divided by their sums (of magnitudes, where E has signs) if
  *  `normalized`. r: [tokens]; `scratch` has room for [tokens]. */
 void tb_rollout_step(double *r, double *scratch, const float *e, int64_t tokens, bool normalized);

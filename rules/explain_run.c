@@ -1,0 +1,534 @@
+/*
+ * explain_run.c: runs an explanation that explain.c has planned: the reverse passes that the method
+ * needs, the blocks E, the readout w, and the rollout.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "rules/explain_plan.h"
+#include "rules/methods.h"
+
+typedef struct collect {
+    const tb_explainer *x;
+    const tb_explain_options *options;
+    const tb_program *program;
+    tb_tower_explanation *towers;
+    tb_arena *arena;
+    tb_budget *budget;
+    tb_exec *exec;
+    float ***blocks;  /* [tower][block]: E_b, of the target's sample, or of all groups if routed */
+    double **read;    /* [tower][token of the readout]: Σ_d R */
+    double **reached; /* likewise: Σ_d |gradient| */
+    double **touched; /* [tower][sample]: Σ |gradient| at the readout */
+    float **pixels;   /* [tower]: what has arrived at the source, of the target's sample */
+    const tb_method *method;
+} collect;
+
+static int64_t readout_tokens(const tb_plan_tower *tower) {
+    return tower->route ? tower->route->readout.tokens : tower->tower.tokens;
+}
+
+/* How many samples the readout value holds. Its leading axes may be samples and others, such as
+ * the heads of a pooling attention; samples are outermost. */
+static int64_t readout_samples(const collect *c, int t) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    if (tower->route) return tower->route->readout.batch;
+    int index = tower->tower.attentions[tower->tower.n_attentions - 1];
+    int64_t groups = c->x->analysis->attentions->attentions[index].groups;
+    int64_t each = tower->inner * tower->tower.tokens;
+    int64_t leading = each > 0 ? tb_tensor_count(&tower->readout->t) / each : 1;
+    return groups > 0 && leading % groups == 0 ? groups : leading;
+}
+
+/* The sample and the token of an element of the readout value. */
+static int64_t readout_place(const collect *c, int t, int64_t i, int64_t *token) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    if (tower->route) {
+        const tb_token_axes *axes = &tower->route->readout;
+        *token = tb_token_of(axes, i);
+        return i / axes->batch_inner % axes->batch;
+    }
+    *token = i / tower->inner % tower->tower.tokens;
+    return i / (tb_tensor_count(&tower->readout->t) / readout_samples(c, t));
+}
+
+/* The group that the target reads is the one that the gradient reaches. */
+static int64_t reached_sample(const tb_attention *a, const float *gradient) {
+    int64_t size = a->heads * a->queries * a->keys, best = 0;
+    double most = -1;
+    if (!gradient || a->groups == 1) return 0;
+    for (int64_t s = 0; s < a->groups; s++) {
+        double sum = 0;
+        for (int64_t i = 0; i < size; i++) sum += fabs((double)gradient[s * size + i]);
+        if (sum > most) most = sum, best = s;
+    }
+    return best;
+}
+
+/* The sample that the caller wants this tower to show; -1: whichever is reached. */
+static int64_t asked_sample(const collect *c, int t) {
+    return c->options->samples ? c->options->samples[t] : -1;
+}
+
+/* The sample whose readout the gradient reaches most. */
+static int64_t most_touched(const collect *c, int t) {
+    int64_t best = 0, n = readout_samples(c, t);
+    for (int64_t s = 1; s < n; s++)
+        if (c->touched[t][s] > c->touched[t][best]) best = s;
+    return best;
+}
+
+/* GradCAM's block: the keys that are patches (or all, of a text) say what a head is worth. */
+static void weigh_heads(const collect *c, int t, const tb_attention *a, float *e, const float *p,
+                        const float *gradient) {
+    const tb_tower *tower = &c->x->towers[t].tower;
+    int64_t patches = tower->rows * tower->columns;
+    int64_t first = patches ? tower->prefix : 0, last = patches ? first + patches : a->keys;
+    tb_block_gradcam(e, p, gradient, c->read[t], a->heads, a->queries, a->keys, first, last,
+                     a->transposed);
+}
+
+static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
+                                 const float *gradient, const float *relevance, tiba_error *error) {
+    bool routed = c->x->towers[t].route != NULL;
+    int64_t asked = asked_sample(c, t), n = a->queries * a->keys;
+    int64_t sample = routed       ? 0
+                     : asked >= 0 ? asked
+                     : gradient   ? reached_sample(a, gradient)
+                                  : most_touched(c, t);
+    if (sample >= a->groups)
+        return tb_fail(error, TIBA_ERROR_USAGE, "sample %lld of a tower that has %lld",
+                       (long long)sample, (long long)a->groups);
+    int64_t groups = routed ? a->groups : 1;
+    if (!routed) c->towers[t].sample = sample;
+    float *e = TB_NEW(c->arena, float, groups *n);
+    if (!e) return tb_out_of_memory(error);
+    int64_t at = routed ? 0 : sample * a->heads * n; /* plain: samples are outermost */
+    const float *p = c->program->values[a->p->id]->data, *first = NULL, *second = NULL;
+    switch (c->method->combine) {
+    case TB_COMBINE_GRADIENT_RELEVANCE:
+        first = relevance ? gradient : NULL, second = relevance;
+        break;
+    case TB_COMBINE_GRADIENT_ATTENTION:
+        first = gradient, second = p;
+        break;
+    case TB_COMBINE_RELEVANCE:
+        first = relevance;
+        break;
+    case TB_COMBINE_ATTENTION:
+        first = p;
+        break;
+    default: /* GradCAM */
+        memset(e, 0, (size_t)n * sizeof *e);
+        if (gradient) weigh_heads(c, t, a, e, p + at, gradient + at);
+        c->blocks[t][b] = e;
+        return TIBA_OK;
+    }
+    tb_block_combine(e, first ? first + at : NULL, second ? second + at : NULL, groups, a->heads,
+                     routed ? a->group_of : NULL, a->queries, a->keys, a->transposed,
+                     c->options->keep_sign);
+    c->blocks[t][b] = e;
+    return TIBA_OK;
+}
+
+static void collect_readout(collect *c, int t, const tb_value *value, const float *gradient,
+                            const float *relevance) {
+    int64_t count = tb_tensor_count(&value->t), asked = asked_sample(c, t);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t token, sample = readout_place(c, t, i, &token);
+        if (asked >= 0 && sample != asked) continue;
+        if (relevance) c->read[t][token] += (double)relevance[i];
+        if (!gradient) continue;
+        c->reached[t][token] += fabs((double)gradient[i]);
+        c->touched[t][sample] += fabs((double)gradient[i]);
+    }
+}
+
+/* What arrives at a source is the result of a method that goes to the input. */
+static tiba_status collect_source(collect *c, int t, const tb_value *value, const float *gradient,
+                                  const float *relevance, tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    bool product = c->method->combine == TB_COMBINE_GRADIENT_INPUT;
+    const float *a = product ? gradient : relevance;
+    const float *b = product ? c->program->values[value->id]->data : NULL;
+    int64_t asked = asked_sample(c, t), sample = asked >= 0 ? asked : most_touched(c, t);
+    int64_t count = tb_tensor_count(&value->t), tokens = tower->tower.tokens;
+    c->towers[t].sample = sample;
+    if (tower->pixels) {
+        tb_pixel_axes axes;
+        tb_pixel_axes_of(&axes, &value->t);
+        int64_t size = axes.rows * axes.columns, each = size * axes.channels;
+        c->pixels[t] = TB_NEW(c->arena, float, size);
+        if (!c->pixels[t]) return tb_out_of_memory(error);
+        if (a && sample < value->t.dims[0])
+            tb_pixel_sums(c->pixels[t], &axes, a + sample * each, b ? b + sample * each : NULL);
+        return TIBA_OK;
+    }
+    double *sum = TB_NEW(c->arena, double, tokens);
+    c->pixels[t] = TB_NEW(c->arena, float, tokens);
+    if (!sum || !c->pixels[t]) return tb_out_of_memory(error);
+    const tb_token_axes *axes = tower->route ? &tower->route->source : NULL;
+    for (int64_t i = 0; a && i < count; i++) {
+        int64_t of =
+            axes ? i / axes->batch_inner % axes->batch : i / (tower->source_inner * tokens);
+        if (of != sample) continue;
+        int64_t token = axes ? tb_token_of(axes, i) : i / tower->source_inner % tokens;
+        sum[token] += (double)a[i] * (b ? (double)b[i] : 1.0);
+    }
+    for (int64_t i = 0; i < tokens; i++) c->pixels[t][i] = (float)sum[i];
+    return TIBA_OK;
+}
+
+/* The attentions that a method reads are the last one or all of a tower. */
+static int first_block(const collect *c, const tb_plan_tower *tower) {
+    if (c->method->reads == TB_READS_ROLLOUT) return 0;
+    return tower->tower.n_attentions - (c->method->reads == TB_READS_LAST);
+}
+
+static tiba_status at_readout(void *context, const tb_value *value, const float *gradient,
+                              const float *relevance, tiba_error *error) {
+    (void)error;
+    collect *c = context;
+    for (int t = 0; t < c->x->n_towers; t++)
+        if (c->x->towers[t].readout == value) collect_readout(c, t, value, gradient, relevance);
+    return TIBA_OK;
+}
+
+static tiba_status beyond_readout(void *context, const tb_value *value, const float *gradient,
+                                  const float *relevance, tiba_error *error) {
+    collect *c = context;
+    const tb_attentions *found = c->x->analysis->attentions;
+    for (int t = 0; t < c->x->n_towers; t++) {
+        const tb_plan_tower *tower = &c->x->towers[t];
+        if (c->method->reads == TB_READS_INPUT) {
+            if (tower->source == value)
+                TB_TRY(collect_source(c, t, value, gradient, relevance, error));
+            continue;
+        }
+        for (int b = first_block(c, tower); b < tower->tower.n_attentions; b++) {
+            const tb_attention *a = &found->attentions[tower->tower.attentions[b]];
+            if (a->p == value) TB_TRY(collect_block(c, t, b, a, gradient, relevance, error));
+        }
+    }
+    return TIBA_OK;
+}
+
+static tiba_status arrived(void *context, const tb_value *value, const float *gradient,
+                           const float *relevance, tiba_error *error) {
+    TB_TRY(at_readout(context, value, gradient, relevance, error));
+    return beyond_readout(context, value, gradient, relevance, error);
+}
+
+/* w_t = max(0, Σ_d R[t, d]) scaled to sum 1; uniform over the tokens that the gradient reaches if
+ * that is nothing. */
+static void scale_readout(double *w, const double *reached, int64_t tokens) {
+    double sum = 0;
+    for (int64_t i = 0; i < tokens; i++) {
+        w[i] = w[i] > 0.0 ? w[i] : 0.0;
+        sum += w[i];
+    }
+    if (!(sum > 0.0)) {
+        sum = 0;
+        for (int64_t i = 0; i < tokens; i++) sum += w[i] = reached[i] > 0.0 ? 1.0 : 0.0;
+    }
+    for (int64_t i = 0; i < tokens; i++) w[i] = sum > 0.0 ? w[i] / sum : 1.0 / (double)tokens;
+}
+
+/* wᵀ·C of a plain tower; r: w on entry, [tokens]. */
+static tiba_status roll_plain(collect *c, int t, const tb_explain_options *options, double *r,
+                              tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    int64_t n = tower->tower.tokens;
+    bool normalized = options->rollout == TB_ROLLOUT_DEFAULT
+                          ? c->method->normalized || !tower->tower.image
+                          : options->rollout == TB_ROLLOUT_NORMALIZED;
+    double *scratch = TB_NEW(c->arena, double, n);
+    if (!scratch) return tb_out_of_memory(error);
+    if (c->method->reads == TB_READS_LAST) {
+        tb_block_read(r, scratch, c->blocks[t][tower->tower.n_attentions - 1], n);
+        return TIBA_OK;
+    }
+    for (int b = tower->tower.n_attentions - 1; b >= options->start_layer && b >= 0; b--)
+        tb_rollout_step(r, scratch, c->blocks[t][b], n, normalized);
+    c->towers[t].blocks = options->blocks ? c->blocks[t] : NULL;
+    return TIBA_OK;
+}
+
+static int64_t block_size(const tb_attention *a) {
+    return a->groups * a->queries * a->keys;
+}
+
+/* wᵀ·E of the last attention where tokens move or merge: the rollout through the graph with this
+ * block less the one with none. The block is brought to size 1 first, so that little is lost in the
+ * difference. */
+static tiba_status read_routed(collect *c, int t, const double *w, int64_t sample, double *r,
+                               tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    const tb_attentions *found = c->x->analysis->attentions;
+    int last = tower->tower.n_attentions - 1;
+    int64_t n = tower->tower.tokens, size = 0;
+    float *e = c->blocks[t][last], most = 0.0f;
+    for (int b = 0; b <= last; b++) {
+        const tb_attention *a = &found->attentions[tower->tower.attentions[b]];
+        size = block_size(a);
+        c->blocks[t][b] = TB_NEW(c->arena, float, size);
+        if (!c->blocks[t][b]) return tb_out_of_memory(error);
+    }
+    double *none = TB_NEW(c->arena, double, n);
+    if (!none) return tb_out_of_memory(error);
+    TB_TRY(tb_route_run(tower->route, c->program, w, sample, c->blocks[t], none, c->budget, c->exec,
+                        error));
+    for (int64_t i = 0; i < size; i++) most = fmaxf(most, fabsf(e[i]));
+    for (int64_t i = 0; i < size && most > 0.0f; i++) e[i] /= most;
+    c->blocks[t][last] = e;
+    TB_TRY(tb_route_run(tower->route, c->program, w, sample, c->blocks[t], r, c->budget, c->exec,
+                        error));
+    for (int64_t i = 0; i < n; i++) r[i] = (r[i] - none[i]) * (double)most;
+    return TIBA_OK;
+}
+
+/* The same through the graph. */
+static tiba_status roll_routed(collect *c, int t, const tb_explain_options *options,
+                               const double *w, double *r, tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    const tb_attentions *found = c->x->analysis->attentions;
+    bool normalized = options->rollout == TB_ROLLOUT_DEFAULT
+                          ? c->method->normalized
+                          : options->rollout == TB_ROLLOUT_NORMALIZED;
+    int64_t best = most_touched(c, t);
+    c->towers[t].sample = best;
+    if (c->method->reads == TB_READS_LAST) return read_routed(c, t, w, best, r, error);
+    if (normalized)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "the normalized rollout is not defined where tokens move or merge: "
+                       "use the raw one");
+    for (int b = 0; b < options->start_layer; b++) {
+        const tb_attention *a = &found->attentions[tower->tower.attentions[b]];
+        memset(c->blocks[t][b], 0, (size_t)block_size(a) * sizeof(float));
+    }
+    return tb_route_run(tower->route, c->program, w, best, c->blocks[t], r, c->budget, c->exec,
+                        error);
+}
+
+/* The result of a method that goes to the input; the pixels' sums become their patches'. */
+static void read_source(collect *c, int t, double *r) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    tb_tower_explanation *to = &c->towers[t];
+    const tb_tower *at = &tower->tower;
+    const float *x = c->pixels[t];
+    memset(r, 0, (size_t)at->tokens * sizeof *r);
+    if (!x) return; /* nothing has arrived */
+    if (!tower->pixels) {
+        for (int64_t i = 0; i < at->tokens; i++) r[i] = (double)x[i];
+        return;
+    }
+    tb_pixel_axes axes;
+    tb_pixel_axes_of(&axes, &tower->source->t);
+    to->map = c->pixels[t];
+    to->map_rows = axes.rows, to->map_columns = axes.columns;
+    if (at->prefix + at->rows * at->columns > at->tokens) return;
+    for (int64_t y = 0; y < axes.rows && at->rows; y++)
+        for (int64_t i = 0; i < axes.columns; i++)
+            r[at->prefix + y * at->rows / axes.rows * at->columns +
+              i * at->columns / axes.columns] += (double)x[y * axes.columns + i];
+}
+
+static tiba_status read_result(collect *c, int t, const double *w, double *r, tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    if (c->method->reads == TB_READS_INPUT) {
+        read_source(c, t, r);
+        return TIBA_OK;
+    }
+    if (c->method->reads == TB_READS_NOTHING) {
+        const tiba_tensor *y = c->program->values[c->x->target->id];
+        tb_random_numbers(r, tower->tower.tokens,
+                          tb_seed_of(y->data, tb_tensor_bytes(y)) + (uint64_t)t);
+        c->towers[t].sample = most_touched(c, t);
+        return TIBA_OK;
+    }
+    if (tower->route) return roll_routed(c, t, c->options, w, r, error);
+    memcpy(r, w, (size_t)tower->tower.tokens * sizeof *r);
+    return roll_plain(c, t, c->options, r, error);
+}
+
+static void note_result(tb_tower_explanation *to, const tb_method *method, int64_t n) {
+    bool zero = true;
+    for (int64_t i = 0; i < n && zero; i++) zero = to->tokens[i] == 0.0f;
+    for (int64_t i = 0; to->map && i < to->map_rows * to->map_columns && zero; i++)
+        zero = to->map[i] == 0.0f;
+    if (!zero) return;
+    to->note = method->combine == TB_COMBINE_GRADCAM
+                   ? "the map is zero everywhere: the heads' gradients speak against the target"
+                   : "the map is zero everywhere";
+}
+
+/* w of a tower, from what has arrived at its readout. */
+static tiba_status read_out(collect *c, int t, tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    tb_tower_explanation *to = &c->towers[t];
+    int64_t m = readout_tokens(tower);
+    double *w = c->read[t];
+    to->readout = TB_NEW(c->arena, float, m);
+    if (!to->readout) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < m; i++) to->relevance_in += w[i];
+    if (!tb_method_per_class(c->method)) memset(w, 0, (size_t)m * sizeof *w);
+    scale_readout(w, c->reached[t], m);
+    for (int64_t i = 0; i < m; i++) to->readout[i] = (float)w[i];
+    to->readout_tokens = m;
+    return TIBA_OK;
+}
+
+static tiba_status roll_out(collect *c, int t, tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    tb_tower_explanation *to = &c->towers[t];
+    int64_t n = tower->tower.tokens;
+    to->tower = &tower->tower;
+    to->routed = tower->route != NULL;
+    to->tokens = TB_NEW(c->arena, float, n);
+    double *r = TB_NEW(c->arena, double, n);
+    if (!to->tokens || !r) return tb_out_of_memory(error);
+    TB_TRY(read_result(c, t, c->read[t], r, error));
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(r[i]))
+            return tb_fail(error, TIBA_ERROR_INPUT,
+                           "the relevance of token %lld is not a finite number", (long long)i);
+        to->tokens[i] = (float)r[i];
+    }
+    to->n_blocks = tower->tower.n_attentions;
+    note_result(to, c->method, n);
+    return TIBA_OK;
+}
+
+/* -------------------------------------------------------------------- passes */
+
+static tiba_status check_options(const collect *c, tiba_error *error) {
+    const tb_explain_options *o = c->options;
+    bool rolled = c->method->reads == TB_READS_ROLLOUT;
+    if (!rolled && (o->start_layer > 0 || o->rollout != TB_ROLLOUT_DEFAULT))
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "method %s is no rollout: it has no start layer and no rows to normalize",
+                       c->method->name);
+    for (int t = 0; t < c->x->n_towers; t++) {
+        const tb_plan_tower *tower = &c->x->towers[t];
+        if (o->start_layer < 0 || o->start_layer >= tower->tower.n_attentions)
+            return tb_fail(error, TIBA_ERROR_USAGE,
+                           "start layer %d is out of range: the tower has %d attentions",
+                           o->start_layer, tower->tower.n_attentions);
+        if (tower->route && c->method->combine == TB_COMBINE_GRADCAM)
+            return tb_fail(error, TIBA_ERROR_INPUT,
+                           "method %s is not defined where tokens move or merge: the last "
+                           "attention has other tokens than the explanation",
+                           c->method->name);
+        if (c->method->reads == TB_READS_INPUT && !tower->source)
+            return tb_fail(error, TIBA_ERROR_INPUT,
+                           "method %s: no value of the graph holds the tokens before the first "
+                           "attention",
+                           c->method->name);
+    }
+    return TIBA_OK;
+}
+
+static tiba_status get_room(collect *c, tiba_error *error) {
+    size_t n = (size_t)c->x->n_towers;
+    c->blocks = TB_NEW(c->arena, float **, n);
+    c->read = TB_NEW(c->arena, double *, n);
+    c->reached = TB_NEW(c->arena, double *, n);
+    c->touched = TB_NEW(c->arena, double *, n);
+    c->pixels = TB_NEW(c->arena, float *, n);
+    if (!c->blocks || !c->read || !c->reached || !c->touched || !c->pixels)
+        return tb_out_of_memory(error);
+    for (int t = 0; t < c->x->n_towers; t++) {
+        const tb_plan_tower *tower = &c->x->towers[t];
+        c->towers[t] = (tb_tower_explanation){0};
+        c->blocks[t] = TB_NEW(c->arena, float *, tower->tower.n_attentions);
+        c->read[t] = TB_NEW(c->arena, double, readout_tokens(tower));
+        c->reached[t] = TB_NEW(c->arena, double, readout_tokens(tower));
+        c->touched[t] = TB_NEW(c->arena, double, readout_samples(c, t));
+        if (!c->blocks[t] || !c->read[t] || !c->reached[t] || !c->touched[t])
+            return tb_out_of_memory(error);
+    }
+    return TIBA_OK;
+}
+
+/* One reverse pass of a method that is not TiBA: to the readouts, or from the target to the blocks
+ * or sources. */
+static tiba_status run_pass(collect *c, bool readouts, int carries, int n_seeds,
+                            const tb_seed *seeds, tiba_error *error) {
+    const tb_explainer *x = c->x;
+    const tb_attentions *found = x->analysis->attentions;
+    int n = 0;
+    const tb_value **watch = TB_NEW(c->arena, const tb_value *, found->n_attentions + x->n_towers);
+    if (!watch) return tb_out_of_memory(error);
+    for (int t = 0; t < x->n_towers; t++) {
+        const tb_plan_tower *tower = &x->towers[t];
+        if (readouts)
+            watch[n++] = tower->readout;
+        else if (c->method->reads == TB_READS_INPUT)
+            watch[n++] = tower->source;
+        for (int b = first_block(c, tower); !readouts && b < tower->tower.n_attentions; b++)
+            watch[n++] = found->attentions[tower->tower.attentions[b]].p;
+    }
+    tb_reverse *reverse;
+    TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch, carries,
+                             c->method->ruleset, x->budget, error));
+    tiba_status status = tb_reverse_run(reverse, c->program, n_seeds, seeds,
+                                        readouts ? at_readout : beyond_readout, c, c->exec, error);
+    tb_reverse_destroy(reverse);
+    return status;
+}
+
+/* Blocks that are made of attention alone need no pass. */
+static tiba_status collect_attention(collect *c, tiba_error *error) {
+    for (int t = 0; t < c->x->n_towers; t++) {
+        const tb_plan_tower *tower = &c->x->towers[t];
+        for (int b = first_block(c, tower); b < tower->tower.n_attentions; b++) {
+            int index = tower->tower.attentions[b];
+            const tb_attention *a = &c->x->analysis->attentions->attentions[index];
+            TB_TRY(collect_block(c, t, b, a, NULL, NULL, error));
+        }
+    }
+    return TIBA_OK;
+}
+
+static tiba_status collect_all(collect *c, int n_seeds, const tb_seed *seeds, tiba_error *error) {
+    enum { BOTH = TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE };
+    bool all = c->options->method == TIBA_METHOD_TIBA;
+    if (all)
+        TB_TRY(
+            tb_reverse_run(c->x->reverse, c->program, n_seeds, seeds, arrived, c, c->exec, error));
+    else
+        TB_TRY(run_pass(c, true, BOTH, n_seeds, seeds, error));
+    for (int t = 0; t < c->x->n_towers; t++) TB_TRY(read_out(c, t, error));
+    int carries = tb_method_carries(c->method);
+    if (!all && carries) return run_pass(c, false, carries, n_seeds, seeds, error);
+    return c->method->combine == TB_COMBINE_ATTENTION ? collect_attention(c, error) : TIBA_OK;
+}
+
+tiba_status tb_explainer_run(tb_explainer *x, const tb_program *program, int64_t element,
+                             const tb_explain_options *options, tb_tower_explanation *towers,
+                             tb_arena *arena, tb_exec *exec, tiba_error *error) {
+    collect c = {.x = x,
+                 .options = options,
+                 .program = program,
+                 .towers = towers,
+                 .arena = arena,
+                 .budget = tb_arena_budget(arena),
+                 .exec = exec,
+                 .method = tb_method_at((int)options->method)};
+    if (!c.method)
+        return tb_fail(error, TIBA_ERROR_USAGE, "there is no method %d", (int)options->method);
+    TB_TRY(check_options(&c, error));
+    TB_TRY(get_room(&c, error));
+    tb_seed one = {element, 1.0f, 1.0f};
+    double start = tb_seconds();
+    if (options->n_seeds)
+        TB_TRY(collect_all(&c, options->n_seeds, options->seeds, error));
+    else
+        TB_TRY(collect_all(&c, 1, &one, error));
+    double middle = tb_seconds();
+    for (int t = 0; t < x->n_towers; t++) TB_TRY(roll_out(&c, t, error));
+    if (options->backward_seconds) *options->backward_seconds += middle - start;
+    if (options->rollout_seconds) *options->rollout_seconds += tb_seconds() - middle;
+    return TIBA_OK;
+}
