@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "tools/commands.h"
 #include "tools/explain_job.h"
+#include "tools/methods.h"
 #include "tools/render.h"
 
 typedef struct options {
@@ -34,6 +35,7 @@ static const tb_option table[] = {
     {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, "what each word adds, and where it looks"},
     {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", "of the cosine of two encoders (100)"},
     {"--signed", NULL, TB_ARG_FLAG, AT(job.keep_sign), NULL, "show what speaks against it as well"},
+    {"--method", "-m", TB_ARG_TEXT, AT(job.method), "NAME", "how to explain (default: tiba)"},
     {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", "raw or normalized rows"},
     {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N",
      "leave out the first N attentions"},
@@ -150,6 +152,7 @@ static void print_help(void) {
            "MODEL is a .onnx file or a folder with model.onnx and its companions; INPUT is a "
            "picture, a\ntext, a .txt file, or NAME=FILE.npy for the graph input NAME.\n\n");
     tb_arguments_help(table);
+    tb_methods_help();
 }
 
 int tb_cmd_explain(int argc, char **argv) {

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/methods.h"
+
 enum { MOST_TOP = 24 };
 
 tiba_status tb_job_start(tb_job *job, tiba_error *error) {
@@ -43,6 +45,7 @@ tiba_status tb_job_request(tiba_request *out, const tb_job *job, tiba_error *err
     const tb_job_options *o = job->options;
     *out = (tiba_request){
         .start_layer = o->start_layer, .blocks = o->blocks, .keep_sign = o->keep_sign};
+    TB_TRY(tb_method_find(&out->method, o->method, error));
     if (!o->rollout) return TIBA_OK;
     if (strcmp(o->rollout, "raw") == 0)
         out->rollout = TIBA_ROLLOUT_RAW;
@@ -298,6 +301,7 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     TB_TRY(check_options(o, error));
     TB_TRY(tb_job_request(&request, job, error));
     TB_TRY(all_texts(&texts, job, count, inputs, error));
+    job->report.method = tb_method_name((int)request.method);
     job->report.rollout = forms[request.rollout];
     job->report.start_layer = o->start_layer;
     job->report.has_sign = o->keep_sign;

@@ -15,7 +15,7 @@
 
 /** What to explain and how; zero-initialise for the defaults. */
 typedef struct tb_job_options {
-    const char *target, *output, *rollout;
+    const char *target, *output, *rollout, *method;
     tb_texts classes, texts;
     int top, start_layer, repeat;
     int choose;           /**< pairs: the text to explain, counted from 1; 0: the best */

@@ -302,7 +302,7 @@ static tiba_status write_all(tb_json_writer *w, const tb_report *r, tiba_error *
         TB_TRY(put_model(w, "text_model", r->subject->partner, r->arena, error));
     put_inputs(w, r->sample);
     tb_json_open(w, "method", '{');
-    put(w, "name", "tiba");
+    put(w, "name", r->method);
     put(w, "rollout", r->rollout);
     tb_json_write_integer(w, "start_layer", r->start_layer);
     tb_json_write_bool(w, "signed", r->has_sign);

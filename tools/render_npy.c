@@ -35,18 +35,6 @@ static tiba_status add_array(const writer *w, const char *name, const tiba_tower
     return add_npy(w, name, &t, error);
 }
 
-static tiba_status add_map(const writer *w, const tiba_tower *tower, const char *suffix,
-                           tiba_error *error) {
-    tb_arena *a = w->report->arena;
-    int64_t patches = tower->rows * tower->columns;
-    float *map = TB_NEW(a, float, tower->samples *patches);
-    if (!map) return tb_out_of_memory(error);
-    for (int64_t s = 0; s < tower->samples; s++)
-        memcpy(map + s * patches, tb_patch_grid(tower, s), (size_t)patches * sizeof *map);
-    return add_array(w, tb_arena_format(a, "map.%s%s.npy", tower->input, suffix), tower, 2,
-                     tower->rows, tower->columns, map, error);
-}
-
 static tiba_status add_tower(const writer *w, const tiba_tower *tower, const char *suffix,
                              tiba_error *error) {
     tb_arena *a = w->report->arena;
@@ -58,7 +46,9 @@ static tiba_status add_tower(const writer *w, const tiba_tower *tower, const cha
     for (int b = 0; tower->blocks && b < tower->n_blocks; b++)
         TB_TRY(add_array(w, tb_arena_format(a, "block.%d.%s%s.npy", b, tower->input, suffix), tower,
                          2, n, n, tower->blocks[b], error));
-    return tower->rows ? add_map(w, tower, suffix, error) : TIBA_OK;
+    if (!tower->map) return TIBA_OK;
+    return add_array(w, tb_arena_format(a, "map.%s%s.npy", tower->input, suffix), tower, 2,
+                     tower->map_rows, tower->map_columns, tower->map, error);
 }
 
 /* The views of one result show the same towers, sample by sample. */

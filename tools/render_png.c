@@ -51,8 +51,7 @@ tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *r, const
         const char *detail = v->detail;
         if (v->method_note) detail = tb_arena_format(r->arena, "%s, %s", v->detail, v->method_note);
         if (!detail) return tb_out_of_memory(error);
-        maps[i] =
-            (tb_panel_map){v->label, detail, v->grid, (int)v->image->rows, (int)v->image->columns};
+        maps[i] = (tb_panel_map){v->label, detail, v->map, v->map_rows, v->map_columns};
     }
     if (r->n_rows) TB_TRY(add_rows(maps + r->n_views, r, r->views[0].image, error));
     const char *slash = strrchr(r->sample->picture_path, '/');

@@ -274,9 +274,13 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
     v->detail = "";
     for (int t = 0; t < tiba_result_towers(result) && v->n_towers < TB_MOST_TOWERS; t++)
         v->towers[v->n_towers++] = (tb_view_tower){tiba_result_tower(result, t), at};
+    for (int t = 0; t < v->n_towers; t++) tb_report_note(r, v->towers[t].tower->note);
     v->image = tb_image_tower(result, r->sample->image_input);
     if (v->image) {
-        v->grid = tb_patch_grid(v->image, at);
+        const tiba_tower *t = v->image;
+        v->grid = tb_patch_grid(t, at);
+        v->map = t->map + at * t->map_rows * t->map_columns;
+        v->map_rows = (int)t->map_rows, v->map_columns = (int)t->map_columns;
         tb_heatmap_range(&v->low, &v->high, v->grid, (size_t)(v->image->rows * v->image->columns));
     }
     if (v->target.rank || !isnan((double)v->target.logit)) name_target(v, r);

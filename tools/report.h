@@ -48,9 +48,11 @@ typedef struct tb_view {
     tb_view_tower towers[TB_MOST_TOWERS];
     const tiba_tower *image; /**< NULL: no patch grid of the sample's picture */
     const float *grid;       /**< [rows, columns] raw patch relevance of the image tower */
-    float low, high;         /**< its range */
-    tb_words *words;         /**< NULL: none */
-    tb_words *other;         /**< of the second text of a contrast or similarity, NULL: none */
+    const float *map;        /**< its map to show: `grid`, or pixels */
+    int map_rows, map_columns;
+    float low, high; /**< its range */
+    tb_words *words; /**< NULL: none */
+    tb_words *other; /**< of the second text of a contrast or similarity, NULL: none */
 } tb_view;
 
 /** A row of the picture × word table: what the score loses without the word, and where. */
@@ -79,6 +81,7 @@ typedef struct tb_report {
     tb_view *views;
     int n_rows;
     tb_table_row *rows;  /**< of the first view's text; [n_rows] */
+    const char *method;  /**< its name */
     const char *rollout; /**< "raw", "normalized" or "default" */
     int start_layer;
     int n_notes;
