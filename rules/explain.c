@@ -198,7 +198,7 @@ static void find_source(const tb_explainer *x, tb_plan_tower *to) {
     tb_pixel_axes pixels;
     for (int i = 0; to->tower.image && i < x->graph->n_inputs; i++) {
         const tb_value *value = x->graph->inputs[i];
-        if (value->input != to->tower.input || !value->active) continue;
+        if (!value || value->input != to->tower.input || !value->active) continue;
         if (!tb_pixel_axes_of(&pixels, &value->t)) continue;
         to->source = value;
         to->pixels = true;
