@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/gemm_kernel.h"
+#include "runtime/gemm_small.h"
 
 /* A panel is the unit of work; panels depend on the product's shape only. Columns are a multiple of
  * every tile's; a panel's packed operands (about 210 KB) are on the stack of the thread. */
@@ -110,8 +111,29 @@ static void run_panel(void *context, int64_t index, int worker) {
     }
 }
 
+static void run_small(void *context, int64_t index, int worker) {
+    (void)worker;
+    const product *p = context;
+    tb_gemm_small(p->trans_a, p->trans_b, p->m, p->n, p->k, p->alpha, &p->items[index], p->lda,
+                  p->ldb, p->beta, p->bias, p->ldc);
+}
+
+/* Sizes that multiply to TB_GEMM_SMALL at most; each factor is at least 1 here. */
+static bool is_small(const product *p, int64_t count) {
+    int64_t work = count, factors[3] = {p->m, p->n, p->k};
+    for (int i = 0; i < 3; i++) {
+        if (work > TB_GEMM_SMALL || factors[i] > TB_GEMM_SMALL) return false;
+        work *= factors[i] ? factors[i] : 1;
+    }
+    return work <= TB_GEMM_SMALL;
+}
+
 static void run(tb_exec *exec, product *p, int64_t count) {
     if (p->m <= 0 || p->n <= 0 || count <= 0) return;
+    if (is_small(p, count)) {
+        tb_parallel_for(exec->pool, count, run_small, p);
+        return;
+    }
     const tb_gemm_set *sets[TB_GEMM_MOST_SETS];
     if (tb_gemm_sets(sets) > 0) p->set = sets[0];
     p->panel_cols = p->n >= MANY_COLS ? PANEL_COLS : NARROW_COLS;

@@ -65,7 +65,7 @@ static void put_range(tb_json_writer *w, double low, double high) {
 static tiba_status put_model(tb_json_writer *w, const char *key, const tb_subject *subject,
                              tb_arena *arena, tiba_error *error) {
     tiba_model_facts facts = tiba_model_about(subject->model);
-    const char *digest;
+    const char *digest = NULL;
     TB_TRY(tb_model_digest(&digest, arena, subject->path, error));
     tb_json_open(w, key, '{');
     put(w, "path", subject->path);
