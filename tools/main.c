@@ -13,6 +13,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
+    {"compare", tb_cmd_compare, "MODEL INPUT...: all methods side by side"},
     {"inspect", tb_cmd_inspect, "MODEL [INPUT...]: what the model is and how it was understood"},
     {"ops", tb_cmd_ops, ": the operators that are supported"},
     {"preprocess", tb_cmd_preprocess,
