@@ -5,6 +5,7 @@
 #ifndef TB_TOOLS_COMMANDS_H
 #define TB_TOOLS_COMMANDS_H
 
+int tb_cmd_batch(int argc, char **argv);
 int tb_cmd_compare(int argc, char **argv);
 int tb_cmd_explain(int argc, char **argv);
 int tb_cmd_inspect(int argc, char **argv);

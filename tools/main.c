@@ -16,6 +16,7 @@ static const struct {
     {"compare", tb_cmd_compare, "MODEL INPUT...: all methods side by side"},
     {"inspect", tb_cmd_inspect, "MODEL [INPUT...]: what the model is and how it was understood"},
     {"ops", tb_cmd_ops, ": the operators that are supported"},
+    {"batch", tb_cmd_batch, "MODEL LIST|FOLDER -O OUTDIR: many inputs, on all processors"},
     {"preprocess", tb_cmd_preprocess,
      "FOLDER PICTURE --npy FILE: the tensor that the model is given"},
     {"tokenize", tb_cmd_tokenize, "FOLDER TEXT: a text's tokens, their ids and where they stand"},
