@@ -54,6 +54,7 @@ static const tb_option table[] = {
     {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, "what each word adds, and where it looks"},
     {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", "of the cosine of two encoders (100)"},
     {"--signed", NULL, TB_ARG_FLAG, AT(job.keep_sign), NULL, "show what speaks against it as well"},
+    {"--method", "-m", TB_ARG_TEXT, AT(job.method), "NAME", "how to explain (default: tiba)"},
     {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", "raw or normalized rows"},
     {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N",
      "leave out the first N attentions"},
@@ -265,7 +266,7 @@ static void stop_workers(batch *b) {
 /* A folder's results belong to one model and one set of options. */
 static tiba_status check_settings(batch *b, int argc, char **argv, tiba_error *error) {
     static const char *const free_ones[] = {"-O", "--out", "--jobs", "--shard", "--retry"};
-    const char *digest, *path = tb_path_join(b->arena, b->o.folder, "batch.txt");
+    const char *digest = NULL, *path = tb_path_join(b->arena, b->o.folder, "batch.txt");
     TB_TRY(tb_model_digest(&digest, b->arena, b->subject.path, error));
     char *text = tb_arena_format(b->arena, "tiba-onnx %s\nmodel %s\n", tiba_version(), digest);
     for (int i = 1; text && i < argc; i++) {

@@ -451,7 +451,7 @@ static void put_fact(page *p, const char *name, const char *value) {
 
 static tiba_status put_model(page *p, const tb_subject *s, const char *title) {
     tiba_model_facts facts = tiba_model_about(s->model);
-    const char *digest;
+    const char *digest = NULL;
     TB_TRY(tb_model_digest(&digest, p->work, s->path, p->error));
     putf(p, "<div class=\"table left\"><table><caption>%s</caption>\n", title);
     put_fact(p, "file", s->path);
@@ -479,7 +479,9 @@ static tiba_status put_facts(page *p) {
     if (sample->picture_path)
         putf(p, "<tr><th>size<td>%d x %d pixels\n", sample->picture.width, sample->picture.height);
     for (int i = 0; i < sample->n_texts; i++) put_fact(p, "text", sample->texts[i]);
-    put_fact(p, "method", r->has_sign ? "tiba, signed (not the paper's method)" : "tiba");
+    put_fact(p, "method", r->method);
+    if (r->has_sign)
+        put_fact(p, "signed", "blocks keep their sign, which is not the paper's method");
     put_fact(p, "rollout", r->rollout);
     for (int i = 0; i < r->n_views; i++)
         for (int t = 0; t < r->views[i].n_towers; t++)

@@ -1,0 +1,315 @@
+#!/usr/bin/env python3
+"""What `tiba-onnx` shows: JSON against its schema, the terminal through a pseudo-terminal, the page in
+headless Chromium (skipped where there is none), batches that are killed and resumed.
+
+    cli_report.py TOOL SOURCE_FOLDER
+"""
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+from schema import errors
+
+tool, source = sys.argv[1], sys.argv[2]
+vit, clip, bert = (os.path.join(source, "examples", n) for n in ("fashion-vit", "garment-clip", "movie-sentiment"))
+picture = os.path.join(vit, "pictures", "4-bag-and-ankle-boot.png")
+garments = os.path.join(clip, "pictures", sorted(os.listdir(os.path.join(clip, "pictures")))[0])
+schema = json.load(open(os.path.join(source, "docs", "explanation.schema.json")))
+failed = done = 0
+
+
+def check(condition, *what):
+    global failed, done
+    done += 1
+    if not condition:
+        failed += 1
+        print("failed:", *what)
+
+
+def run(*arguments, status=0, **keywords):
+    r = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=120, **keywords)
+    check(r.returncode == status, arguments, r.returncode, r.stderr)
+    return r
+
+
+def explain(*arguments):
+    out = json.loads(run(*arguments, "--json", "-").stdout)
+    wrong = errors(out, schema)
+    check(not wrong, arguments, wrong[:5])
+    return out
+
+
+def test_json():
+    out = explain(vit, picture, "--top", "2", "--repeat", "2")
+    check(out["kind"] == "classes" and len(out["explanations"]) == 2, "two classes")
+    import hashlib
+    digest = hashlib.sha256(open(os.path.join(vit, "model.onnx"), "rb").read()).hexdigest()
+    check(out["model"]["sha256"] == digest, "SHA-256")
+    check(out["timings"]["repeats"] == 2, "repeats")
+    tower = out["explanations"][0]["towers"][0]
+    flat = [v for row in tower["grid"]["values"] for v in row]
+    check(flat == tower["relevance"][tower["grid"]["prefix_tokens"]:], "the grid is the patches' relevance")
+    check([min(flat), max(flat)] == tower["grid"]["range"], "raw range")
+    check(abs(tower["conservation"]["residual"]) < 1e-3, "relevance is conserved")
+    for value in flat:
+        check(struct.unpack("f", struct.pack("f", value))[0] == value, "a float32 that reads back", value)
+    broken = json.loads(json.dumps(out))
+    del broken["explanations"][0]["target"]["logit"]
+    broken["scores"][0][0]["index"] = "0"
+    check(len(errors(broken, schema)) == 2, "the schema notices what is missing or wrong")
+
+
+def test_words():
+    text = "Truly unforgettable – a touching déjà-vu, but too long"
+    out = explain(bert, text)
+    words, tokens = out["explanations"][0]["text"]["words"], out["explanations"][0]["text"]["tokens"]
+    check(len(tokens) == out["explanations"][0]["towers"][0]["tokens"], "a value for each token")
+    for i, word in enumerate(words):
+        pieces = [t["value"] for t in tokens if t["word"] == i]
+        check(pieces and abs(sum(pieces) - word["value"]) < 1e-12, "a word is the sum of its pieces", word)
+        check(text[word["start"]:word["end"]] == word["word"], "offsets in code points", word)
+        raw = text.encode()[word["start_utf8"]:word["end_utf8"]].decode()
+        check(raw == word["word"], "offsets in bytes", word)
+    check(any(sum(t["word"] == i for t in tokens) > 1 for i in range(len(words))), "some word has several pieces")
+    special = [t for t in tokens if t["special"]]
+    check([t["token"] for t in special] == ["[CLS]", "[SEP]"], "special tokens are listed", special)
+    check(all(t["word"] is None for t in special), "and belong to no word")
+    high = out["explanations"][0]["text"]["range"][1]
+    check(high == max(w["value"] for w in words) and special[0]["value"] > high, "and do not scale")
+
+
+def test_pairs():
+    texts = ["--text", "a red coat and a blue bag", "--text", "a green coat"]
+    out = explain(clip, garments, *texts, "--table")
+    check(out["kind"] == "pairs" and len(out["scores"][0]) == 2, "a score for each text")
+    inputs = {t["input"] for t in out["explanations"][0]["towers"]}
+    check(inputs == {"pixel_values", "input_ids"}, "both towers", inputs)
+    check(len(out["table"]) == 7, "a row for each word", len(out["table"]))
+    best = out["scores"][0][0]["label"]
+    row = out["table"][0]
+    alone = {s["label"]: s["logit"] for s in explain(clip, garments, "--text", best, "--text", row["without"])["scores"][0]}
+    check(abs(alone[best] - alone[row["without"]] - row["share"]) < 1e-4, "a share is a difference of scores")
+    signed = explain(clip, garments, *texts, "--signed", "--choose", "2")
+    target = signed["explanations"][0]["target"]
+    check(target["label"] == "a green coat" and signed["method"]["signed"], "the second text, signed")
+    gap = explain(clip, garments, "--text", texts[1], "--contrast", texts[3])
+    target = gap["explanations"][0]["target"]
+    scores = {s["label"]: s["logit"] for s in gap["scores"][0]}
+    check(abs(target["logit"] - scores[texts[1]] + scores[texts[3]]) < 1e-4, "the difference", target)
+    check(gap["explanations"][0]["other_text"]["text"] == texts[3], "words of both texts")
+    for wrong in (["--contrast", "x"], ["--choose", "1"], ["--table"]):
+        run(vit, picture, *wrong, status=2)
+    run(clip, garments, *texts, "--choose", "3", status=2)
+
+
+def on_terminal(arguments, environment):
+    """What the program writes when its standard output is a terminal."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ.update(environment)
+        os.execv(tool, [tool, *arguments])
+    text = b""
+    while True:
+        try:
+            part = os.read(fd, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        text += part
+    os.waitpid(pid, 0)
+    os.close(fd)
+    return text.decode()
+
+
+def test_terminal():
+    words = [bert, "a wonderful film, but too long"]
+    plain = run(*words).stdout
+    check("\033" not in plain and re.search(r"[-+]\d\.\d+e-\d\d .*wonderful", plain), "plain text with values", plain)
+    for environment, escape in (({"TERM": "xterm-256color", "COLORTERM": "truecolor", "NO_COLOR": ""}, "\033[48;2;"),
+                                ({"TERM": "xterm-256color", "COLORTERM": "", "NO_COLOR": ""}, "\033[48;5;")):
+        text = on_terminal(words, environment)
+        check(escape in text and text.count("\033[0m") >= 6, "coloured words", text)
+        check("special tokens, not scaled: [CLS]" in text and "scale:" in text, "scale and special tokens", text)
+    text = on_terminal(words, {"TERM": "xterm", "NO_COLOR": "1"})
+    check("\033" not in text, "NO_COLOR", text)
+    with tempfile.TemporaryDirectory() as folder:
+        png = os.path.join(folder, "x.png")
+        text = on_terminal([vit, picture, "-o", png], {"TERM": "xterm", "COLORTERM": "truecolor", "NO_COLOR": ""})
+        check(text.count("▀") >= 64 and "bag" in text, "a thumbnail in half blocks")
+    text = on_terminal([bert, "good\x1b[2Jfilm"], {"TERM": "xterm", "NO_COLOR": "1"})
+    check("\033" not in text, "control characters of an input do not reach the terminal")
+
+
+def read_png(path):
+    data = open(path, "rb").read()
+    width, height = struct.unpack(">II", data[16:24])
+    at, packed = 8, b""
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        if kind == b"IDAT":
+            packed += data[at + 8:at + 8 + size]
+        at += size + 12
+    raw, stride, rows = zlib.decompress(packed), 3 * width, []
+    before = bytearray(stride)
+    for y in range(height):
+        kind = raw[y * (stride + 1)]
+        line = bytearray(raw[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
+        for i in range(stride):
+            a = line[i - 3] if i >= 3 else 0
+            b, c = before[i], before[i - 3] if i >= 3 else 0
+            p = a + b - c
+            nearest = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
+            line[i] = (line[i] + (0, a, b, (a + b) // 2, nearest)[kind]) & 255
+        rows.append(line)
+        before = line
+    return width, height, rows
+
+
+def test_overlay():
+    stored = read_png(os.path.join(source, "tests", "data", "report", "panel.png"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "panel.png")
+        small = os.path.join(source, "tests", "data", "img", "pictures", "small_37x23.png")
+        run(vit, small, "--class", "bag", "-o", path)
+        new = read_png(path)
+        check(new[:2] == stored[:2], "the panel's size", new[:2], stored[:2])
+        worst = max(abs(a - b) for x, y in zip(new[2], stored[2]) for a, b in zip(x, y))
+        check(worst <= 3, "the panel as stored", worst)
+        for colors in ("jet", "viridis", "magma", "gray", "diverging"):
+            other = os.path.join(folder, colors + ".png")
+            run(vit, picture, "--colormap", colors, "--opacity", "0.9", "-o", other)
+        run(vit, picture, "--colormap", "rainbow", "-o", path, status=2)
+        run(vit, picture, "--opacity", "1.5", "-o", path, status=2)
+        check(open(path, "rb").read()[:4] == b"\x89PNG", "a failed run leaves the old file")
+
+
+DRIVER = """<script>
+var out = {errors: errors};
+function all(q) { return Array.prototype.slice.call(document.querySelectorAll(q)); }
+function seen() { return all('.view').filter(function(v) { return v.offsetHeight > 0; }).length; }
+function shown() { return all('.view[data-view="1"] .stage.main .map').filter(
+  function(m) { return m.offsetHeight > 0; }).map(function(m) { return m.dataset.layer; }); }
+window.addEventListener('load', function() {
+  out.before = seen();
+  all('input[name=view]')[1].click();
+  out.after = seen(); out.second = all('.view')[1].offsetHeight > 0;
+  out.layer0 = shown(); all('.view[data-view="1"] input[type=radio]')[2].click(); out.layer1 = shown();
+  var o = document.getElementById('opacity'); o.value = 25; o.dispatchEvent(new Event('input'));
+  out.opacity = getComputedStyle(all('.view[data-view="1"] .stage.main .map:not([hidden])')[0]).opacity;
+  out.requests = performance.getEntriesByType('resource').map(function(e) { return e.name; })
+    .filter(function(n) { return n.slice(0, 5) !== 'data:'; });
+  out.wide = document.documentElement.scrollWidth > window.innerWidth;
+  var p = document.createElement('pre'); p.id = 'result'; p.textContent = JSON.stringify(out);
+  document.body.appendChild(p);
+});
+</script>"""
+
+
+def browse(browser, folder, text, width, driver=True):
+    if driver:
+        text = text.replace("<head>", "<head><script>var errors=[];window.onerror=function(m){errors.push(m)};"
+                            "window.addEventListener('securitypolicyviolation',function(e){errors.push(e.blockedURI)});"
+                            "</script>", 1).replace("</body>", DRIVER + "</body>", 1)
+    path = os.path.join(folder, "driven.html")
+    open(path, "w").write(text)
+    r = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                        f"--user-data-dir={folder}/profile", f"--window-size={width},1200", "--dump-dom",
+                        "file://" + path], capture_output=True, text=True, timeout=120)
+    m = re.search(r'<pre id="result">(.*?)</pre>', r.stdout, re.S)
+    check(m, "the page runs", r.stderr[-300:])
+    return json.loads(m.group(1)) if m else None
+
+
+def test_page():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "page.html")
+        run(vit, picture, "--top", "2", "--html", path)
+        text = open(path).read()
+        body = text[text.index("<body>"):text.index("<script>")]
+        check(not re.search(r'(?:src|href)="?(?!data:)[a-z]+:', text), "nothing is fetched")
+        check("<table" in body and "bag" in body and "SHA-256" in body, "readable without the script")
+        check("default-src 'none'" in text, "and nothing could be")
+        run(bert, "<script>alert(1)</script> & \"good\"", "--html", path)
+        check("<script>alert" not in open(path).read(), "texts are no markup")
+        browser = shutil.which("chromium") or shutil.which("chromium-browser")
+        if not browser:
+            print("no chromium: the page was not opened")
+            return
+        for width in (500, 1200):
+            out = browse(browser, folder, text, width)
+            if not out:
+                return
+            check(out["errors"] == [] and out["requests"] == [], "no error, no request", out)
+            check(out["before"] == 1 and out["after"] == 1 and out["second"], "classes are switched", out)
+            check(out["layer0"] == ["all"] and out["layer1"] == ["1"], "layers are switched", out)
+            check(abs(float(out["opacity"]) - 0.25) < 1e-6, "the slider fades the map", out)
+            check(not out["wide"], "no sideways scrolling", width)
+
+
+def lines_of(path):
+    if not os.path.exists(path):
+        return []
+    whole = open(path).read()
+    return [json.loads(line) for line in whole[:whole.rfind("\n") + 1].splitlines()]
+
+
+def core(path):
+    out = json.load(open(path))
+    return out["scores"], out["explanations"]
+
+
+def test_batch():
+    pictures = os.path.join(vit, "pictures")
+    with tempfile.TemporaryDirectory() as folder:
+        listing = os.path.join(folder, "list.txt")
+        names = sorted(n for n in os.listdir(pictures) if n.endswith(".png"))
+        with open(listing, "w") as f:
+            for _ in range(6):
+                f.writelines(os.path.join(pictures, n) + "\n" for n in names)
+            f.write("missing.png\n")
+        out = os.path.join(folder, "out")
+        index = os.path.join(out, "index.jsonl")
+        command = [tool, "batch", vit, listing, "-O", out, "--jobs", "2"]
+        seen = set()
+        for wait in (0.15, 0.4, 0.7):
+            p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(wait)
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+            found = [line["name"] for line in lines_of(index)]
+            check(len(found) == len(set(found)) and seen <= set(found), "nothing is redone or lost", found)
+            seen = set(found)
+        r = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        found = [line["name"] for line in lines_of(index)]
+        check(r.returncode == 1 and "missing" in r.stderr, "a bad item shows in the exit status", r.stderr)
+        check(len(found) == len(set(found)) == 6 * len(names) + 1, "every item once", len(found))
+        check(sum(line["status"] == "failed" for line in lines_of(index)) == 1, "one failed")
+        check(not [n for n in os.listdir(out) if not n.endswith((".json", ".jsonl", "batch.txt"))], "no leftovers")
+        first = [line for line in lines_of(index) if line["status"] == "done"][0]
+        single = os.path.join(folder, "single.json")
+        run(vit, first["item"], "--json", single)
+        check(core(single) == core(os.path.join(out, first["name"] + ".json")), "as a run of its own")
+        run("batch", vit, listing, "-O", out, "--top", "2", status=2)
+        shards = os.path.join(folder, "shards")
+        for i in "123":
+            run("batch", vit, pictures, "-O", shards, "--shard", i + "/3", "--jobs", "1")
+        found = [n for i in "123" for n in lines_of(os.path.join(shards, f"index-{i}-of-3.jsonl"))]
+        check(len(found) == len(names), "shards share the items", len(found))
+        check(core(os.path.join(shards, names[0][:-4] + ".json"))[1] ==
+              core(os.path.join(out, names[0][:-4] + "~1.json"))[1], "the same at any number of workers")
+
+
+for test in (test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
+    test()
+print(f"{done} checks, {failed} failed")
+sys.exit(failed > 0)
