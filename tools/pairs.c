@@ -18,14 +18,13 @@ static void difference_seeds(tiba_seed seeds[2], int64_t at_a, double a, int64_t
     seeds[1] = (tiba_seed){at_b, -1.0f, (float)(1.0 - share)};
 }
 
-/* Which sample each of the result's towers shows if the text tower is to show `text`. */
-static const int64_t *show_text(tb_job *job, const tiba_result *result, int64_t text) {
-    int n = tiba_result_towers(result);
-    int64_t *samples = TB_NEW(job->arena, int64_t, n);
-    const char *input = job->sample.text_input;
-    for (int t = 0; samples && t < n; t++)
-        samples[t] = strcmp(tiba_result_tower(result, t)->input, input) == 0 ? text : -1;
-    return samples;
+/* Puts the text towers of `result` in the place of the view's. */
+static void show_texts_of(tb_view *view, const tiba_result *result, const char *input) {
+    for (int k = 0; k < view->n_towers; k++)
+        for (int t = 0; t < tiba_result_towers(result); t++)
+            if (strcmp(view->towers[k].tower->input, input) == 0 &&
+                strcmp(tiba_result_tower(result, t)->input, input) == 0)
+                view->towers[k].tower = tiba_result_tower(result, t);
 }
 
 tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_error *error) {
@@ -39,17 +38,19 @@ tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_e
     TB_TRY(tb_job_request(&request, job, error));
     request.n_seeds = 2;
     request.seeds = seeds;
-    const tiba_result *of_chosen, *of_other;
-    TB_TRY(tb_job_explain(&of_chosen, job, job->runs[0], &request, error));
-    request.samples = show_text(job, of_chosen, other);
-    if (!request.samples) return tb_out_of_memory(error);
-    TB_TRY(tb_job_explain(&of_other, job, job->runs[0], &request, error));
-    request.samples = show_text(job, of_chosen, chosen);
-    if (!request.samples) return tb_out_of_memory(error);
-    TB_TRY(tb_job_explain(&of_chosen, job, job->runs[0], &request, error));
+    const tiba_result *of_both, *of_one[2];
+    TB_TRY(tb_job_explain(&of_both, job, job->runs[0], &request, error));
+    /* each text on its own: sums over a sample must not mix the two */
+    request.n_seeds = 1;
+    for (int k = 0; k < 2; k++) {
+        request.seeds = seeds + k;
+        TB_TRY(tb_job_explain(&of_one[k], job, job->runs[0], &request, error));
+    }
     tb_view *view;
-    TB_TRY(tb_report_view(&view, r, of_chosen, 0, (int)chosen, error));
-    TB_TRY(tb_report_words(&view->other, r, of_other, 0, (int)other, error));
+    TB_TRY(tb_report_view(&view, r, of_both, 0, (int)chosen, error));
+    TB_TRY(tb_report_words(&view->words, r, of_one[0], 0, (int)chosen, error));
+    TB_TRY(tb_report_words(&view->other, r, of_one[1], 0, (int)other, error));
+    show_texts_of(view, of_one[0], r->sample->text_input);
     view->label = r->sample->texts[chosen];
     view->logit = logit[chosen] - logit[other];
     view->detail = tb_arena_format(job->arena, "score difference %.4g", view->logit);

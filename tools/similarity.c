@@ -102,20 +102,21 @@ static void spread(tiba_seed *out, int *count, const tiba_seed *pooled, const tb
     }
 }
 
-static tiba_status make_seeds(tiba_request *request, tb_job *job, const embedding *e,
+/* Seeds of text k alone: sums over a sample must not mix the two. */
+static tiba_status make_seeds(tiba_request *request, tb_job *job, const embedding *e, int k,
                               tiba_error *error) {
     int64_t all = tb_tensor_count(&e->y);
+    int n = 0;
     tiba_seed *seeds = TB_NEW(job->arena, tiba_seed, all);
     tiba_seed *pooled = TB_NEW(job->arena, tiba_seed, e->size);
     if (!seeds || !pooled) return tb_out_of_memory(error);
-    for (int k = 0; k < 2; k++) {
-        int n = 0;
-        tiba_seed *to = e->y.rank == 3 ? pooled : seeds;
-        int *count = e->y.rank == 3 ? &n : &request->n_seeds;
-        tb_cosine_seeds(to, count, e->pooled[k], e->pooled[1 - k], e->size, k * e->size, 1.0);
-        if (e->y.rank == 3) spread(seeds, &request->n_seeds, pooled, job, e, k);
-    }
+    tb_cosine_seeds(pooled, &n, e->pooled[k], e->pooled[1 - k], e->size, k * e->size, 1.0);
+    request->n_seeds = 0;
     request->seeds = seeds;
+    if (e->y.rank == 3)
+        spread(seeds, &request->n_seeds, pooled, job, e, k);
+    else
+        request->seeds = pooled, request->n_seeds = n;
     return TIBA_OK;
 }
 
@@ -126,12 +127,8 @@ tiba_status tb_similarity(tb_job *job, tiba_error *error) {
     const tiba_result *result[2];
     TB_TRY(pool(&e, job, error));
     TB_TRY(tb_job_request(&request, job, error));
-    TB_TRY(make_seeds(&request, job, &e, error));
     for (int k = 0; k < 2; k++) {
-        int64_t *samples = TB_NEW(job->arena, int64_t, TB_MOST_TOWERS);
-        if (!samples) return tb_out_of_memory(error);
-        for (int t = 0; t < TB_MOST_TOWERS; t++) samples[t] = k;
-        request.samples = samples;
+        TB_TRY(make_seeds(&request, job, &e, k, error));
         TB_TRY(tb_job_explain(&result[k], job, job->runs[0], &request, error));
     }
     r->kind = TB_KIND_SIMILARITY;
