@@ -28,6 +28,8 @@ const char *tiba_version(void) {
 
 /* ------------------------------------------------------------------------------- models */
 
+enum { MOST_THREADS = 1024 };
+
 static int processors(void) {
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
@@ -43,7 +45,8 @@ tiba_status tiba_model_open(tiba_model **out, const char *path, const tiba_optio
     if (!model) return tb_out_of_memory(error);
     model->budget.limit = options ? options->memory_limit : 0;
     model->exec.budget = &model->budget;
-    model->exec.pool = tb_pool_create(&model->budget, threads);
+    /* More threads than any machine has processors: refused before the machine is short of them. */
+    if (threads <= MOST_THREADS) model->exec.pool = tb_pool_create(&model->budget, threads);
     tiba_status status =
         model->exec.pool ? tb_onnx_open(&model->source, path, &model->budget, error)
                          : tb_fail(error, TIBA_ERROR_RESOURCE, "cannot start %d threads", threads);

@@ -73,17 +73,17 @@ FIXED_512(2)
 FIXED_512(3)
 FIXED_512(4)
 FIXED_512(5)
-FIXED_512(6) FIXED_512(7) FIXED_512(8) FIXED_512(9) FIXED_512(10) FIXED_512(11) FIXED_512(12)
-    FIXED_512(13) FIXED_512(14) FIXED_256(1) FIXED_256(2) FIXED_256(3) FIXED_256(4) FIXED_256(5)
-        FIXED_256(6)
+FIXED_512(6)
+FIXED_512(7) FIXED_512(8) FIXED_512(9) FIXED_512(10) FIXED_512(11) FIXED_512(12) FIXED_512(13)
+    FIXED_512(14) FIXED_256(1) FIXED_256(2) FIXED_256(3) FIXED_256(4) FIXED_256(5) FIXED_256(6)
 
 #define PAIR(tile, rows)                                                                           \
     { tile##_##rows##x1, tile##_##rows##x2 }
-            static fixed_fn *const tiles_512[][2] = {
-                PAIR(tile_512, 1),  PAIR(tile_512, 2),  PAIR(tile_512, 3),  PAIR(tile_512, 4),
-                PAIR(tile_512, 5),  PAIR(tile_512, 6),  PAIR(tile_512, 7),  PAIR(tile_512, 8),
-                PAIR(tile_512, 9),  PAIR(tile_512, 10), PAIR(tile_512, 11), PAIR(tile_512, 12),
-                PAIR(tile_512, 13), PAIR(tile_512, 14)};
+        static fixed_fn *const tiles_512[][2] = {
+            PAIR(tile_512, 1),  PAIR(tile_512, 2),  PAIR(tile_512, 3),  PAIR(tile_512, 4),
+            PAIR(tile_512, 5),  PAIR(tile_512, 6),  PAIR(tile_512, 7),  PAIR(tile_512, 8),
+            PAIR(tile_512, 9),  PAIR(tile_512, 10), PAIR(tile_512, 11), PAIR(tile_512, 12),
+            PAIR(tile_512, 13), PAIR(tile_512, 14)};
 static fixed_fn *const tiles_256[][2] = {PAIR(tile_256, 1), PAIR(tile_256, 2), PAIR(tile_256, 3),
                                          PAIR(tile_256, 4), PAIR(tile_256, 5), PAIR(tile_256, 6)};
 
