@@ -163,7 +163,7 @@ REWRITES = {"slim": rewrite_slim, "sim": rewrite_sim, "simfix": rewrite_simfix, 
 
 def store(folder, variant, inputs, notes):
     path = f"{folder}/{variant}.onnx"
-    s = session(path)
+    s = session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)  # as people run it
     feeds = {k: v.numpy() for k, v in inputs.items() if k in {i.name for i in s.get_inputs()}}
     names = [o.name for o in s.get_outputs()]
     np.savez(f"{folder}/{variant}.npz", **dict(zip(names, s.run(None, feeds))))
