@@ -270,6 +270,7 @@ bool tb_axes_carries(const tb_axes *axes, const tb_value *value, int label, int6
 /* -------------------------------------------------------------------------------- operators */
 
 typedef struct pass {
+    const tb_graph *graph;
     tb_axes *axes;
     const tb_node *node;
     tb_value_axes *to; /* of the output at hand */
@@ -498,13 +499,29 @@ static bool counts_up(const tiba_tensor *indices) {
     return true;
 }
 
+/* Are the indices the input's own ids in their places? Shifted ids (what a decoder reads) are
+ * tokens of another axis. */
+static bool is_input(const pass *p, const tb_value *indices) {
+    const tiba_tensor *own = &p->graph->inputs[indices->ids_of]->t, *t = &indices->t;
+    int64_t n = tb_tensor_count(t);
+    if (!own->data || !t->data || n != tb_tensor_count(own)) return false;
+    int64_t offset = n ? (int64_t)tb_get_f64(t, 0) - (int64_t)tb_get_f64(own, 0) : 0;
+    for (int64_t i = 0; i < n; i++) /* a table with rows in front shifts all by one number */
+        if ((int64_t)tb_get_f64(t, i) - (int64_t)tb_get_f64(own, i) != offset) return false;
+    return true;
+}
+
 /* An embedding look-up by indices of `rank` dimensions, in a table of `rows` rows. */
 static void look_up(pass *p, const tb_value *indices, int rank, int64_t rows, const tb_value *out,
                     int axis) {
     if (counts_up(&indices->t)) rows = 0;
+    const tb_node *moved = is_input(p, indices) ? NULL : p->node;
     for (int d = 0; d < rank; d++) {
-        tb_label label = {
-            .kind = TB_LABEL_LOOKUP, .input = indices->ids_of, .dim = d, .rows = rows};
+        tb_label label = {.kind = TB_LABEL_LOOKUP,
+                          .node = moved,
+                          .input = indices->ids_of,
+                          .dim = d,
+                          .rows = rows};
         new_axis(p, out, axis + d, label, NULL, NULL);
     }
 }
@@ -538,6 +555,14 @@ static void op_gather_nd(pass *p, const tb_value *out) {
     for (int d = 0; d < in->t.rank; d++)
         map[d] = d < batch ? d : d < behind ? -1 : d - behind + rank - 1;
     carry(p->axes, p->to, in, out, map);
+}
+
+/* One-hot rows of ids, to be multiplied by an embedding table. */
+static void op_one_hot(pass *p, const tb_value *out) {
+    const tb_value *indices = p->node->in[0];
+    if (indices->ids_of < 0) return;
+    int axis = (int)wrapped(tb_attr_int(p->node, "axis", -1), out->t.rank);
+    if (axis == out->t.rank - 1) look_up(p, indices, indices->t.rank, out->t.dims[axis], out, 0);
 }
 
 static void op_matmul(pass *p, const tb_value *out) {
@@ -663,18 +688,31 @@ static const struct {
     tb_op_kind kind;
     void (*carry)(pass *, const tb_value *);
 } by_kind[] = {
-    {TB_OP_Concat, op_concat},       {TB_OP_Slice, op_slice},
-    {TB_OP_Gather, op_gather},       {TB_OP_GatherND, op_gather_nd},
-    {TB_OP_MatMul, op_matmul},       {TB_OP_Gemm, op_gemm},
-    {TB_OP_Linear, op_linear},       {TB_OP_Conv, op_window},
-    {TB_OP_Transpose, op_transpose}, {TB_OP_Expand, op_first},
-    {TB_OP_Where, op_elementwise},   {TB_OP_Pad, op_resized},
-    {TB_OP_Resize, op_resized},      {TB_OP_Tile, op_resized},
-    {TB_OP_Trilu, op_first},         {TB_OP_CumSum, op_first},
-    {TB_OP_ScatterND, op_first},     {TB_OP_ScatterElements, op_first},
-    {TB_OP_ArgMax, op_reduce},       {TB_OP_ArgMin, op_reduce},
-    {TB_OP_Equal, op_elementwise},   {TB_OP_Greater, op_elementwise},
-    {TB_OP_Less, op_elementwise},    {TB_OP_GatherElements, op_resized},
+    {TB_OP_Concat, op_concat},
+    {TB_OP_Slice, op_slice},
+    {TB_OP_Gather, op_gather},
+    {TB_OP_GatherND, op_gather_nd},
+    {TB_OP_OneHot, op_one_hot},
+    {TB_OP_MatMul, op_matmul},
+    {TB_OP_Gemm, op_gemm},
+    {TB_OP_Linear, op_linear},
+    {TB_OP_Conv, op_window},
+    {TB_OP_Transpose, op_transpose},
+    {TB_OP_Expand, op_first},
+    {TB_OP_Where, op_elementwise},
+    {TB_OP_Pad, op_resized},
+    {TB_OP_Resize, op_resized},
+    {TB_OP_Tile, op_resized},
+    {TB_OP_Trilu, op_first},
+    {TB_OP_CumSum, op_first},
+    {TB_OP_ScatterND, op_first},
+    {TB_OP_ScatterElements, op_first},
+    {TB_OP_ArgMax, op_reduce},
+    {TB_OP_ArgMin, op_reduce},
+    {TB_OP_Equal, op_elementwise},
+    {TB_OP_Greater, op_elementwise},
+    {TB_OP_Less, op_elementwise},
+    {TB_OP_GatherElements, op_resized},
     {TB_OP_TopK, op_resized},
 };
 
@@ -719,7 +757,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
     axes->n_values = graph->n_values;
     axes->values = TB_NEW(arena, tb_value_axes *, graph->n_values);
     if (!axes->values) return tb_out_of_memory(error);
-    pass p = {.axes = axes};
+    pass p = {.graph = graph, .axes = axes};
     for (int i = 0; i < graph->n_inputs; i++) {
         const tb_value *input = graph->inputs[i];
         if (!input || !input->active) continue;

@@ -52,15 +52,25 @@ static int input_of(const tb_explainer *x, const tb_attention *a) {
     return input >= 0 ? input : tb_label_input(on->axes, a->query_label);
 }
 
+/* Are the tower's tokens the input's ids in other places (what a decoder reads of them)? */
+static bool holds_moved_ids(const tb_explainer *x, int tower) {
+    const tb_axes *axes = x->analysis->axes;
+    int label = tb_axes_root(axes, x->analysis->attentions->towers[tower].label);
+    return axes->labels[label].kind == TB_LABEL_LOOKUP && axes->labels[label].node;
+}
+
 /* Attentions of one input form a plain tower if they have one token axis; others that only read it
- * (pooling by a learned query or class token, cross-attention) belong to the readout. */
+ * (pooling by a learned query or class token, cross-attention, a decoder fed with the same ids
+ * shifted) belong to the readout. */
 static bool is_plain(const tb_explainer *x, const tb_plan_tower *group, int *tower) {
     const tb_attentions *found = x->analysis->attentions;
     *tower = -1;
     for (int i = 0; i < group->tower.n_attentions; i++) {
         int of = found->attentions[group->tower.attentions[i]].tower;
-        if (of >= 0 && *tower >= 0 && of != *tower) return false;
-        if (of >= 0) *tower = of;
+        if (of < 0 || of == *tower) continue;
+        bool moved = holds_moved_ids(x, of);
+        if (*tower >= 0 && moved == holds_moved_ids(x, *tower)) return false;
+        if (*tower < 0 || !moved) *tower = of;
     }
     if (*tower < 0) return false;
     int label = found->towers[*tower].label;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/data/families: files of a few kB, each of a spelling that was once not understood.
 
-    TINY=1 make_regression.py TIBA_ONNX OUT
+    TINY=1 make_regression.py TIBA_ONNX OUT [CASE...]
 
 A developer's tool, see make_families.py. The stored token relevance is the program's own; it is kept only if
 reference.py agrees on every attention of one of the files.
@@ -35,6 +35,12 @@ def rope_like():
                        multi_query=True, parallel_attn=True, pad_token_id=0, bos_token_id=1, eos_token_id=2, num_labels=2)
 
 
+def bart():
+    return families.hf("BartForSequenceClassification", "BartConfig", vocab_size=12, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+                       decoder_attention_heads=2, encoder_ffn_dim=12, decoder_ffn_dim=12, max_position_embeddings=12, num_labels=2,
+                       pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2)
+
+
 # name: (builder, inputs, variants, is the reference able to check it)
 CASES = {
     "sink": (models.TEXT["att_softmax_plus_one"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
@@ -44,6 +50,7 @@ CASES = {
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
     "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
+    "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 
@@ -63,6 +70,8 @@ def shrink(path):
 def main():
     tool, out = sys.argv[1:3]
     for name, (build, inputs, variants, checked) in CASES.items():
+        if sys.argv[3:] and name not in sys.argv[3:]:
+            continue
         folder = f"{out}/{name}"
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
