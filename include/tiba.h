@@ -81,7 +81,7 @@ typedef struct tiba_model tiba_model;
 
 /** How to work; zero-initialise for the defaults. */
 typedef struct tiba_options {
-    int threads;         /**< 0: one per processor that this process may use */
+    int threads;         /**< 0: one per processor that this process may use; 1024 at most */
     size_t memory_limit; /**< bytes that all the model's objects may take; 0: no limit. Weights that
                               stay in the mapped file are not counted */
 } tiba_options;
