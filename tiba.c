@@ -15,8 +15,6 @@
 
 #define VERSION "0.1.0"
 
-enum { MOST_THREADS = 1024 };
-
 struct tiba_result {
     tb_arena *arena;
     int n_towers, n_targets;
@@ -43,9 +41,6 @@ tiba_status tiba_model_open(tiba_model **out, const char *path, const tiba_optio
     *out = NULL;
     double start = tb_seconds();
     int threads = options && options->threads > 0 ? options->threads : processors();
-    if (threads > MOST_THREADS)
-        return tb_fail(error, TIBA_ERROR_USAGE, "%d threads are too many: %d at most", threads,
-                       MOST_THREADS);
     tiba_model *model = tb_calloc(NULL, 1, sizeof *model);
     if (!model) return tb_out_of_memory(error);
     model->budget.limit = options ? options->memory_limit : 0;

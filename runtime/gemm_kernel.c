@@ -68,22 +68,19 @@ typedef void fixed_fn(int64_t k, float alpha, const float *a, const float *b, in
     }
 #define FIXED_512(rows) FIXED(tile_512, AVX512, rows, 1) FIXED(tile_512, AVX512, rows, 2)
 #define FIXED_256(rows) FIXED(tile_256, AVX2, rows, 1) FIXED(tile_256, AVX2, rows, 2)
-FIXED_512(1)
-FIXED_512(2)
-FIXED_512(3)
-FIXED_512(4)
-FIXED_512(5)
-FIXED_512(6)
-FIXED_512(7) FIXED_512(8) FIXED_512(9) FIXED_512(10) FIXED_512(11) FIXED_512(12) FIXED_512(13)
-    FIXED_512(14) FIXED_256(1) FIXED_256(2) FIXED_256(3) FIXED_256(4) FIXED_256(5) FIXED_256(6)
+/* clang-format off */
+FIXED_512(1) FIXED_512(2) FIXED_512(3) FIXED_512(4) FIXED_512(5) FIXED_512(6) FIXED_512(7)
+FIXED_512(8) FIXED_512(9) FIXED_512(10) FIXED_512(11) FIXED_512(12) FIXED_512(13) FIXED_512(14)
+FIXED_256(1) FIXED_256(2) FIXED_256(3) FIXED_256(4) FIXED_256(5) FIXED_256(6)
+/* clang-format on */
 
 #define PAIR(tile, rows)                                                                           \
     { tile##_##rows##x1, tile##_##rows##x2 }
-        static fixed_fn *const tiles_512[][2] = {
-            PAIR(tile_512, 1),  PAIR(tile_512, 2),  PAIR(tile_512, 3),  PAIR(tile_512, 4),
-            PAIR(tile_512, 5),  PAIR(tile_512, 6),  PAIR(tile_512, 7),  PAIR(tile_512, 8),
-            PAIR(tile_512, 9),  PAIR(tile_512, 10), PAIR(tile_512, 11), PAIR(tile_512, 12),
-            PAIR(tile_512, 13), PAIR(tile_512, 14)};
+            static fixed_fn *const tiles_512[][2] = {
+                PAIR(tile_512, 1),  PAIR(tile_512, 2),  PAIR(tile_512, 3),  PAIR(tile_512, 4),
+                PAIR(tile_512, 5),  PAIR(tile_512, 6),  PAIR(tile_512, 7),  PAIR(tile_512, 8),
+                PAIR(tile_512, 9),  PAIR(tile_512, 10), PAIR(tile_512, 11), PAIR(tile_512, 12),
+                PAIR(tile_512, 13), PAIR(tile_512, 14)};
 static fixed_fn *const tiles_256[][2] = {PAIR(tile_256, 1), PAIR(tile_256, 2), PAIR(tile_256, 3),
                                          PAIR(tile_256, 4), PAIR(tile_256, 5), PAIR(tile_256, 6)};
 
