@@ -141,7 +141,7 @@ static void do_item(batch *b, int index, tb_item_result *out) {
         out->probability = job.report.views[0].probability;
         copy_text(out->label, sizeof out->label, job.report.views[0].label);
     }
-    out->status = status;
+    out->status = (int)status;
     copy_text(out->message, sizeof out->message, error.message);
     tb_job_close(&job);
 }
@@ -390,5 +390,5 @@ int tb_cmd_batch(int argc, char **argv) {
     if (b.index >= 0) close(b.index);
     tb_subject_close(&b.subject);
     tb_arena_destroy(b.arena);
-    return status;
+    return (int)status;
 }
