@@ -7,6 +7,7 @@
 
 int tb_cmd_batch(int argc, char **argv);
 int tb_cmd_compare(int argc, char **argv);
+int tb_cmd_eval(int argc, char **argv);
 int tb_cmd_explain(int argc, char **argv);
 int tb_cmd_inspect(int argc, char **argv);
 int tb_cmd_ops(int argc, char **argv);

@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
     {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
     {"compare", tb_cmd_compare, "MODEL INPUT...: all methods side by side"},
+    {"eval", tb_cmd_eval, "KIND MODEL DATA: how well the methods explain a model"},
     {"inspect", tb_cmd_inspect, "MODEL [INPUT...]: what the model is and how it was understood"},
     {"ops", tb_cmd_ops, ": the operators that are supported"},
     {"batch", tb_cmd_batch, "MODEL LIST|FOLDER -O OUTDIR: many inputs, on all processors"},

@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Tests `compare` and `eval` on the demo models.
+
+    cli_eval.py TOOL EXAMPLES
+
+Makes small data of every layout: pictures with masks, texts with marked words, ERASER's folders; works
+out some of the numbers again in numpy from what the program writes elsewhere.
+"""
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+import numpy as np
+
+failures = []
+
+
+def check(good, text):
+    if not good:
+        failures.append(text)
+
+
+def run(tool, *arguments, status=0):
+    done = subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    check(done.returncode == status, f"{' '.join(map(str, arguments))}: status {done.returncode}: {done.stderr}")
+    return done
+
+
+def write_png(path, array):
+    """A grey picture or, of three axes, a colour one."""
+    kind = 2 if array.ndim == 3 else 0
+    rows = b"".join(b"\0" + row.tobytes() for row in array.astype(np.uint8))
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 8, kind, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def make_pictures(folder):
+    rng = np.random.default_rng(3)
+    truth = []
+    for i in range(3):
+        picture = rng.integers(0, 90, (64, 64, 3))
+        masks = {}
+        for k, (top, left) in enumerate(((8, 4 + 8 * i), (40, 36))):
+            picture[top:top + 16, left:left + 16] = rng.integers(120, 255, 3)
+            mask = np.zeros((64, 64))
+            mask[top:top + 16, left:left + 16] = 255
+            write_png(folder / f"{i}.{k}.png", mask)
+            masks[str(2 * k + i)] = f"{i}.{k}.png"
+        write_png(folder / f"{i}.png", picture)
+        truth.append({"picture": f"{i}.png", "classes": [int(k) for k in masks], "masks": masks})
+    (folder / "truth.json").write_text(json.dumps(truth))
+    return truth
+
+
+def test_compare(tool, examples, folder):
+    vit, picture = examples / "fashion-vit", folder / "0.png"
+    run(tool, "compare", vit, picture, "--json", folder / "c.json", "-o", folder / "c.png", "--html", folder / "c.html")
+    found = json.loads((folder / "c.json").read_text())
+    names = [m["method"] for m in found["methods"]]
+    check(names[0] == "tiba" and "random" in names and len(names) == 12, f"compare has {names}")
+    for m in found["methods"]:
+        check("refused" not in m and m["seconds"] > 0, f"compare: {m['method']} has no result")
+        values = m["towers"][0]["relevance"]
+        check(all(np.isfinite(values)), f"compare: {m['method']} is not finite")
+        run(tool, vit, picture, "--method", m["method"], "--target", found["target"][-1], "--npy", folder / "one")
+        alone = np.load(folder / "one/tokens.pixel_values.npy")
+        check(np.array_equal(alone, np.array(values, np.float32)), f"compare: {m['method']} differs from it alone")
+    check((folder / "c.png").read_bytes()[:4] == b"\x89PNG", "compare wrote no panel")
+    for name in names:
+        check(name in (folder / "c.html").read_text(), f"the page does not name {name}")
+    bad = run(tool, "compare", vit, picture, "--method", "tibba", status=2)
+    check("tiba" in bad.stderr, "no nearest method is named")
+
+
+def average_precision(scores, labels):
+    order = np.argsort(-scores, kind="stable")
+    s, l = scores[order], labels[order]
+    ends = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)
+    hits = np.cumsum(l)[ends]
+    return np.sum(np.diff(np.append(0, hits)) * hits / (ends + 1)) / l.sum()
+
+
+def upsample(grid, size):
+    at = (np.arange(size) + 0.5) * len(grid) / size - 0.5
+    low = np.clip(np.floor(at).astype(int), 0, len(grid) - 1)
+    high, share = np.minimum(low + 1, len(grid) - 1), np.clip(at - low, 0, 1)
+    rows = grid[low] * (1 - share)[:, None] + grid[high] * share[:, None]
+    return rows[:, low] * (1 - share) + rows[:, high] * share
+
+
+def test_segmentation(tool, examples, folder, truth):
+    vit = examples / "fashion-vit"
+    arguments = ("eval", "segmentation", vit, folder, "--draws", 50, "--csv", folder / "s.csv", "--json", folder / "s.json")
+    text = run(tool, *arguments).stdout
+    check(run(tool, *arguments, "--threads", 3).stdout == text, "two runs differ")
+    lines = [line.split(",") for line in (folder / "s.csv").read_text().splitlines()[1:]]
+    values, item = {}, {}
+    for name, _, method, metric, value in lines:
+        values.setdefault((method, metric), []).append((name, float(value)))
+    accuracy, precision, inter, union = [], [], np.zeros(2), np.zeros(2)
+    for scene in truth:
+        for k, mask in scene["masks"].items():
+            run(tool, vit, folder / scene["picture"], "--target", k, "--npy", folder / "m")
+            x = upsample(np.load(folder / "m/map.pixel_values.npy").astype(float), 64)
+            x = (x - x.min()) / (x.max() - x.min())
+            number, index = mask.split(".")[:2]
+            inside = np.zeros((64, 64), bool)
+            top, left = ((8, 4 + 8 * int(number)), (40, 36))[int(index)]
+            inside[top:top + 16, left:left + 16] = True
+            said = x > x.mean()
+            accuracy.append(100 * (said == inside).mean())
+            precision.append(100 * average_precision(np.append(1 - x, x), np.append(~inside, inside)))
+            inter += [(~said & ~inside).sum(), (said & inside).sum()]
+            union += [(~said | ~inside).sum(), (said | inside).sum()]
+    found = {m["method"]: m["metrics"] for m in json.loads((folder / "s.json").read_text())["methods"]}["tiba"]
+    for name, want in (("pixel accuracy", np.mean(accuracy)), ("mAP", np.mean(precision)),
+                       ("mean IoU", np.mean(100 * inter / union))):
+        got = found[name]["all"]
+        check(abs(got["value"] - want) < 0.1, f"{name} is {got['value']}, not {want}")
+        check(got["low"] <= got["value"] <= got["high"], f"{name}: no interval")
+    check(len(values[("tiba", "pixel accuracy")]) == 6, "not all items are in the CSV")
+
+
+def test_texts(tool, examples, folder):
+    bert = examples / "movie-sentiment"
+    reviews = [{"text": "A warm and moving film, truly wonderful.", "label": 1, "evidence": [[2, 6], [11, 17], [30, 39]]},
+               {"text": "A dull and boring mess.", "label": 0, "evidence": [[2, 6], [11, 17], [18, 22]]}]
+    (folder / "r.json").write_text(json.dumps(reviews))
+    run(tool, "eval", "rationale", bert, folder / "r.json", "--draws", 50, "--json", folder / "r1.json")
+    eraser = folder / "eraser"
+    (eraser / "docs").mkdir(parents=True)
+    lines = []
+    for i, r in enumerate(reviews):
+        (eraser / f"docs/{i}.txt").write_text(r["text"])
+        words, spans = r["text"].split(" "), []
+        for start, _ in r["evidence"]:
+            at = r["text"][:start].count(" ")
+            spans.append([{"docid": f"{i}.txt", "start_token": at, "end_token": at + 1, "text": words[at]}])
+        lines.append(json.dumps({"annotation_id": f"{i}.txt", "classification": ("NEG", "POS")[r["label"]], "evidences": spans}))
+    (eraser / "test.jsonl").write_text("\n".join(lines) + "\n")
+    run(tool, "eval", "rationale", bert, eraser, "--draws", 50, "--json", folder / "r2.json")
+    one, other = (json.loads((folder / f).read_text()) for f in ("r1.json", "r2.json"))
+    tiba = [{k: v["all"]["value"] for k, v in d["methods"][0]["metrics"].items()} for d in (one, other)]
+    for key in ("token F1 at 5", "comprehensiveness", "sufficiency"):
+        check(np.isfinite(tiba[0][key]), f"{key} is no number")
+        # full stops belong to ERASER's tokens
+        check(abs(tiba[0][key] - tiba[1][key]) < 20, f"{key}: {tiba[0][key]} and {tiba[1][key]} by ERASER's layout")
+    check(tiba[0]["token F1 at 80"] > 40, "all words together find the marked ones")
+    run(tool, "eval", "perturbation", bert, folder / "r.json", "--draws", 50, "--json", folder / "p.json")
+    for m in json.loads((folder / "p.json").read_text())["methods"]:
+        for name, metric in m["metrics"].items():
+            if "%" in name or "class" not in name:
+                continue
+            sign, variant = name.split("; ")
+            steps = [m["metrics"][f"{sign}; {variant}; {10 * s} %"]["all"]["value"] / 100 for s in range(1, 10)]
+            start = json.loads((folder / "p.json").read_text())["correct"] / 2
+            want = 100 * np.trapezoid([start] + steps, dx=0.1) if hasattr(np, "trapezoid") else 100 * np.trapz([start] + steps, dx=0.1)
+            check(abs(metric["all"]["value"] - want) < 1e-6, f"{m['method']}: {name} is {metric['all']['value']}, not {want}")
+
+
+def test_refusals(tool, examples, folder):
+    vit = examples / "fashion-vit"
+    run(tool, "eval", "nothing", vit, folder, status=2)
+    run(tool, "eval", "segmentation", vit, status=2)
+    run(tool, "eval", "segmentation", vit, folder / "none", status=1)
+    run(tool, "eval", "rationale", vit, folder, status=2)
+    run(tool, "eval", "segmentation", vit, folder, "--draws", 3, status=2)
+
+
+def main(tool, examples):
+    with tempfile.TemporaryDirectory() as name:
+        folder, examples = pathlib.Path(name), pathlib.Path(examples)
+        truth = make_pictures(folder)
+        test_compare(tool, examples, folder)
+        test_segmentation(tool, examples, folder, truth)
+        test_texts(tool, examples, folder)
+        test_refusals(tool, examples, folder)
+    for line in failures:
+        print(line)
+    print(f"{len(failures)} failed")
+    return failures != []
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,117 @@
+/*
+ * cmd_eval.c: tiba-onnx eval perturbation|segmentation|rationale MODEL DATA: how well the methods
+ * explain this model, by the measurements of the paper.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/commands.h"
+#include "tools/eval.h"
+#include "tools/outputs.h"
+
+typedef struct options {
+    tb_texts methods;
+    tb_subject_options how;
+    const char *json, *csv;
+    int limit, draws, threads;
+    bool help;
+} options;
+
+#define AT(member) offsetof(options, member)
+static const tb_option table[] = {
+    {"--method", "-m", TB_ARG_TEXTS, AT(methods), "NAME", "a method or all (default); repeatable"},
+    {"--limit", NULL, TB_ARG_INT, AT(limit), "N", "the first N pictures or texts"},
+    {"--draws", NULL, TB_ARG_INT, AT(draws), "N", "of the bootstrap (default: 1000)"},
+    {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
+    {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric"},
+    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
+    {"--threads", "-t", TB_ARG_INT, AT(threads), "N", "threads (default: all processors)"},
+    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
+    {0}};
+
+static const struct {
+    const char *name;
+    tiba_status (*run)(tb_eval *eval, tiba_error *error);
+    const char *summary;
+} kinds[] = {
+    {"perturbation", tb_eval_perturbation,
+     "the score as more and more of the input is removed, by relevance"},
+    {"segmentation", tb_eval_segmentation, "maps against the masks of objects"},
+    {"rationale", tb_eval_rationale, "words against those that people marked"},
+};
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+static void print_help(void) {
+    printf("tiba-onnx eval KIND MODEL DATA [options]\n\nkinds:\n");
+    for (int i = 0; i < N_KINDS; i++) printf("  %-13s %s\n", kinds[i].name, kinds[i].summary);
+    printf(
+        "\nDATA is a folder with truth.json and pictures, a reviews.json, or a folder in ERASER's "
+        "layout\n(docs/ and *.jsonl). docs/evaluation.md says more.\n\n");
+    tb_arguments_help(table);
+    tb_methods_help();
+}
+
+static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *outputs,
+                             tiba_error *error) {
+    char *text;
+    size_t size;
+    if (o->json) {
+        TB_TRY(tb_eval_json(&text, &size, eval, error));
+        TB_TRY(tb_outputs_add(outputs, o->json, text, size, error));
+    }
+    if (o->csv) {
+        TB_TRY(tb_eval_csv(&text, &size, eval, error));
+        TB_TRY(tb_outputs_add(outputs, o->csv, text, size, error));
+    }
+    if (!o->json || strcmp(o->json, "-") != 0) {
+        TB_TRY(tb_eval_text(&text, &size, eval, error));
+        TB_TRY(tb_outputs_add(outputs, "-", text, size, error));
+    }
+    return tb_outputs_commit(outputs, error);
+}
+
+static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *rest,
+                            tiba_error *error) {
+    int kind = 0;
+    while (kind < N_KINDS && strcmp(kinds[kind].name, rest->items[0]) != 0) kind++;
+    if (kind == N_KINDS)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "eval: '%s' is none of perturbation, segmentation, rationale",
+                       rest->items[0]);
+    tiba_options how = {.threads = o->threads};
+    eval->kind = kinds[kind].name;
+    eval->data = rest->items[2];
+    eval->limit = o->limit;
+    eval->draws = o->draws ? o->draws : 1000;
+    if (eval->draws < 40 || eval->draws > 100000)
+        return tb_fail(error, TIBA_ERROR_USAGE, "--draws: between 40 and 100000");
+    TB_TRY(tb_methods_find(&eval->n_methods, eval->methods, &o->methods, error));
+    TB_TRY(tb_subject_open(eval->subject, rest->items[1], &how, &o->how, error));
+    TB_TRY(kinds[kind].run(eval, error));
+    tb_outputs outputs = {.arena = eval->arena};
+    return add_files(eval, o, &outputs, error);
+}
+
+int tb_cmd_eval(int argc, char **argv) {
+    tiba_error error = {0};
+    options o = {0};
+    tb_subject subject = {0};
+    tb_eval eval = {.arena = tb_arena_create(NULL), .subject = &subject};
+    if (!eval.arena) {
+        fprintf(stderr, "tiba-onnx: out of memory\n");
+        return TIBA_ERROR_RESOURCE;
+    }
+    tb_texts rest = {0};
+    tiba_status status = tb_arguments_parse(&o, table, eval.arena, argc, argv, &rest, &error);
+    if (status == TIBA_OK && o.help)
+        print_help();
+    else if (status == TIBA_OK && rest.count != 3)
+        status = tb_fail(&error, TIBA_ERROR_USAGE,
+                         "eval wants a kind, a model and data; eval --help says more");
+    else if (status == TIBA_OK)
+        status = evaluate(&eval, &o, &rest, &error);
+    if (status != TIBA_OK) fprintf(stderr, "tiba-onnx: %s\n", error.message);
+    tb_subject_close(&subject);
+    tb_arena_destroy(eval.arena);
+    return (int)status;
+}

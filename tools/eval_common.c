@@ -1,0 +1,145 @@
+/*
+ * eval_common.c: what the measurements share: explanations of a class, scores, orders, average
+ * precision.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "io/heatmap.h"
+#include "tools/eval.h"
+
+tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run,
+                            int64_t target, tiba_error *error) {
+    *out = NULL;
+    if (eval->refused[method]) return TIBA_OK;
+    tiba_request request = {.method = eval->methods[method], .target_rank = 1, .target = {target}};
+    tiba_status status = tiba_explain(out, run, &request, error);
+    if (status == TIBA_OK || status == TIBA_ERROR_RESOURCE) return status;
+    *out = NULL;
+    if (eval->n_items > 1 || eval->methods[method] == TIBA_METHOD_TIBA) return status;
+    eval->refused[method] = tb_arena_strdup(eval->arena, error->message);
+    return eval->refused[method] ? TIBA_OK : tb_out_of_memory(error);
+}
+
+const float *tb_eval_scores(const tiba_run *run, int64_t sample, int64_t *n) {
+    tiba_tensor y = tiba_run_logits(run);
+    if (!y.data) y = tiba_run_output(run, tiba_run_explained_output(run));
+    if (y.rank != 2 || y.dims[1] < 1 || sample >= y.dims[0]) return NULL;
+    *n = y.dims[1];
+    return (const float *)y.data + sample * *n;
+}
+
+int64_t tb_eval_best(const float *scores, int64_t n) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (scores[i] > scores[best]) best = i;
+    return best;
+}
+
+double tb_eval_probability(const float *scores, int64_t n, int64_t k) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += exp((double)scores[i] - (double)scores[k]);
+    return 1.0 / sum;
+}
+
+typedef struct ranked {
+    double value;
+    int64_t index;
+} ranked;
+
+static int by_value(const void *a, const void *b) {
+    const ranked *x = a, *y = b;
+    if (x->value != y->value) return x->value < y->value ? 1 : -1;
+    return x->index < y->index ? -1 : 1;
+}
+
+tiba_status tb_eval_order(int64_t *order, const double *values, int64_t n, tiba_error *error) {
+    ranked *list = tb_calloc(NULL, (size_t)n + 1, sizeof *list);
+    if (!list) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < n; i++) list[i] = (ranked){isnan(values[i]) ? -INFINITY : values[i], i};
+    qsort(list, (size_t)n, sizeof *list, by_value);
+    for (int64_t i = 0; i < n; i++) order[i] = list[i].index;
+    tb_free(list);
+    return TIBA_OK;
+}
+
+tiba_status tb_eval_precision(double *out, const double *scores, const bool *labels, int64_t n,
+                              tiba_error *error) {
+    int64_t *order = tb_calloc(NULL, (size_t)n + 1, sizeof *order), positives = 0, hits = 0;
+    if (!order) return tb_out_of_memory(error);
+    tiba_status status = tb_eval_order(order, scores, n, error);
+    for (int64_t i = 0; i < n; i++) positives += labels[i];
+    double sum = 0;
+    int64_t before = 0;
+    for (int64_t i = 0; i < n && status == TIBA_OK; i++) {
+        hits += labels[order[i]];
+        if (i + 1 < n && scores[order[i + 1]] == scores[order[i]]) continue;
+        sum += (double)(hits - before) * (double)hits / (double)(i + 1);
+        before = hits;
+    }
+    *out = positives ? sum / (double)positives : NAN;
+    tb_free(order);
+    return status;
+}
+
+bool tb_eval_among(const float *scores, int64_t n, int64_t k, int places) {
+    int better = 0;
+    for (int64_t i = 0; i < n; i++) better += scores[i] > scores[k];
+    return better < places;
+}
+
+/* -------------------------------------------------------------------- pictures */
+
+static tiba_status read_scene(tb_scene *to, const tb_eval *eval, const tb_json *item,
+                              tiba_error *error) {
+    const char *file;
+    TB_TRY(tb_json_string(&to->name, item, "picture", error));
+    to->path = tb_path_join(eval->arena, eval->data, to->name);
+    if (!to->path) return tb_out_of_memory(error);
+    tb_json classes = tb_json_get(item, "classes"), masks = tb_json_get(item, "masks"), at = {0};
+    TB_TRY(tb_json_need_array(&classes, error));
+    while (tb_json_next(&at, &classes) && to->n < TB_MOST_OBJECTS) {
+        TB_TRY(tb_json_as_integer(&to->classes[to->n], &at, 0, INT32_MAX, error));
+        char *key = tb_arena_format(eval->arena, "%lld", (long long)to->classes[to->n]);
+        if (!key) return tb_out_of_memory(error);
+        tb_json mask = tb_json_get(&masks, key);
+        if (!tb_json_absent(&mask)) {
+            TB_TRY(tb_json_as_string(&file, &mask, error));
+            to->masks[to->n] = tb_path_join(eval->arena, eval->data, file);
+            if (!to->masks[to->n]) return tb_out_of_memory(error);
+        }
+        to->n++;
+    }
+    return to->n ? TIBA_OK : tb_json_fail(error, &classes, "no classes");
+}
+
+tiba_status tb_scenes_read(tb_scene **out, int *count, tb_eval *eval, tiba_error *error) {
+    tb_json root, item = {0};
+    const char *path = tb_path_join(eval->arena, eval->data, "truth.json");
+    if (!path) return tb_out_of_memory(error);
+    TB_TRY(tb_json_read(&root, eval->arena, path, NULL, error));
+    TB_TRY(tb_json_need_array(&root, error));
+    *out = TB_NEW(eval->arena, tb_scene, tb_json_count(&root) + 1);
+    if (!*out) return tb_out_of_memory(error);
+    *count = 0;
+    while (tb_json_next(&item, &root) && (eval->limit == 0 || *count < eval->limit))
+        TB_TRY(read_scene(&(*out)[(*count)++], eval, &item, error));
+    return *count ? TIBA_OK : tb_json_fail(error, &root, "no pictures");
+}
+
+tiba_status tb_eval_map(float **out, tb_arena *arena, const tiba_result *result,
+                        const tb_sample *sample, tiba_error *error) {
+    for (int t = 0; t < tiba_result_towers(result); t++) {
+        const tiba_tower *tower = tiba_result_tower(result, t);
+        if (!tower->map || strcmp(tower->input, sample->image_input) != 0) continue;
+        const tb_geometry *g = &sample->geometry;
+        *out = TB_NEW(arena, float, (size_t)g->height *(size_t)g->width);
+        if (!*out) return tb_out_of_memory(error);
+        tb_heatmap_upsample(*out, g->height, g->width, tower->map, (int)tower->map_rows,
+                            (int)tower->map_columns);
+        return TIBA_OK;
+    }
+    return tb_fail(error, TIBA_ERROR_INPUT, "the model has no picture tower with a patch grid");
+}

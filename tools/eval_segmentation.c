@@ -1,0 +1,204 @@
+/*
+ * eval_segmentation.c: does the map of a class lie on its object? Every labelled object of every
+ * picture is an item. Maps are upsampled bilinearly, scaled to 0 … 1 and cut at their mean, as the
+ * paper's authors do; NaN counts as 0.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "io/heatmap.h"
+#include "tools/eval.h"
+
+enum { ACCURACY, IOU, PRECISION, BEST_IOU, OTSU_IOU, POINTING, OWN, N_METRICS, BINS = 256 };
+static const tb_eval_metric metrics[N_METRICS] = {
+    [ACCURACY] = {"pixel accuracy", "share of pixels on the right side of the cut, in %", 1, true},
+    [IOU] = {"mean IoU", "of object and background, over all pixels, in %", 2, true},
+    [PRECISION] = {"mAP", "average precision of object and background scores, in %", 1, true},
+    [BEST_IOU] = {"mean IoU at the best cut", "cut where each picture's IoU is best, in %", 2,
+                  false},
+    [OTSU_IOU] = {"mean IoU by Otsu", "cut by Otsu's method, in %", 2, false},
+    [POINTING] = {"pointing game", "the map's maximum lies on the object, in %", 1, true},
+    [OWN] = {"own object",
+             "mean relevance is higher on the class's object than on the others, in %", 1, true}};
+
+typedef struct region {
+    int64_t n;
+    bool *inside; /* [n] of the class's object */
+    bool *other;  /* [n] of the picture's other objects */
+    bool others;  /* there are some */
+} region;
+
+static tiba_status read_mask(bool *out, tb_arena *arena, const char *path, int width, int height,
+                             tiba_error *error) {
+    tb_picture mask;
+    TB_TRY(tb_picture_read(&mask, arena, path, 0, error));
+    if (mask.width != width || mask.height != height)
+        return tb_fail(error, TIBA_ERROR_INPUT,
+                       "%s: the mask has %d x %d pixels, the picture %d x %d", path, mask.width,
+                       mask.height, width, height);
+    for (int64_t i = 0; i < (int64_t)width * height; i++) out[i] |= mask.rgb[3 * i] >= 128;
+    return TIBA_OK;
+}
+
+static tiba_status read_region(region *out, tb_arena *arena, const tb_scene *scene, int object,
+                               const tb_picture *picture, tiba_error *error) {
+    out->n = (int64_t)picture->width * picture->height;
+    out->inside = TB_NEW(arena, bool, out->n);
+    out->other = TB_NEW(arena, bool, out->n);
+    if (!out->inside || !out->other) return tb_out_of_memory(error);
+    for (int k = 0; k < scene->n; k++) {
+        if (!scene->masks[k]) continue;
+        TB_TRY(read_mask(k == object ? out->inside : out->other, arena, scene->masks[k],
+                         picture->width, picture->height, error));
+        out->others |= k != object;
+    }
+    return TIBA_OK;
+}
+
+/* Intersections and unions of object and background for a cut (above it is object). */
+static tb_eval_cell iou(const double *x, const region *r, double cut, double *right) {
+    double inter[2] = {0}, all[2] = {0};
+    for (int64_t i = 0; i < r->n; i++) {
+        bool said = x[i] > cut, is = r->inside[i];
+        inter[is] += said == is;
+        all[0] += !said || !is;
+        all[1] += said || is;
+    }
+    *right = (inter[0] + inter[1]) / (double)r->n;
+    return (tb_eval_cell){{100 * inter[0], 100 * inter[1]}, {all[0], all[1]}};
+}
+
+static double quality(const tb_eval_cell *c) {
+    double sum = 0;
+    for (int p = 0; p < 2; p++) sum += c->den[p] > 0 ? c->num[p] / c->den[p] : 0;
+    return sum;
+}
+
+/* The cut between two of BINS classes that makes the variance between both sides largest. */
+static double otsu(const double *x, int64_t n) {
+    double count[BINS] = {0}, total = 0, below = 0, sum = 0, most = -1, cut = 0;
+    for (int64_t i = 0; i < n; i++) count[(int)(x[i] * (BINS - 1))]++;
+    for (int b = 0; b < BINS; b++) total += b * count[b];
+    for (int b = 0; b < BINS - 1; b++) {
+        below += count[b];
+        sum += b * count[b];
+        double above = (double)n - below;
+        if (below == 0 || above == 0) continue;
+        double gap = sum / below - (total - sum) / above, between = below * above * gap * gap;
+        if (between > most) most = between, cut = (b + 0.999999) / (BINS - 1);
+    }
+    return cut;
+}
+
+static tiba_status precision(double *out, tb_arena *arena, const double *x, const region *r,
+                             tiba_error *error) {
+    double *scores = TB_NEW(arena, double, 2 * r->n);
+    bool *labels = TB_NEW(arena, bool, 2 * r->n);
+    if (!scores || !labels) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < r->n; i++) {
+        scores[i] = 1 - x[i], labels[i] = !r->inside[i];
+        scores[r->n + i] = x[i], labels[r->n + i] = r->inside[i];
+    }
+    return tb_eval_precision(out, scores, labels, 2 * r->n, error);
+}
+
+static void compare_objects(const tb_eval *eval, const tb_eval_item *item, int m, const double *x,
+                            const region *r) {
+    double own = 0, n_own = 0, other = 0, n_other = 0;
+    int64_t best = 0;
+    for (int64_t i = 0; i < r->n; i++) {
+        if (x[i] > x[best]) best = i;
+        if (r->inside[i]) own += x[i], n_own++;
+        if (r->other[i] && !r->inside[i]) other += x[i], n_other++;
+    }
+    tb_eval_set(eval, item, m, POINTING, r->inside[best] ? 100 : 0);
+    if (n_own > 0 && n_other > 0)
+        tb_eval_set(eval, item, m, OWN, own / n_own > other / n_other ? 100 : 0);
+}
+
+static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, tb_arena *arena,
+                           const float *map, const region *r, tiba_error *error) {
+    double *x = TB_NEW(arena, double, r->n), low = INFINITY, high = -INFINITY, mean = 0, right, ap;
+    if (!x) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < r->n; i++) {
+        x[i] = isnan(map[i]) ? 0.0 : (double)map[i];
+        low = fmin(low, x[i]), high = fmax(high, x[i]);
+    }
+    for (int64_t i = 0; i < r->n; i++) {
+        x[i] = high > low ? (x[i] - low) / (high - low) : 0.0;
+        mean += x[i] / (double)r->n;
+    }
+    *tb_eval_at(eval, item, m, IOU) = iou(x, r, mean, &right);
+    tb_eval_set(eval, item, m, ACCURACY, 100 * right);
+    TB_TRY(precision(&ap, arena, x, r, error));
+    tb_eval_set(eval, item, m, PRECISION, 100 * ap);
+    tb_eval_cell *best = tb_eval_at(eval, item, m, BEST_IOU);
+    for (int cut = 0; cut < 64; cut++) {
+        tb_eval_cell at = iou(x, r, cut / 64.0, &right);
+        if (cut == 0 || quality(&at) > quality(best)) *best = at;
+    }
+    *tb_eval_at(eval, item, m, OTSU_IOU) = iou(x, r, otsu(x, r->n), &right);
+    compare_objects(eval, item, m, x, r);
+    return TIBA_OK;
+}
+
+static tiba_status explain_item(tb_eval *eval, const tb_eval_item *item, const tb_sample *sample,
+                                tiba_run *run, int64_t class, const region *r, tb_arena *arena,
+                                tiba_error *error) {
+    const tb_picture *picture = &sample->picture;
+    float *on = TB_NEW(arena, float, r->n), *map;
+    if (!on) return tb_out_of_memory(error);
+    for (int m = 0; m < eval->n_methods; m++) {
+        tiba_result *result;
+        TB_TRY(tb_eval_explain(&result, eval, m, run, class, error));
+        if (!result) continue;
+        tiba_status status = tb_eval_map(&map, arena, result, sample, error);
+        tiba_result_destroy(result);
+        TB_TRY(status);
+        tb_heatmap_on_picture(on, picture->height, picture->width, map, &sample->geometry);
+        TB_TRY(measure(eval, item, m, arena, on, r, error));
+    }
+    return TIBA_OK;
+}
+
+static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *arena, tiba_run **run,
+                             tiba_error *error) {
+    tb_sample sample;
+    int64_t n;
+    TB_TRY(tb_subject_sample(&sample, eval->subject, arena, 1, &scene->path, error));
+    TB_TRY(tiba_run_create(run, eval->subject->model, sample.n_feeds, sample.feeds, NULL, error));
+    const float *scores = tb_eval_scores(*run, 0, &n);
+    if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
+    for (int k = 0; k < scene->n; k++) {
+        if (!scene->masks[k]) continue;
+        if (scene->classes[k] >= n)
+            return tb_fail(error, TIBA_ERROR_INPUT, "%s: the model has no class %lld", scene->name,
+                           (long long)scene->classes[k]);
+        region r = {0};
+        tb_eval_item *item;
+        TB_TRY(read_region(&r, arena, scene, k, &sample.picture, error));
+        TB_TRY(tb_eval_add(&item, eval, scene->name,
+                           tb_eval_among(scores, n, scene->classes[k], scene->n), error));
+        TB_TRY(explain_item(eval, item, &sample, *run, scene->classes[k], &r, arena, error));
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_eval_segmentation(tb_eval *eval, tiba_error *error) {
+    tb_scene *scenes;
+    int count;
+    eval->metrics = metrics;
+    eval->n_metrics = N_METRICS;
+    TB_TRY(tb_scenes_read(&scenes, &count, eval, error));
+    for (int i = 0; i < count; i++) {
+        tb_arena *arena = tb_arena_create(NULL);
+        tiba_run *run = NULL;
+        if (!arena) return tb_out_of_memory(error);
+        tiba_status status = run_scene(eval, &scenes[i], arena, &run, error);
+        tiba_run_destroy(run);
+        tb_arena_destroy(arena);
+        TB_TRY(status);
+    }
+    if (eval->n_items) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_INPUT, "%s/truth.json names no masks", eval->data);
+}
