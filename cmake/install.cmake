@@ -13,3 +13,7 @@ install(FILES ${CMAKE_BINARY_DIR}/tibaConfig.cmake ${CMAKE_BINARY_DIR}/tibaConfi
 file(RELATIVE_PATH TIBA_PC_TO_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 configure_file(cmake/tiba.pc.in ${CMAKE_BINARY_DIR}/tiba.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/tiba.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES docs/tiba-onnx.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+install(FILES docs/explanation.schema.json DESTINATION ${CMAKE_INSTALL_DATADIR}/tiba)
+install(FILES completions/tiba-onnx.bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions
+        RENAME tiba-onnx)

@@ -19,7 +19,7 @@ import zlib
 
 from schema import errors
 
-tool, source = sys.argv[1], sys.argv[2]
+tool, source = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 vit, clip, bert = (os.path.join(source, "examples", n) for n in ("fashion-vit", "garment-clip", "movie-sentiment"))
 picture = os.path.join(vit, "pictures", "4-bag-and-ankle-boot.png")
 garments = os.path.join(clip, "pictures", sorted(os.listdir(os.path.join(clip, "pictures")))[0])
@@ -309,7 +309,25 @@ def test_batch():
               core(os.path.join(out, names[0][:-4] + "~1.json"))[1], "the same at any number of workers")
 
 
-for test in (test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
+def test_help():
+    page = open(os.path.join(source, "docs", "tiba-onnx.1")).read().replace("\\-", "-")
+    for command in ("explain", "batch"):
+        lines = run(command, "--help").stdout.splitlines()
+        check(len(lines) <= 30 and max(map(len, lines)) <= 80, "the help fits a screen", command, len(lines))
+        for option in set(re.findall(r"--[a-z][a-z-]*", "\n".join(lines))):
+            check(option + " " in page or option + "\n" in page or option == "--help", "in the man page", option)
+    bash = shutil.which("bash")
+    if bash:
+        script = (f". {source}/completions/tiba-onnx.bash; COMP_WORDS=({tool} explain --col); COMP_CWORD=2; _tiba_onnx;"
+                  f" echo ${{COMPREPLY[@]}}; COMP_WORDS=({tool} ba); COMP_CWORD=1; _tiba_onnx; echo ${{COMPREPLY[@]}};"
+                  f" COMP_WORDS=({tool} explain --method grad); COMP_CWORD=3; _tiba_onnx; echo ${{COMPREPLY[@]}}")
+        out = subprocess.run([bash, "-c", script], capture_output=True, text=True, cwd="/").stdout.splitlines()
+        check(set(out[0].split()) == {"--colormap", "--color"}, "options are completed", out)
+        check("batch" in out[1].split(), "commands are completed", out)
+        check(out[2] == "grad-x-input", "methods are completed", out)
+
+
+for test in (test_help, test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
     test()
 print(f"{done} checks, {failed} failed")
 sys.exit(failed > 0)

@@ -123,10 +123,23 @@ tiba_status tb_arguments_parse(void *options, const tb_option *table, tb_arena *
 }
 
 void tb_arguments_help(const tb_option *table) {
+    int column = 0;
     for (const tb_option *o = table; o->name; o++) {
+        if (!*o->summary) continue;
         char left[64];
         snprintf(left, sizeof left, "%s%s%s%s%s", o->alias ? o->alias : "", o->alias ? ", " : "",
                  o->name, o->value ? " " : "", o->value ? o->value : "");
-        printf("  %-26s %s\n", left, o->summary);
+        printf("  %-22s %s\n", left, o->summary);
     }
+    for (const tb_option *o = table; o->name; o++) {
+        if (*o->summary) continue;
+        int width = 2 + (int)(strlen(o->name) + (o->value ? 1 + strlen(o->value) : 0));
+        if (column == 0 || column + width > 79) {
+            printf("%s", column ? "\n " : "also, see man tiba-onnx:\n ");
+            column = 1;
+        }
+        printf(" %s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        column += width;
+    }
+    if (column) printf("\n");
 }

@@ -38,7 +38,7 @@ typedef struct tb_texts {
 tiba_status tb_arguments_parse(void *options, const tb_option *table, tb_arena *arena, int argc,
                                char **argv, tb_texts *rest, tiba_error *error);
 
-/** Prints the table for people. */
+/** Prints the table for people; options without a summary stand together at its end. */
 void tb_arguments_help(const tb_option *table);
 
 /** The name among `count` that is nearest to `text`, NULL if none is near. */

@@ -45,23 +45,21 @@ static const tb_option table[] = {
     {"--html", NULL, TB_ARG_FLAG, AT(html), NULL, "a page NAME.html for each item as well"},
     {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top; repeatable"},
     {"--top", NULL, TB_ARG_INT, AT(job.top), "K", "explain the K most likely classes"},
-    {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]",
-     "explain this scalar of the output"},
-    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", "the graph output"},
+    {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", ""},
+    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
     {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score every picture with"},
-    {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N", "explain the N-th text"},
+    {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N", ""},
     {"--contrast", NULL, TB_ARG_TEXT, AT(job.contrast), "TEXT", "explain the lead over this text"},
-    {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, "what each word adds, and where it looks"},
-    {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", "of the cosine of two encoders (100)"},
+    {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, ""},
+    {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", ""},
     {"--signed", NULL, TB_ARG_FLAG, AT(job.keep_sign), NULL, "show what speaks against it as well"},
     {"--method", "-m", TB_ARG_TEXT, AT(job.method), "NAME", "how to explain (default: tiba)"},
-    {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", "raw or normalized rows"},
-    {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N",
-     "leave out the first N attentions"},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
-    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, "cut texts that are too long"},
-    {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", "as in tiba-onnx --help, like"},
-    {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", "all settings of pictures"},
+    {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", ""},
+    {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N", ""},
+    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
+    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
+    {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", ""},
+    {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", ""},
     {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", ""},
     {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},
     {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""},
@@ -361,9 +359,9 @@ static tiba_status run(batch *b, tiba_error *error) {
 
 static void print_help(void) {
     printf("tiba-onnx batch MODEL LIST|FOLDER -O OUTDIR [options]\n\n"
-           "Explains the pictures and .txt files of FOLDER, or each line of the file LIST (a "
-           "picture or a\ntext; tabs between several inputs). Stopped and started again it goes on "
-           "where it was.\n\n");
+           "Explains the pictures and .txt files of FOLDER, or each line of the file LIST\n"
+           "(a picture or a text; tabs between several inputs). Stopped and started again\n"
+           "it goes on where it was.\n\n");
     tb_arguments_help(table);
 }
 

@@ -26,37 +26,35 @@ static const tb_option table[] = {
     {"--top", NULL, TB_ARG_INT, AT(job.top), "K", "explain the K most likely classes"},
     {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]",
      "explain this scalar of the output"},
-    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME",
-     "the graph output (default: the first)"},
+    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
     {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score the picture with"},
     {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N",
      "explain the N-th text (default: the best)"},
     {"--contrast", NULL, TB_ARG_TEXT, AT(job.contrast), "TEXT", "explain the lead over this text"},
     {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, "what each word adds, and where it looks"},
-    {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", "of the cosine of two encoders (100)"},
+    {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", ""},
     {"--signed", NULL, TB_ARG_FLAG, AT(job.keep_sign), NULL, "show what speaks against it as well"},
     {"--method", "-m", TB_ARG_TEXT, AT(job.method), "NAME", "how to explain (default: tiba)"},
     {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", "raw or normalized rows"},
-    {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N",
-     "leave out the first N attentions"},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
+    {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N", ""},
+    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
     {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, "cut a text that is too long"},
-    {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", "resize pictures to this"},
-    {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", "then crop the centre"},
-    {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", "subtracted from the pixels"},
-    {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", "that divides them"},
-    {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", "bilinear, bicubic, ..."},
-    {"--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", "nchw or nhwc"},
+    {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", ""},
+    {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", ""},
+    {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", ""},
+    {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},
+    {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""},
+    {"--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", ""},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of maps (default: PICTURE.tiba.png)"},
     {"--colormap", NULL, TB_ARG_TEXT, AT(colors), "MAP", "turbo viridis magma jet gray diverging"},
-    {"--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", "of the map over the picture, 0 to 1"},
+    {"--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", ""},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", "everything as one page"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE",
      "everything for programs; - is standard output"},
     {"--npy", NULL, TB_ARG_TEXT, AT(npy), "DIR", "the arrays as .npy files"},
-    {"--color", NULL, TB_ARG_TEXT, AT(color), "WHEN", "auto, always or never"},
-    {"--repeat", NULL, TB_ARG_INT, AT(job.repeat), "N", "run N times; --json states median times"},
-    {"--threads", "-t", TB_ARG_INT, AT(threads), "N", "threads (default: all processors)"},
+    {"--color", NULL, TB_ARG_TEXT, AT(color), "WHEN", ""},
+    {"--repeat", NULL, TB_ARG_INT, AT(job.repeat), "N", ""},
+    {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
 
@@ -149,10 +147,10 @@ static tiba_status explain(command *c, const tb_texts *rest, tiba_error *error) 
 
 static void print_help(void) {
     printf("tiba-onnx MODEL INPUT... [options]\n\n"
-           "MODEL is a .onnx file or a folder with model.onnx and its companions; INPUT is a "
-           "picture, a\ntext, a .txt file, or NAME=FILE.npy for the graph input NAME.\n\n");
+           "MODEL is a .onnx file or a folder with model.onnx and its companions; INPUT\n"
+           "is a picture, a text, a .txt file, or NAME=FILE.npy for a graph input.\n\n");
     tb_arguments_help(table);
-    tb_methods_help();
+    tb_methods_list();
 }
 
 int tb_cmd_explain(int argc, char **argv) {

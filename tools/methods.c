@@ -53,6 +53,19 @@ tiba_status tb_methods_find(int *count, tiba_method *methods, const tb_texts *na
     return TIBA_OK;
 }
 
+void tb_methods_list(void) {
+    tiba_method_facts facts;
+    int column = printf("methods:");
+    for (int i = 0; tiba_method_at(&facts, i); i++) {
+        if (column + (int)strlen(facts.name) > 78) {
+            printf("\n ");
+            column = 1;
+        }
+        column += printf(" %s", facts.name);
+    }
+    printf("\n");
+}
+
 void tb_methods_help(void) {
     tiba_method_facts facts;
     printf("\nmethods:\n");

@@ -17,6 +17,8 @@ tiba_status tb_method_find(tiba_method *out, const char *name, tiba_error *error
 /** The methods of names that may be "all", in order and without repetition; none given: all. */
 tiba_status tb_methods_find(int *count, tiba_method *methods, const tb_texts *names,
                             tiba_error *error);
+/** Prints their names in a few lines, for a help that has little room. */
+void tb_methods_list(void);
 /** Prints them for the help. */
 void tb_methods_help(void);
 
