@@ -166,6 +166,23 @@ def test_texts(tool, examples, folder):
             check(abs(metric["all"]["value"] - want) < 1e-6, f"{m['method']}: {name} is {metric['all']['value']}, not {want}")
 
 
+def test_moving_tokens(tool, examples, folder):
+    """What can't be done where tokens merge says so; the rest works."""
+    swin = pathlib.Path(__file__).parent / "data/zoo/swin_hf-dyn18"
+    model, given = swin / "model.onnx", f"pixel_values={swin}/input.pixel_values.npy"
+    run(tool, "compare", model, given, "--target", "0,1", "--json", folder / "w.json")
+    methods = {m["method"]: m for m in json.loads((folder / "w.json").read_text())["methods"]}
+    for name, m in methods.items():
+        refused = name in ("rollout", "attention-gradcam")
+        check(("refused" in m) == refused, f"{name} where tokens merge: {m.get('refused')}")
+        check(refused or any(m["towers"][0]["relevance"]), f"{name} is zero where tokens merge")
+    run(tool, model, given, "--target", "0,1", "--method", "rollout", "--rollout", "raw", "--npy", folder / "w")
+    run(tool, model, given, "--target", "0,1", "--method", "lrp", "--start-layer", "1", status=2)
+    # the last attention is a mean of rows that sum to 1, read with weights of sum 1
+    total = sum(methods["raw-attention"]["towers"][0]["relevance"])
+    check(abs(total - 1) < 1e-3, f"raw-attention sums to {total}")
+
+
 def test_refusals(tool, examples, folder):
     vit = examples / "fashion-vit"
     run(tool, "eval", "nothing", vit, folder, status=2)
@@ -182,6 +199,7 @@ def main(tool, examples):
         test_compare(tool, examples, folder)
         test_segmentation(tool, examples, folder, truth)
         test_texts(tool, examples, folder)
+        test_moving_tokens(tool, examples, folder)
         test_refusals(tool, examples, folder)
     for line in failures:
         print(line)

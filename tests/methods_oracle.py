@@ -72,12 +72,14 @@ class Case:
             for name, array in arrays.items():
                 np.save(f"{folder}/{name}.npy", array)
                 words.append(f"{name}={folder}/{name}.npy")
-            command = [self.tool, str(self.path), *words, "--target", str(c), "--method", method, "--npy", folder]
+            command = [self.tool, str(self.path), *words, "--target", str(c), "--method", method, "--npy", folder,
+                       "--json", "-"]
             done = subprocess.run(command + (["--start-layer", str(start)] if start else []),
                                   capture_output=True, text=True, timeout=300)
             if done.returncode:
                 self.fail(f"{method}: status {done.returncode}: {done.stderr.strip()}")
                 return None
+            self.said = json.loads(done.stdout)["notes"]
             return {path.name.split(".")[0]: np.load(path) for path in pathlib.Path(folder).glob("*.npy")
                     if path.name.split(".")[0] in ("tokens", "map", "output")}
 
@@ -125,6 +127,10 @@ class Case:
         result = self.run("attention-gradcam", self.c)
         if result:
             self.check("gradcam", result["tokens"], cam, self.limits["gradcam"])
+        if result and cam.max() == 0:  # theirs is 0 / 0 here
+            self.checks += 1
+            if not any("zero everywhere" in note for note in self.said):
+                self.fail("nothing says that the map is zero everywhere")
         key = self.key("gradcam")
         if result and key and self.picture and np.all(np.isfinite(self.expected[key])):
             m = result["tokens"][1:].astype(np.float64)

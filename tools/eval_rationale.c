@@ -17,7 +17,7 @@ static const tb_eval_metric metrics[N_METRICS] = {
     TOP(5, true),
     TOP(10, true),
     TOP(15, false),
-    TOP(20, true),
+    TOP(20, false),
     TOP(25, false),
     TOP(30, false),
     TOP(35, false),
