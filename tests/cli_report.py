@@ -5,6 +5,7 @@ headless Chromium (skipped where there is none), batches that are killed and res
     cli_report.py TOOL SOURCE_FOLDER
 """
 import json
+import math
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ import tempfile
 import time
 import zlib
 
+from onnx_cut import cut, node, producers, tensor
 from schema import errors
 
 tool, source = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -327,7 +329,92 @@ def test_help():
         check(out[2] == "grad-x-input", "methods are completed", out)
 
 
-for test in (test_help, test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
+def make_folder(parent, name, like, models, **config):
+    """A copy of a folder's companions with other models and settings."""
+    path = os.path.join(parent, name)
+    os.mkdir(path)
+    for file in os.listdir(like):
+        if file.endswith((".json", ".txt")):
+            shutil.copy(os.path.join(like, file), path)
+    settings = json.load(open(os.path.join(path, "config.json")))
+    settings.update(config)
+    json.dump(settings, open(os.path.join(path, "config.json"), "w"))
+    for file, data in models.items():
+        open(os.path.join(path, file), "wb").write(data)
+    return path
+
+
+def near(a, b, tolerance=1e-5):
+    most = max(map(abs, b))
+    return len(a) == len(b) and all(abs(x - y) <= tolerance * most for x, y in zip(a, b))
+
+
+def test_separate_encoders():
+    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
+    texts = ["a white boot and a blue bag", "a green boot and a blue bag"]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
+                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        one = explain(clip, garments, *texts)
+        unscaled = explain(parts, garments, *texts, "--scale", "1")
+        scale = one["scores"][0][0]["logit"] / unscaled["scores"][0][0]["logit"]
+        for more in ([], ["--contrast", texts[1], "--choose", "1"], ["--signed"]):
+            a = explain(clip, garments, *texts, *more)["explanations"][0]
+            b = explain(parts, garments, *texts, *more, "--scale", repr(scale))["explanations"][0]
+            grids = [[v for t in x["towers"] if t["grid"] for row in t["grid"]["values"] for v in row] for x in (a, b)]
+            check(near(grids[1], grids[0]), "two encoders give the graph's map", more)
+            for part in ("text", "other_text"):
+                if a[part]:
+                    words = [[w["value"] for w in x[part]["words"]] for x in (a, b)]
+                    check(near(words[1], words[0]), "and its words", more, part)
+            check((a["other_text"] is None) == (b["other_text"] is None), "both have the other text", more)
+        run(parts, garments, status=2)
+        run(parts, garments, *texts, "--table", status=2)
+
+
+def test_outputs():
+    data = open(os.path.join(bert, "model.onnx"), "rb").read()
+    by_name = producers(data)
+    hidden = [name for name, (kind, _) in by_name.items() if kind == "LayerNormalization"][-1]
+    text = "a wonderful film"
+    weight = b"".join(struct.pack("<f", ((i * 2654435761) % 1000) / 500 - 1) for i in range(128 * 3))
+    with tempfile.TemporaryDirectory() as folder:
+        multi = make_folder(folder, "multi", bert, {"model.onnx": data}, problem_type="multi_label_classification")
+        out = explain(multi, text)
+        check(out["kind"] == "multi-label", "multi-label")
+        for s in out["scores"][0]:
+            check(abs(s["probability"] - 1 / (1 + math.exp(-s["logit"]))) < 1e-9, "sigmoid", s)
+        one = struct.pack("<q", 1)
+        value = cut(data, "score", 2, [node("Gather", ["logits", "one"], "score", 1)], [tensor("one", 7, [1], one)])
+        out = explain(make_folder(folder, "regression", bert, {"model.onnx": value}, problem_type="regression",
+                                  id2label={"0": "stars"}), text)
+        check(out["kind"] == "regression" and out["explanations"][0]["target"]["label"] == "stars", "regression")
+        check(out["scores"][0][0]["probability"] is None, "a number has no probability")
+        tags = cut(data, "tags", 3, [node("MatMul", [hidden, "w"], "tags")], [tensor("w", 1, [128, 3], weight)])
+        tagger = make_folder(folder, "tagger", bert, {"model.onnx": tags}, id2label={"0": "O", "1": "PER", "2": "LOC"})
+        out = explain(tagger, text)
+        check(out["kind"] == "tokens" and out["notes"], "a tagger's token is chosen, with a note", out["notes"])
+        index = out["explanations"][0]["target"]["index"]
+        check(len(index) == 3 and 1 <= index[1] <= 3, "an ordinary token", index)
+        out = explain(tagger, text, "--target", "2,1")
+        check(out["explanations"][0]["target"]["index"] == [0, 2, 1], "--target picks another")
+        plain = make_folder(folder, "plain", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
+        out = explain(plain, text, "a great movie")
+        check(out["kind"] == "similarity", "similarity", out["kind"])
+        check(-1 <= out["explanations"][0]["target"]["logit"] <= 1, "a cosine")
+        check(out["explanations"][0]["other_text"]["text"] == "a great movie", "both texts have words")
+        turned = explain(plain, "a great movie", text)["explanations"][0]
+        values = [[w["value"] for w in x["words"]] for x in (turned["other_text"], out["explanations"][0]["text"])]
+        check(near(*values), "turned round it is the same")
+        os.mkdir(os.path.join(plain, "1_Pooling"))
+        json.dump({"pooling_mode_cls_token": True}, open(os.path.join(plain, "1_Pooling", "config.json"), "w"))
+        other = explain(plain, text, "a great movie")["explanations"][0]["target"]["logit"]
+        check(abs(other - out["explanations"][0]["target"]["logit"]) > 1e-6, "the folder's pooling is used")
+        json.dump({"pooling_mode_max_tokens": True}, open(os.path.join(plain, "1_Pooling", "config.json"), "w"))
+        check("pooling_mode_max_tokens" in run(plain, text, text, status=1).stderr, "others are refused by name")
+
+
+for test in (test_separate_encoders, test_outputs, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
     test()
 print(f"{done} checks, {failed} failed")
 sys.exit(failed > 0)
