@@ -8,4 +8,4 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cmake -S "$here" -B "$here/build/release" -DCMAKE_BUILD_TYPE=Release -DTIBA_TESTS=OFF >/dev/null
 cmake --build "$here/build/release" -j"$(nproc)" >/dev/null
 "$here/build/release/tiba-onnx" "$here/examples/fashion-vit" \
-  "$here/examples/fashion-vit/pictures/4-bag-and-ankle-boot.png" --top 2 -o demo.png
+  "$here/examples/fashion-vit/pictures/2-pullover-and-sneaker.png" --top 2 -o demo.png
