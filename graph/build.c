@@ -83,6 +83,20 @@ static int ids_through(const tb_node *node) {
     return -1;
 }
 
+/* Whatever the operator: integers that came out as the ids that went in (a selection written as a
+ * product and a sum) are still those ids. */
+static int ids_unchanged(const tb_node *node, const tb_value *out) {
+    if (!tb_dtype_is_integer(out->t.dtype)) return -1;
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        if (!in || in->ids_of < 0 || !in->t.data || !tb_same_shape(&in->t, &out->t)) continue;
+        int64_t count = tb_tensor_count(&in->t), k = 0;
+        while (k < count && tb_get_i64(&in->t, k) == tb_get_i64(&out->t, k)) k++;
+        if (k == count) return in->ids_of;
+    }
+    return -1;
+}
+
 static tiba_status check_inputs(const tb_node *node, tiba_error *error) {
     const tb_op *op = node->op;
     if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
@@ -234,7 +248,9 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
         TB_TRY(fold(b, &node, error));
         int ids = ids_through(&node);
         for (int i = 0; i < n_out; i++)
-            out[i]->ids_of = tb_dtype_is_integer(out[i]->t.dtype) ? ids : -1;
+            out[i]->ids_of = tb_dtype_is_integer(out[i]->t.dtype) && ids >= 0
+                                 ? ids
+                                 : ids_unchanged(&node, out[i]);
         return TIBA_OK;
     }
     set_activity(&node);

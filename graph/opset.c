@@ -155,6 +155,17 @@ static void upgrade_softmax(tb_call *c) {
     c->done = true;
 }
 
+/* A mean over all axes from the third on: what tf2onnx writes layer norms of three axes with. */
+static void upgrade_global_average_pool(tb_call *c) {
+    if (!tb_call_in(c, 0) || c->in[0]->t.rank < 3) return;
+    int64_t axes[TIBA_MAX_RANK];
+    int n = 0;
+    for (int d = 2; d < c->in[0]->t.rank; d++) axes[n++] = d;
+    c->op = &tb_ops[TB_OP_ReduceMean];
+    c->in[1] = tb_emit_ints(c, n, axes);
+    c->n_in = 2;
+}
+
 static void upgrade_batch_normalization(tb_call *c) {
     if (tb_attr_int(c->node, "training_mode", 0)) tb_call_fail(c, "training_mode is not supported");
     if (c->node->opset < 9 && !tb_attr_int(c->node, "spatial", 1))
@@ -242,6 +253,7 @@ void tb_upgrade(tb_call *c) {
         {"ConstantOfShape", upgrade_constant_of_shape},
         {"Div", upgrade_binary},
         {"Equal", upgrade_binary},
+        {"GlobalAveragePool", upgrade_global_average_pool},
         {"Greater", upgrade_binary},
         {"GreaterOrEqual", upgrade_binary},
         {"GroupNormalization", upgrade_group_normalization},
