@@ -71,6 +71,25 @@ static int feature_axis(const tb_value *x) {
     return rank - 1;
 }
 
+/* How many of x's last axes a Reshape made of a product's feature axis: heads and their features.
+ */
+static int split_features(const tb_value *x) {
+    const tb_node *from = x->producer;
+    if (!tb_is(from, TB_OP_Reshape) || !from->in[0]->producer) return 0;
+    const tb_value *y = from->in[0];
+    const tb_node *product = y->producer;
+    bool linear = (tb_is(product, TB_OP_MatMul) && !active(product, 1)) ||
+                  tb_is(product, TB_OP_Linear) || tb_is(product, TB_OP_Gemm);
+    if (!linear || y->t.rank < 1) return 0;
+    int64_t features = y->t.dims[y->t.rank - 1], covered = 1;
+    for (int k = 1; k <= x->t.rank; k++) {
+        covered *= x->t.dims[x->t.rank - k];
+        if (covered == features) return k;
+        if (covered > features) break;
+    }
+    return 0;
+}
+
 /* A constant that varies along the feature axis only, or not at all. */
 static bool bias(const tb_node *node) {
     int x = active(node, 0) ? 0 : 1;
@@ -78,8 +97,9 @@ static bool bias(const tb_node *node) {
     if (!constant->t.data) return tb_tensor_count(&constant->t) == 1;
     int axis = feature_axis(node->in[x]) - node->out[0]->t.rank + constant->t.rank;
     if (axis < 0 && node->in[x]->t.rank < node->out[0]->t.rank) axis = constant->t.rank - 1;
+    int split = split_features(node->in[x]);
     for (int d = 0; d < constant->t.rank; d++)
-        if (d != axis && varies(&constant->t, d)) return false;
+        if (d != axis && d < constant->t.rank - split && varies(&constant->t, d)) return false;
     return true;
 }
 

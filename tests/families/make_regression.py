@@ -50,6 +50,7 @@ CASES = {
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
     "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
+    "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False),
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
@@ -82,6 +83,11 @@ def main():
         fam = families.Family(name, None, None, outputs=("output",) if own else ("logits",), positional=own, text=False)
         for k, v in feeds.items():
             np.save(f"{folder}/input.{k}.npy", v.numpy())
+        if name == "bias_by_head":
+            torch.manual_seed(2)
+            usual = make.randomise(models.TEXT["att_packed_unbind"]("eager"), 5)
+            make.export(fam, usual, feeds, "ts17", 17, f"{folder}/usual.onnx", True)
+            shrink(f"{folder}/usual.onnx")
         for v in variants:
             base, _, rewrite = v.partition("-")
             path = f"{folder}/{v}.onnx"
