@@ -111,6 +111,7 @@ def test_pairs():
     for wrong in (["--contrast", "x"], ["--choose", "1"], ["--table"]):
         run(vit, picture, *wrong, status=2)
     run(clip, garments, *texts, "--choose", "3", status=2)
+    run(clip, garments, *texts, "--signed", "--method", "rollout", status=2)
 
 
 def on_terminal(arguments, environment):

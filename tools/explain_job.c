@@ -46,6 +46,10 @@ tiba_status tb_job_request(tiba_request *out, const tb_job *job, tiba_error *err
     *out = (tiba_request){
         .start_layer = o->start_layer, .blocks = o->blocks, .keep_sign = o->keep_sign};
     TB_TRY(tb_method_find(&out->method, o->method, error));
+    if (o->keep_sign && out->method != TIBA_METHOD_TIBA && out->method != TIBA_METHOD_GENERIC)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "--signed is for the methods tiba and generic: %s has no clamp to leave out",
+                       tb_method_name((int)out->method));
     if (!o->rollout) return TIBA_OK;
     if (strcmp(o->rollout, "raw") == 0)
         out->rollout = TIBA_ROLLOUT_RAW;
@@ -304,7 +308,10 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     job->report.method = tb_method_name((int)request.method);
     job->report.rollout = forms[request.rollout];
     job->report.start_layer = o->start_layer;
-    job->report.has_sign = o->keep_sign;
+    job->report.keeps_sign = o->keep_sign;
+    job->report.has_sign = o->keep_sign || request.method == TIBA_METHOD_LRP ||
+                           request.method == TIBA_METHOD_FULL_TIBA_LRP ||
+                           request.method == TIBA_METHOD_GRAD_X_INPUT;
     job->report.repeats = 1;
     if (job->subject->partner)
         return tb_pairs_separate(job, count, inputs, texts.count, texts.items, error);

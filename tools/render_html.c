@@ -480,7 +480,7 @@ static tiba_status put_facts(page *p) {
         putf(p, "<tr><th>size<td>%d x %d pixels\n", sample->picture.width, sample->picture.height);
     for (int i = 0; i < sample->n_texts; i++) put_fact(p, "text", sample->texts[i]);
     put_fact(p, "method", r->method);
-    if (r->has_sign)
+    if (r->keeps_sign)
         put_fact(p, "signed", "blocks keep their sign, which is not the paper's method");
     put_fact(p, "rollout", r->rollout);
     for (int i = 0; i < r->n_views; i++)

@@ -305,7 +305,7 @@ static tiba_status write_all(tb_json_writer *w, const tb_report *r, tiba_error *
     put(w, "name", r->method);
     put(w, "rollout", r->rollout);
     tb_json_write_integer(w, "start_layer", r->start_layer);
-    tb_json_write_bool(w, "signed", r->has_sign);
+    tb_json_write_bool(w, "signed", r->keeps_sign);
     tb_json_close(w, '}');
     put(w, "kind", tb_kind_name(r->kind));
     put_scores(w, r);

@@ -234,7 +234,7 @@ tiba_status tb_view_add_towers(tb_view *v, tb_report *r, const tiba_result *resu
 }
 
 static void describe(tb_view *v, const tb_report *r) {
-    if (!isnan(v->probability))
+    if (!isnan(v->probability) && r->kind != TB_KIND_PAIRS)
         v->detail = tb_arena_format(r->arena, "probability %.1f %%", 100.0 * v->probability);
     else
         v->detail = tb_arena_format(r->arena, "%s %.4g",

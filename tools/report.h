@@ -72,7 +72,8 @@ typedef struct tb_report {
     const tb_sample *sample;
     const tiba_run *run;
     tb_kind kind;
-    bool has_sign;    /**< E_b kept its sign */
+    bool has_sign;    /**< values may be negative: colours are symmetric around 0 */
+    bool keeps_sign;  /**< because E_b kept its sign */
     tb_labels labels; /**< of the scores: the model's, or the texts of pairs */
     int64_t token;    /**< TB_KIND_TOKENS: which one */
     int n_samples;
