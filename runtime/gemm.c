@@ -7,14 +7,7 @@
 #include "runtime/gemm_small.h"
 
 /* A panel is the unit of work. The larger it is, the more often its packed operands are used. */
-enum {
-    PANEL_ROWS = 504,
-    PANEL_COLS = 768,
-    LEAST_ROWS = 28,
-    LEAST_COLS = 96,
-    SMALL_WORK = 1 << 17, /* multiplications that are not worth waking a thread for */
-    BLAS_PARTS = 4
-};
+enum { PANEL_ROWS = 504, PANEL_COLS = 768, LEAST_ROWS = 28, LEAST_COLS = 96, BLAS_PARTS = 4 };
 
 typedef struct product {
     bool trans_a, trans_b;
@@ -166,7 +159,6 @@ static bool is_small(const product *p, int64_t count) {
 static void cut(product *p, int64_t count, int64_t parts) {
     int64_t rows = (p->m + PANEL_ROWS - 1) / PANEL_ROWS,
             cols = (p->n + PANEL_COLS - 1) / PANEL_COLS;
-    if ((double)p->m * (double)p->n * (double)p->k * (double)count < SMALL_WORK) parts = 1;
     while (count * rows * cols < 4 * parts && count * rows * cols % parts != 0) {
         if (p->n > cols * LEAST_COLS)
             cols++;
