@@ -6,9 +6,8 @@
 #include "runtime/gemm_kernel.h"
 #include "runtime/gemm_small.h"
 
-/* A panel is the unit of work; panels depend on the product's shape only. Columns are a multiple of
- * every tile's; a panel's packed operands (about 210 KB) are on the stack of the thread. */
-enum { PANEL_ROWS = 252, PANEL_COLS = 192, NARROW_COLS = 96, MANY_COLS = 8 * PANEL_COLS };
+/* A panel is the unit of work. The larger it is, the more often its packed operands are used. */
+enum { PANEL_ROWS = 504, PANEL_COLS = 768, LEAST_ROWS = 28, LEAST_COLS = 96, BLAS_PARTS = 4 };
 
 typedef struct product {
     bool trans_a, trans_b;
@@ -17,6 +16,7 @@ typedef struct product {
     const float *bias;
     const tb_gemm_item *items;
     const tb_gemm_set *set; /* NULL: BLAS */
+    tb_budget *budget;
 } product;
 
 typedef struct panel {
@@ -56,34 +56,60 @@ static bool prepare(const product *p, const panel *t, int64_t col) {
     return true;
 }
 
-/* Blocks of the sum; for each, B is packed once, then A tile by tile, and every tile of A meets
- * every tile of B. With few rows B is read where it is: packing would cost more than it saves. */
-static void run_tiles(const product *p, const panel *t, bool add) {
+/* All tiles of A against a packed block of B. */
+static void run_block(const product *p, const panel *t, int64_t at, const float *b, bool direct,
+                      bool add) {
     const tb_gemm_set *set = p->set;
     _Alignas(64) float packed_a[TB_GEMM_MOST_ROWS * TB_GEMM_STRIDE_A];
-    _Alignas(64) float packed_b[TB_GEMM_DEPTH * PANEL_COLS];
-    int64_t tiles = (t->m + set->rows - 1) / set->rows;
-    bool direct = tiles == 1 && !p->trans_b && t->n % set->vector == 0;
+    int64_t k = least(p->k - at, TB_GEMM_DEPTH), tiles = (t->m + set->rows - 1) / set->rows;
+    for (int64_t i = 0; i < tiles; i++) {
+        int64_t row = t->m * i / tiles, rows = t->m * (i + 1) / tiles - row;
+        if (p->trans_a)
+            set->pack(true, rows, k, TB_GEMM_STRIDE_A, t->a + at * p->lda + row, p->lda, packed_a);
+        else
+            for (int64_t r = 0; r < rows; r++)
+                memcpy(packed_a + r * TB_GEMM_STRIDE_A, t->a + (row + r) * p->lda + at,
+                       (size_t)k * sizeof(float));
+        for (int64_t j = 0; j < t->n; j += set->cols)
+            set->tile(rows, least(t->n - j, set->cols), k, p->alpha, packed_a,
+                      direct ? b + j : b + j * k, direct ? p->ldb : set->cols, add,
+                      t->c + row * p->ldc + j, p->ldc);
+    }
+}
+
+/* Blocks of the sum; for each, B is packed once, then A tile by tile, and every tile of A meets
+ * every tile of B. With few rows B is read where it is: packing would cost more than it saves. */
+static void run_tiles(const product *p, const panel *t, float *packed, bool add) {
+    const tb_gemm_set *set = p->set;
     for (int64_t at = 0; at < p->k; at += TB_GEMM_DEPTH, add = true) {
-        int64_t k = least(p->k - at, TB_GEMM_DEPTH);
         const float *b = t->b + (p->trans_b ? at : at * p->ldb);
-        for (int64_t j = 0; !direct && j < t->n; j += set->cols)
-            set->pack(p->trans_b, k, least(t->n - j, set->cols), set->cols,
-                      b + (p->trans_b ? j * p->ldb : j), p->ldb, packed_b + j * k);
-        for (int64_t i = 0; i < tiles; i++) {
-            int64_t row = t->m * i / tiles, rows = t->m * (i + 1) / tiles - row;
-            if (p->trans_a)
-                set->pack(true, rows, k, TB_GEMM_STRIDE_A, t->a + at * p->lda + row, p->lda,
-                          packed_a);
-            else
-                for (int64_t r = 0; r < rows; r++)
-                    memcpy(packed_a + r * TB_GEMM_STRIDE_A, t->a + (row + r) * p->lda + at,
-                           (size_t)k * sizeof(float));
-            for (int64_t j = 0; j < t->n; j += set->cols)
-                set->tile(rows, least(t->n - j, set->cols), k, p->alpha, packed_a,
-                          direct ? b + j : packed_b + j * k, direct ? p->ldb : set->cols, add,
-                          t->c + row * p->ldc + j, p->ldc);
-        }
+        if (packed)
+            set->pack(p->trans_b, least(p->k - at, TB_GEMM_DEPTH), t->n, set->cols, b, p->ldb,
+                      packed);
+        run_block(p, t, at, packed ? packed : b, !packed, add);
+    }
+}
+
+static void run_tile_panel(const product *p, const panel *t, bool add) {
+    if (t->m <= p->set->rows && !p->trans_b && t->n % p->set->vector == 0) {
+        run_tiles(p, t, NULL, add);
+        return;
+    }
+    int64_t cols = (t->n + TB_GEMM_MOST_COLS - 1) / TB_GEMM_MOST_COLS * TB_GEMM_MOST_COLS;
+    float *packed = tb_alloc(p->budget, (size_t)(cols * TB_GEMM_DEPTH) * sizeof(float));
+    if (packed) {
+        run_tiles(p, t, packed, add);
+        tb_free(packed);
+        return;
+    }
+    /* Without memory it takes longer. */
+    _Alignas(64) float few[TB_GEMM_DEPTH * TB_GEMM_MOST_COLS];
+    for (int64_t j = 0; j < t->n; j += TB_GEMM_MOST_COLS) {
+        panel part = *t;
+        part.n = least(t->n - j, TB_GEMM_MOST_COLS);
+        part.b += p->trans_b ? j * p->ldb : j;
+        part.c += j;
+        run_tiles(p, &part, few, add);
     }
 }
 
@@ -102,7 +128,7 @@ static void run_panel(void *context, int64_t index, int worker) {
     panel t = panel_at(p, index, &col);
     bool add = prepare(p, &t, col);
     if (p->set) {
-        run_tiles(p, &t, add);
+        run_tile_panel(p, &t, add);
     } else if (p->k > 0) {
         blas_one_thread();
         cblas_sgemm(CblasRowMajor, p->trans_a ? CblasTrans : CblasNoTrans,
@@ -128,6 +154,25 @@ static bool is_small(const product *p, int64_t count) {
     return work <= TB_GEMM_SMALL;
 }
 
+/* Cuts the product into panels for `parts` threads. Every sum runs in an order that depends on k
+ * alone, so our own tiles give the same bytes however it is cut; BLAS may not. */
+static void cut(product *p, int64_t count, int64_t parts) {
+    int64_t rows = (p->m + PANEL_ROWS - 1) / PANEL_ROWS,
+            cols = (p->n + PANEL_COLS - 1) / PANEL_COLS;
+    while (count * rows * cols < 4 * parts && count * rows * cols % parts != 0) {
+        if (p->n > cols * LEAST_COLS)
+            cols++;
+        else if (p->m > rows * LEAST_ROWS)
+            rows++;
+        else
+            break;
+    }
+    int64_t tiles = (p->n + TB_GEMM_MOST_COLS - 1) / TB_GEMM_MOST_COLS;
+    p->panel_cols = (tiles + cols - 1) / cols * TB_GEMM_MOST_COLS;
+    p->panels_n = (p->n + p->panel_cols - 1) / p->panel_cols;
+    p->panels_m = rows;
+}
+
 static void run(tb_exec *exec, product *p, int64_t count) {
     if (p->m <= 0 || p->n <= 0 || count <= 0) return;
     if (is_small(p, count)) {
@@ -136,9 +181,8 @@ static void run(tb_exec *exec, product *p, int64_t count) {
     }
     const tb_gemm_set *sets[TB_GEMM_MOST_SETS];
     if (tb_gemm_sets(sets) > 0) p->set = sets[0];
-    p->panel_cols = p->n >= MANY_COLS ? PANEL_COLS : NARROW_COLS;
-    p->panels_m = (p->m + PANEL_ROWS - 1) / PANEL_ROWS;
-    p->panels_n = (p->n + p->panel_cols - 1) / p->panel_cols;
+    p->budget = exec->budget;
+    cut(p, count, p->set ? tb_pool_threads(exec->pool) : BLAS_PARTS);
     tb_parallel_for(exec->pool, count * p->panels_m * p->panels_n, run_panel, p);
 }
 

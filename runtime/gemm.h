@@ -1,6 +1,8 @@
 /*
- * gemm.h: the one door to BLAS. Work is cut into panels by its size alone and the panels run on the
- * pool with single-threaded BLAS, so a result is the same bytes at any number of threads.
+ * gemm.h: the one door to matrix products. Work is cut into panels that run on the pool, with our
+ * own inner loops (gemm_kernel.h) or single-threaded BLAS where there are none for the machine.
+ * Every element's sum runs in an order that does not depend on how the work is cut, so a result is
+ * the same bytes at any number of threads.
  */
 #ifndef TB_RUNTIME_GEMM_H
 #define TB_RUNTIME_GEMM_H
@@ -24,8 +26,8 @@ typedef struct tb_gemm_item {
     float *c;
 } tb_gemm_item;
 
-/** The same product for `count` items (attention heads): items run in parallel when they are many
- *  and small, else each is split as tb_gemm does; the choice depends on sizes only. */
+/** The same product for `count` items (attention heads): items run in parallel when they are many,
+ *  else each is split as well. */
 void tb_gemm_batch(tb_exec *exec, int64_t count, const tb_gemm_item *items, bool trans_a,
                    bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, int64_t lda,
                    int64_t ldb, float beta, int64_t ldc);

@@ -133,17 +133,17 @@ AVX2 static TB_INLINE void transpose_8x8(const float *in, int64_t ld_in, float *
     }
 }
 
-AVX2 static void pack(bool trans, int64_t k, int64_t cols, int64_t width, const float *b,
-                      int64_t ld, float *out) {
-    if (!trans) {
-        for (int64_t p = 0; p < k; p++, b += ld, out += width) {
-            int64_t j = 0;
-            for (; j + 8 <= cols; j += 8) _mm256_storeu_ps(out + j, _mm256_loadu_ps(b + j));
-            for (; j < cols; j++) out[j] = b[j];
-            for (; j < width; j++) out[j] = 0;
-        }
-        return;
-    }
+/* One row of a tile. */
+AVX2 static TB_INLINE void pack_row(int64_t cols, int64_t width, const float *b, float *out) {
+    int64_t j = 0;
+    for (; j + 8 <= cols; j += 8) _mm256_storeu_ps(out + j, _mm256_loadu_ps(b + j));
+    for (; j < cols; j++) out[j] = b[j];
+    for (; j < width; j++) out[j] = 0;
+}
+
+/* One tile whose columns are rows of b. */
+AVX2 static TB_INLINE void pack_transposed(int64_t k, int64_t cols, int64_t width, const float *b,
+                                           int64_t ld, float *out) {
     int64_t p = 0;
     for (; p + 8 <= k; p += 8) {
         int64_t j = 0;
@@ -153,6 +153,20 @@ AVX2 static void pack(bool trans, int64_t k, int64_t cols, int64_t width, const 
     }
     for (; p < k; p++)
         for (int64_t j = 0; j < width; j++) out[p * width + j] = j < cols ? b[j * ld + p] : 0;
+}
+
+AVX2 static void pack(bool trans, int64_t k, int64_t cols, int64_t width, const float *b,
+                      int64_t ld, float *out) {
+    if (trans) {
+        for (int64_t j = 0; j < cols; j += width)
+            pack_transposed(k, cols - j < width ? cols - j : width, width, b + j * ld, ld,
+                            out + j * k);
+        return;
+    }
+    for (int64_t p = 0; p < k; p++) /* row by row: b may be far away, and comes in whole rows */
+        for (int64_t j = 0; j < cols; j += width)
+            pack_row(cols - j < width ? cols - j : width, width, b + p * ld + j,
+                     out + j * k + p * width);
 }
 
 static const tb_gemm_set set_512 = {14, 32, 16, any_tile_512, pack};

@@ -23,7 +23,8 @@ enum {
 typedef void tb_gemm_tile_fn(int64_t rows, int64_t cols, int64_t k, float alpha, const float *a,
                              const float *b, int64_t row_b, bool add, float *c, int64_t row_c);
 
-/** out[p · width + j] = b's element (p, j) for p < k, j < cols; zero for cols <= j < width. Element
+/** Packs b's elements (p, j), p < k, j < cols, in tiles of `width` columns one behind the other:
+ *  out[(j / width · k + p) · width + j % width], zero where the last tile has no column. Element
  *  (p, j) is b[p · ld + j], or b[j · ld + p] if trans. */
 typedef void tb_gemm_pack_fn(bool trans, int64_t k, int64_t cols, int64_t width, const float *b,
                              int64_t ld, float *out);

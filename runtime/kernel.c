@@ -2,9 +2,7 @@
 
 #include <string.h>
 
-#include "runtime/clones.h"
-
-enum { LANES = 16 };
+#include "runtime/lanes.h"
 
 const float *tb_floats(tb_exec *exec, const tiba_tensor *t) {
     if (t->dtype == TIBA_FLOAT32) return t->data;
@@ -75,25 +73,12 @@ bool tb_reduce_floats(tb_exec *exec, tiba_tensor *t, int rank, const int64_t *di
     return true;
 }
 
-/* Vector lanes first, in a fixed order, then the rest: the same bytes at any vector width. */
-TB_CLONES static void sum(double *sum, const float *x, int64_t n) {
-    double lanes[LANES] = {0}, total = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l];
-    for (; i < n; i++) total += (double)x[i];
-    for (int l = 0; l < LANES; l++) total += lanes[l];
-    *sum = total;
+TB_CLONES static void sum(double *total, const float *x, int64_t n) {
+    *total = tb_row_sum(x, n);
 }
 
-TB_CLONES static void dot(double *sum, const float *x, const float *y, int64_t n) {
-    double lanes[LANES] = {0}, total = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l] * (double)y[i + l];
-    for (; i < n; i++) total += (double)x[i] * (double)y[i];
-    for (int l = 0; l < LANES; l++) total += lanes[l];
-    *sum = total;
+TB_CLONES static void dot(double *total, const float *x, const float *y, int64_t n) {
+    *total = tb_row_product(x, 0, y, 0, n);
 }
 
 double tb_sum(const float *x, int64_t n) {

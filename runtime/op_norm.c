@@ -10,10 +10,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "runtime/clones.h"
 #include "runtime/kernel.h"
+#include "runtime/lanes.h"
 
-enum { LANES = 16, GRAIN = 16384 };
+enum { GRAIN = 16384 };
 
 typedef struct norm {
     int rank; /* x as the affine parameters see it */
@@ -36,24 +36,9 @@ typedef struct moments {
 
 TB_CLONES static void row_moments(moments *out, const float *x, int64_t n, bool center,
                                   double epsilon) {
-    double lanes[LANES] = {0}, sum = 0, mean = 0;
-    int64_t i = 0;
-    if (center) {
-        for (; i + LANES <= n; i += LANES)
-            for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l];
-        for (; i < n; i++) sum += (double)x[i];
-        for (int l = 0; l < LANES; l++) sum += lanes[l], lanes[l] = 0;
-        mean = sum / (double)n;
-        sum = 0;
-    }
-    for (i = 0; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) {
-            double d = (double)x[i + l] - mean;
-            lanes[l] += d * d;
-        }
-    for (; i < n; i++) sum += ((double)x[i] - mean) * ((double)x[i] - mean);
-    for (int l = 0; l < LANES; l++) sum += lanes[l];
-    *out = (moments){mean, 1 / sqrt(sum / (double)n + epsilon)};
+    double mean = center ? tb_row_sum(x, n) / (double)n : 0;
+    double variance = tb_row_product(x, mean, x, mean, n) / (double)n;
+    *out = (moments){mean, 1 / sqrt(variance + epsilon)};
 }
 
 TB_CLONES static void row_forward(float *restrict y, const float *restrict x, int64_t n, float mean,
@@ -72,25 +57,14 @@ TB_CLONES static void row_forward(float *restrict y, const float *restrict x, in
 TB_CLONES static void row_vjp(float *restrict dx, const float *restrict x, const float *restrict dy,
                               const float *restrict scale, int64_t n, float mean, float inv,
                               double a, double c, bool center) {
-    double lanes_a[LANES] = {0}, lanes_c[LANES] = {0}, sum_a = 0, sum_c = 0;
     if (scale)
         for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * scale[i];
     else
         for (int64_t i = 0; i < n; i++) dx[i] = dy[i];
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) {
-            double g = (double)dx[i + l];
-            lanes_a[l] += g;
-            lanes_c[l] += g * (double)((x[i + l] - mean) * inv);
-        }
-    for (; i < n; i++) {
-        sum_a += (double)dx[i];
-        sum_c += (double)dx[i] * (double)((x[i] - mean) * inv);
-    }
-    for (int l = 0; l < LANES; l++) sum_a += lanes_a[l], sum_c += lanes_c[l];
-    float af = (float)(a + (center ? sum_a / (double)n : 0)), cf = (float)(c + sum_c / (double)n);
-    for (i = 0; i < n; i++) dx[i] = inv * (dx[i] - af - (x[i] - mean) * inv * cf);
+    if (center) a += tb_row_sum(dx, n) / (double)n;
+    c += tb_row_product(dx, 0, x, (double)mean, n) * (double)inv / (double)n;
+    float af = (float)a, cf = (float)c;
+    for (int64_t i = 0; i < n; i++) dx[i] = inv * (dx[i] - af - (x[i] - mean) * inv * cf);
 }
 
 /* ---- all rows ---- */

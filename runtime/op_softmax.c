@@ -6,9 +6,10 @@
 #include <math.h>
 
 #include "runtime/kernel.h"
+#include "runtime/lanes.h"
 #include "runtime/vector_math.h"
 
-enum { LANES = 16, GRAIN = 16384 };
+enum { GRAIN = 16384 };
 
 /** From up to two rows of n elements to one. */
 typedef void row_fn(float *out, const float *a, const float *b, int64_t n);
@@ -71,32 +72,25 @@ static tiba_status same_shape(tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
-static TB_INLINE float row_max(const float *x, int64_t n) {
-    float lanes[LANES], max = -INFINITY;
-    for (int l = 0; l < LANES; l++) lanes[l] = -INFINITY;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    for (; i < n; i++) max = x[i] > max ? x[i] : max;
-    for (int l = 0; l < LANES; l++) max = lanes[l] > max ? lanes[l] : max;
-    return max;
+/* y = e^(x - max) and its sum. A row of -inf only gives NaN, as the definition does. */
+static TB_INLINE double exponentials(float *restrict y, const float *restrict x, int64_t n,
+                                     float max) {
+    float tail[TB_LANES];
+    const int64_t whole = tb_tail_16(tail, x, n, -INFINITY);
+    tb_lane_sum sum = {{{0}}};
+    for (int64_t i = 0; i < whole; i++) y[i] = tb_exp(x[i] - max);
+    for (int64_t i = 0; i < whole; i += TB_LANES) tb_lane_add(&sum, y + i);
+    if (whole < n) {
+        for (int l = 0; l < TB_LANES; l++) tail[l] = tb_exp(tail[l] - max);
+        tb_lane_add(&sum, tail);
+        for (int64_t i = whole; i < n; i++) y[i] = tail[i - whole];
+    }
+    return tb_lane_total(&sum);
 }
 
-static TB_INLINE double row_sum(const float *x, int64_t n) {
-    double lanes[LANES] = {0}, sum = 0;
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] += (double)x[i + l];
-    for (; i < n; i++) sum += (double)x[i];
-    for (int l = 0; l < LANES; l++) sum += lanes[l];
-    return sum;
-}
-
-/* A row of -inf only gives NaN, as the definition does; any other -inf gives exactly 0. */
+/* An element of -inf in a row that has others gives exactly 0. */
 TB_CLONES static void softmax(float *restrict y, const float *restrict x, int64_t n) {
-    float max = row_max(x, n);
-    for (int64_t i = 0; i < n; i++) y[i] = tb_exp(x[i] - max);
-    float scale = (float)(1.0 / row_sum(y, n));
+    float scale = (float)(1.0 / exponentials(y, x, n, tb_row_max(x, n)));
     for (int64_t i = 0; i < n; i++) y[i] *= scale;
 }
 
@@ -115,9 +109,8 @@ static void softmax_vjp_row(float *dx, const float *y, const float *dy, int64_t 
 }
 
 TB_CLONES static void log_softmax(float *restrict y, const float *restrict x, int64_t n) {
-    float max = row_max(x, n);
-    for (int64_t i = 0; i < n; i++) y[i] = tb_exp(x[i] - max);
-    double shift = log(row_sum(y, n));
+    float max = tb_row_max(x, n);
+    double shift = log(exponentials(y, x, n, max));
     for (int64_t i = 0; i < n; i++) y[i] = (float)((double)x[i] - (double)max - shift);
 }
 

@@ -1,7 +1,8 @@
 /*
  * test_gemm.c: tb_gemm and its relatives against a plain triple loop in double: all transpositions,
  * odd sizes, strides wider than the rows, alpha and beta; and the same bytes at 1, 2, 3 and 8
- * threads. Every set of inner loops that this machine can run is tested by itself, too.
+ * threads and without memory to spare. Every set of inner loops that this machine can run is tested
+ * by itself, too.
  */
 #include <stdlib.h>
 
@@ -13,10 +14,35 @@
 static const struct size {
     int64_t m, n, k;
 } sizes[] = {
-    {1, 1, 1},      {1, 17, 5},    {2, 32, 3},    {5, 1, 300},   {13, 15, 16},  {14, 33, 8},
-    {15, 31, 7},    {28, 64, 256}, {29, 65, 257}, {7, 100, 513}, {197, 64, 33}, {64, 197, 64},
-    {253, 97, 20},  {510, 8, 9},   {3, 1600, 40}, {1, 192, 700}, {2, 200, 70},  {6, 48, 1},
-    {33, 1537, 12}, {4, 3, 0},     {12, 96, 511},
+    {1, 1, 1},
+    {1, 17, 5},
+    {2, 32, 3},
+    {5, 1, 300},
+    {13, 15, 16},
+    {14, 33, 8},
+    {15, 31, 7},
+    {28, 64, 256},
+    {29, 65, 257},
+    {7, 100, 513},
+    {197, 64, 33},
+    {64, 197, 64},
+    {253, 97, 20},
+    {510, 8, 9},
+    {3, 1600, 40},
+    {1, 192, 700},
+    {2, 200, 70},
+    {6, 48, 1},
+    {33, 1537, 12},
+    {4, 3, 0},
+    {12, 96, 511},
+    /* large enough for tiles */
+    {29, 150, 257},
+    {1, 2000, 530},
+    {14, 2048, 40},
+    {505, 71, 30},
+    {131, 97, 83},
+    {7, 1000, 150},
+    {1025, 16, 65},
 };
 
 static void fill(float *x, int64_t count, uint64_t *state) {
@@ -180,7 +206,8 @@ static void check_set(const tb_gemm_set *set, uint64_t *state) {
 
 int main(void) {
     uint64_t state = 1;
-    tb_exec pools[] = {exec_with(1), exec_with(2), exec_with(3), exec_with(8)};
+    tb_budget none = {.limit = 1}; /* no memory for packing */
+    tb_exec pools[] = {exec_with(1), exec_with(2), exec_with(3), exec_with(8), {.budget = &none}};
     int n_pools = (int)(sizeof pools / sizeof *pools);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int trans = 0; trans < 4; trans++)
