@@ -150,6 +150,22 @@ def main():
         write_markdown(markdown, table, failures, good, total)
 
 
+REMARKS = """
+## Why
+
+- roberta, nomic: float32. The Add rule and the guarded division amplify rounding; reference.py in float32 deviates from itself in
+  float64 by as much (7e-3, 3e-3), and with other random weights (SEED=11) these families agree to 8e-6.
+- pvt `ortext`: with SEED=11 it agrees to 3e-4. Taken for the same amplification, but reference.py does not cover routed towers.
+- beit_shared `dyn23-sdpa`: the exporter adds 1 to the whole bias. Softmax does not see it, the Add rule does; by the rules the file
+  has another explanation, and reference.py gives the same one for it.
+- att_divide_after divides by the sum of exponentials after the product with the values, so no softmax is multiplied by values.
+- timm_xcit attends over channels, not tokens. fnet has no attention at all.
+- ids_onehot makes integer one-hot rows of the ids and casts them: not recognised as an embedding look-up.
+- fp16, int8dyn, qdq: rounded weights and activations under the same amplification; the limits here (0.02 and 0.1) are for single
+  files; the medians are 3e-6, 4e-2 and 8e-3.
+"""
+
+
 def write_markdown(path, table, failures, good, total):
     columns = []
     for _, rows in table:
@@ -177,6 +193,7 @@ def write_markdown(path, table, failures, good, total):
             f.write("\n## What fails\n\n")
             for name, variants, message in failures:
                 f.write(f"- {name} ({', '.join(variants)}): {message}\n")
+            f.write(REMARKS)
 
 
 if __name__ == "__main__":
