@@ -122,5 +122,5 @@ int main(int argc, char **argv) {
     tb_arena_destroy(arena);
     tb_scratch_free(&exec);
     tb_pool_destroy(exec.pool);
-    return status;
+    return (int)status;
 }
