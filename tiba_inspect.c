@@ -17,30 +17,11 @@ typedef struct missing {
     int n, capacity;
 } missing;
 
-static bool is_control(const char *name) {
-    static const char *const names[] = {"If",
-                                        "Loop",
-                                        "Scan",
-                                        "Constant",
-                                        "SequenceConstruct",
-                                        "SequenceAt",
-                                        "SequenceEmpty",
-                                        "SequenceInsert",
-                                        "SequenceErase",
-                                        "SequenceLength",
-                                        "ConcatFromSequence",
-                                        "SplitToSequence"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0) return true;
-    return false;
-}
-
 static void collect_missing(missing *m, const tb_graph *graph) {
     for (const tb_node *node = graph->first; node; node = node->next) {
         for (int i = 0; i < node->n_attrs; i++)
             if (node->attrs[i].kind == TB_ATTR_GRAPH) collect_missing(m, node->attrs[i].graph);
-        bool known = tb_op_known(node->domain, node->op_type) ||
-                     (node->domain[0] == '\0' && is_control(node->op_type));
+        bool known = tb_op_known(node->domain, node->op_type) || tb_bind_resolves(node);
         const char *name = known ? NULL
                            : node->domain[0]
                                ? tb_arena_format(m->arena, "%s.%s", node->domain, node->op_type)

@@ -38,4 +38,7 @@ void tb_bound_destroy(tb_bound *bound);
 /** Can the bound graph serve these feeds: same shapes and types, same integer data? */
 bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds);
 
+/** Is the node control flow, a Constant or a sequence, which binding resolves by itself? */
+bool tb_bind_resolves(const tb_node *node);
+
 #endif

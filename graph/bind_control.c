@@ -476,3 +476,7 @@ tb_control_fn *tb_find_control(const tb_node *node) {
             return rows[i].bind;
     return NULL;
 }
+
+bool tb_bind_resolves(const tb_node *node) {
+    return tb_find_control(node) != NULL;
+}
