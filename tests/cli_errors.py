@@ -12,18 +12,10 @@ import tempfile
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from checks import check, close  # noqa: E402
 from onnx_wire import FLOAT, INT64, Graph  # noqa: E402
 
 tool, examples = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).resolve()
-failed = done = 0
-
-
-def check(condition, *what):
-    global failed, done
-    done += 1
-    if not condition:
-        failed += 1
-        print("failed:", *what)
 
 
 def classifier():
@@ -257,5 +249,4 @@ with tempfile.TemporaryDirectory() as name:
     check_old_outputs(folder)
     check_read_only(folder)
     check_standard_output(folder)
-print(f"{done} checks, {failed} failed")
-sys.exit(failed != 0)
+close()

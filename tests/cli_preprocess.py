@@ -10,16 +10,9 @@ import subprocess
 import sys
 import tempfile
 
+from checks import check, close
+
 tool, data = sys.argv[1], sys.argv[2]
-failed = done = 0
-
-
-def check(condition, *what):
-    global failed, done
-    done += 1
-    if not condition:
-        failed += 1
-        print("failed:", *what)
 
 
 def run(*arguments):
@@ -84,5 +77,4 @@ with tempfile.TemporaryDirectory() as folder:
         check(error.startswith("tiba-onnx: ") and error.count("\n") == 1, arguments, error)
     check(open(out, "rb").read() == before and sorted(os.listdir(folder)) == listing, "files changed")
 
-print(f"{done} checks, {failed} failed")
-sys.exit(failed != 0)
+close()

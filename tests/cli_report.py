@@ -18,6 +18,7 @@ import tempfile
 import time
 import zlib
 
+from checks import check, close
 from onnx_cut import cut, node, producers, tensor
 from schema import errors
 
@@ -26,15 +27,6 @@ vit, clip, bert = (os.path.join(source, "examples", n) for n in ("fashion-vit", 
 picture = os.path.join(vit, "pictures", "4-bag-and-ankle-boot.png")
 garments = os.path.join(clip, "pictures", sorted(os.listdir(os.path.join(clip, "pictures")))[0])
 schema = json.load(open(os.path.join(source, "docs", "explanation.schema.json")))
-failed = done = 0
-
-
-def check(condition, *what):
-    global failed, done
-    done += 1
-    if not condition:
-        failed += 1
-        print("failed:", *what)
 
 
 def run(*arguments, status=0, **keywords):
@@ -417,5 +409,4 @@ def test_outputs():
 
 for test in (test_separate_encoders, test_outputs, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
     test()
-print(f"{done} checks, {failed} failed")
-sys.exit(failed > 0)
+close()

@@ -12,18 +12,11 @@ import subprocess
 import sys
 import tempfile
 
+from checks import check, close
+
 source, build, cmake, cc = (os.path.abspath(p) if i < 2 else p for i, p in enumerate(sys.argv[1:5]))
 flags = sys.argv[5:]
 case = pathlib.Path(source) / "tests/data/zoo/vit_hf-ts14"
-failed = done = 0
-
-
-def check(condition, *what):
-    global failed, done
-    done += 1
-    if not condition:
-        failed += 1
-        print("failed:", *what)
 
 
 def run(*command, **options):
@@ -75,5 +68,4 @@ with tempfile.TemporaryDirectory() as name:
     run(prefix / "bin" / "tiba-onnx", case / "model.onnx", f"pixel_values={case}/input.pixel_values.npy",
         "--json", work / "out.json")
     check((work / "out.json").stat().st_size > 100, "no JSON")
-print(f"{done} checks, {failed} failed")
-sys.exit(failed != 0)
+close()

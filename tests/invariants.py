@@ -13,17 +13,10 @@ import tempfile
 
 import numpy as np
 
+from checks import check, close
+
 tool, zoo = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2])
 cases = {case["case"]: case for case in json.loads((zoo / "cases.json").read_text())}
-failed = done = 0
-
-
-def check(condition, *what):
-    global failed, done
-    done += 1
-    if not condition:
-        failed += 1
-        print("failed:", *what)
 
 
 def explain(case, arrays, *options):
@@ -102,5 +95,4 @@ check_targets("vit_hf-ts14", "0", "0,0")
 check_targets("bert_ner-dyn18", "3,2", "0,3,2")
 for case in ("bert-ts14", "vit_hf-ts14", "timm_vit_gap-ts17", "distilbert-ts17"):
     check_batch(case, "2", changed)
-print(f"{done} checks, {failed} failed")
-sys.exit(failed != 0)
+close()
