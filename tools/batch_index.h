@@ -8,11 +8,10 @@
 
 #include "tools/batch_items.h"
 
-/** What an item came to; small enough for one write to a pipe. */
+/** What an item came to. */
 typedef struct tb_item_result {
     int item;
-    int status; /**< a tiba_status; -1: the item has been started */
-    int worker;
+    int status; /**< a tiba_status */
     double logit, probability;
     char label[256];
     char message[512];

@@ -1,18 +1,13 @@
 /*
  * cmd_batch.c: tiba-onnx batch MODEL LIST|FOLDER -O OUTDIR: explains many inputs, each exactly as a
- * run of its own would. The model is opened once and shared by worker processes, which take items
- * from one pipe and answer through another; only this process writes the index.
+ * run of its own would. The model is opened once and shared by worker processes (workers.h); only
+ * this process writes the index.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <math.h>
-#include <poll.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,9 +16,10 @@
 #include "tools/batch_index.h"
 #include "tools/commands.h"
 #include "tools/explain_job.h"
+#include "tools/progress.h"
 #include "tools/render.h"
-
-enum { MOST_WORKERS = 256 };
+#include "tools/settings.h"
+#include "tools/workers.h"
 
 typedef struct options {
     tb_job_options job;
@@ -78,13 +74,8 @@ typedef struct batch {
     int shard, shards, index;
     int *todo, n_todo; /* item indices */
     int skipped, done, failed, resources;
-    int work[2], results[2];
-    int next; /* in todo */
-    pid_t workers[MOST_WORKERS];
-    int busy[MOST_WORKERS]; /* item, -1: none */
-    int n_workers;
-    bool terminal;
-    double started, shown;
+    int jobs;
+    tb_progress progress;
 } batch;
 
 /* -------------------------------------------------------------------- one item */
@@ -144,140 +135,45 @@ static void do_item(batch *b, int index, tb_item_result *out) {
     tb_job_close(&job);
 }
 
-/* -------------------------------------------------------------------- progress */
+/* -------------------------------------------------------------------- all items */
 
-static void show_progress(batch *b, bool last) {
-    int through = b->done + b->failed, all = b->n_todo;
-    double now = tb_seconds(), seconds = now - b->started;
-    if (!last && now - b->shown < (b->terminal ? 0.1 : 5.0)) return;
-    b->shown = now;
-    double rate = seconds > 0.0 ? through / seconds : 0.0;
-    long left = rate > 0.0 ? (long)((all - through) / rate + 0.5) : 0;
-    if (!b->terminal) {
-        fprintf(stderr, "%d of %d, %.1f per second, %ld:%02ld left\n", through, all, rate,
-                left / 60, left % 60);
-        return;
-    }
-    char bar[25];
-    for (int i = 0; i < 24; i++) bar[i] = i < 24 * through / (all ? all : 1) ? '#' : '.';
-    bar[24] = '\0';
-    fprintf(stderr, "\r%s %d of %d, %.1f per second, %ld:%02ld left   %s", bar, through, all, rate,
-            left / 60, left % 60, last ? "\n" : "");
-    fflush(stderr);
+static void work(void *context, int item, FILE *result) {
+    tb_item_result r;
+    do_item(context, item, &r);
+    fwrite(&r, sizeof r, 1, result);
 }
 
-static tiba_status take_result(batch *b, const tb_item_result *r, tiba_error *error) {
-    const tb_item *item = &b->items.items[r->item];
-    TB_TRY(tb_index_add(b->index, item, r, error));
-    if (r->status == TIBA_OK) {
+static tiba_status take(void *context, int item, const void *data, size_t size, const char *death,
+                        tiba_error *error) {
+    batch *b = context;
+    tb_item_result r = {.item = item, .status = TIBA_ERROR_INPUT};
+    if (death)
+        copy_text(r.message, sizeof r.message, death);
+    else
+        memcpy(&r, data, size);
+    TB_TRY(tb_index_add(b->index, &b->items.items[item], &r, error));
+    if (r.status == TIBA_OK) {
         b->done++;
     } else {
         b->failed++;
-        b->resources += r->status == TIBA_ERROR_RESOURCE;
-        fprintf(stderr, "%s%s: %s\n", b->terminal ? "\r\033[K" : "", item->name, r->message);
+        b->resources += r.status == TIBA_ERROR_RESOURCE;
+        tb_progress_say(&b->progress, b->items.items[item].name, r.message);
     }
-    show_progress(b, false);
+    tb_progress_step(&b->progress);
     return TIBA_OK;
-}
-
-/* -------------------------------------------------------------------- workers */
-
-static void work(batch *b, int worker) {
-    int item;
-    close(b->work[1]);
-    close(b->results[0]);
-    while (read(b->work[0], &item, sizeof item) == (ssize_t)sizeof item) {
-        tb_item_result result = {.item = item, .status = -1, .worker = worker};
-        if (write(b->results[1], &result, sizeof result) < 0) break;
-        do_item(b, item, &result);
-        result.worker = worker;
-        if (write(b->results[1], &result, sizeof result) < 0) break;
-    }
-    _exit(0);
-}
-
-static tiba_status start_worker(batch *b, int worker, tiba_error *error) {
-    b->busy[worker] = -1;
-    fflush(NULL);
-    b->workers[worker] = fork();
-    if (b->workers[worker] == 0) work(b, worker);
-    if (b->workers[worker] > 0) return TIBA_OK;
-    return tb_fail(error, TIBA_ERROR_RESOURCE, "cannot start a worker: %s", strerror(errno));
-}
-
-static void hand_out(batch *b) {
-    if (b->next < b->n_todo) {
-        int item = b->todo[b->next++];
-        ssize_t n = write(b->work[1], &item, sizeof item);
-        (void)n; /* a few bytes into a pipe that is never full */
-    }
-}
-
-/* A worker that died takes its item with it, not the batch. */
-static tiba_status replace_dead(batch *b, tiba_error *error) {
-    int how;
-    for (pid_t pid; (pid = waitpid(-1, &how, WNOHANG)) > 0;) {
-        for (int k = 0; k < b->n_workers; k++) {
-            if (b->workers[k] != pid) continue;
-            int item = b->busy[k];
-            TB_TRY(start_worker(b, k, error));
-            if (item < 0) continue;
-            tb_item_result r = {.item = item, .status = TIBA_ERROR_INPUT, .worker = k};
-            snprintf(r.message, sizeof r.message, "the worker process died of signal %d",
-                     WIFSIGNALED(how) ? WTERMSIG(how) : 0);
-            TB_TRY(take_result(b, &r, error));
-            hand_out(b);
-        }
-    }
-    return TIBA_OK;
-}
-
-static tiba_status run_workers(batch *b, tiba_error *error) {
-    if (pipe(b->work) != 0 || pipe(b->results) != 0)
-        return tb_fail(error, TIBA_ERROR_RESOURCE, "no pipe: %s", strerror(errno));
-    for (int k = 0; k < b->n_workers; k++) TB_TRY(start_worker(b, k, error));
-    for (int k = 0; k < 2 * b->n_workers; k++) hand_out(b);
-    while (b->done + b->failed < b->n_todo) {
-        struct pollfd wait = {.fd = b->results[0], .events = POLLIN};
-        tb_item_result r;
-        if (poll(&wait, 1, 200) <= 0) {
-            TB_TRY(replace_dead(b, error));
-            continue;
-        }
-        if (read(b->results[0], &r, sizeof r) != (ssize_t)sizeof r) continue;
-        b->busy[r.worker] = r.status < 0 ? r.item : -1;
-        if (r.status < 0) continue;
-        hand_out(b);
-        TB_TRY(take_result(b, &r, error));
-    }
-    return TIBA_OK;
-}
-
-static void stop_workers(batch *b) {
-    if (b->work[1] > 0) close(b->work[1]);
-    for (int k = 0; k < b->n_workers; k++)
-        if (b->workers[k] > 0) waitpid(b->workers[k], NULL, 0);
 }
 
 /* -------------------------------------------------------------------- the command */
 
 /* A folder's results belong to one model and one set of options. */
 static tiba_status check_settings(batch *b, int argc, char **argv, tiba_error *error) {
-    static const char *const free_ones[] = {"-O", "--out", "--jobs", "--shard", "--retry"};
-    const char *digest = NULL, *path = tb_path_join(b->arena, b->o.folder, "batch.txt");
-    TB_TRY(tb_model_digest(&digest, b->arena, b->subject.path, error));
-    char *text = tb_arena_format(b->arena, "tiba-onnx %s\nmodel %s\n", tiba_version(), digest);
-    for (int i = 1; text && i < argc; i++) {
-        bool skip = false;
-        for (size_t k = 0; k < sizeof free_ones / sizeof *free_ones; k++) {
-            size_t n = strlen(free_ones[k]);
-            if (strcmp(argv[i], free_ones[k]) == 0) skip = true, i += k < 4;
-            if (!skip && strncmp(argv[i], free_ones[k], n) == 0 && argv[i][n] == '=') skip = true;
-            if (skip) break;
-        }
-        if (!skip) text = tb_arena_format(b->arena, "%s%s\n", text, argv[i]);
-    }
-    if (!text || !path) return tb_out_of_memory(error);
+    static const tb_free_option free_ones[] = {{"-O", true},       {"--out", true},
+                                               {"--jobs", true},   {"--shard", true},
+                                               {"--retry", false}, {0}};
+    char *text;
+    const char *path = tb_path_join(b->arena, b->o.folder, "batch.txt");
+    if (!path) return tb_out_of_memory(error);
+    TB_TRY(tb_settings_text(&text, b->arena, b->subject.path, argc, argv, free_ones, error));
     if (!tb_is_file(path)) return tb_file_write(path, text, strlen(text), error);
     tb_file file;
     TB_TRY(tb_file_open(&file, path, error));
@@ -306,12 +202,9 @@ static tiba_status prepare(batch *b, const tb_texts *rest, int argc, char **argv
     TB_TRY(tb_look_parse(&b->look, b->o.colors, b->o.opacity, error));
     TB_TRY(parse_shard(b, error));
     TB_TRY(tb_items_read(&b->items, b->arena, rest->items[1], error));
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    b->n_workers = b->o.jobs > 0 ? b->o.jobs : cores;
-    if (b->n_workers > MOST_WORKERS) b->n_workers = MOST_WORKERS;
+    b->jobs = tb_workers_jobs(b->o.jobs);
     /* threads would not survive the fork */
-    tiba_options how = {.threads = b->n_workers > 1 ? 1 : 0};
+    tiba_options how = {.threads = b->jobs > 1 ? 1 : 0};
     TB_TRY(tb_subject_open(&b->subject, rest->items[0], &how, &b->o.how, error));
     if (mkdir(b->o.folder, 0777) != 0 && errno != EEXIST)
         return tb_fail(error, TIBA_ERROR_RESOURCE, "%s: cannot create: %s", b->o.folder,
@@ -336,20 +229,15 @@ static tiba_status prepare(batch *b, const tb_texts *rest, int argc, char **argv
 static tiba_status run(batch *b, tiba_error *error) {
     int failed_before = b->failed;
     b->failed = 0;
-    b->terminal = isatty(STDERR_FILENO);
-    b->started = b->shown = tb_seconds();
-    bool alone = b->n_workers == 1;
-    if (b->n_workers > b->n_todo) b->n_workers = b->n_todo;
-    if (alone) {
-        for (int i = 0; i < b->n_todo; i++) {
-            tb_item_result r;
-            do_item(b, b->todo[i], &r);
-            TB_TRY(take_result(b, &r, error));
-        }
-    } else if (b->n_todo) {
-        TB_TRY(run_workers(b, error));
-    }
-    show_progress(b, true);
+    tb_progress_start(&b->progress, b->n_todo);
+    tb_workers workers = {.jobs = b->jobs,
+                          .count = b->n_todo,
+                          .items = b->todo,
+                          .context = b,
+                          .work = work,
+                          .take = take};
+    TB_TRY(tb_workers_run(&workers, error));
+    tb_progress_end(&b->progress);
     printf("%d explained, %d failed, %d were done before%s\n", b->done, b->failed + failed_before,
            b->skipped, failed_before ? "; --retry tries failed ones again" : "");
     if (b->failed + failed_before == 0) return TIBA_OK;
@@ -382,7 +270,6 @@ int tb_cmd_batch(int argc, char **argv) {
     } else if (status == TIBA_OK) {
         status = prepare(&b, &rest, argc, argv, &error);
         if (status == TIBA_OK) status = run(&b, &error);
-        stop_workers(&b);
     }
     if (status != TIBA_OK) fprintf(stderr, "tiba-onnx: %s\n", error.message);
     if (b.index >= 0) close(b.index);

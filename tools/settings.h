@@ -1,0 +1,20 @@
+/*
+ * settings.h: what a long command was started with, as a text that results are kept with: they are
+ * only gone on with by a run of the same program, model and options.
+ */
+#ifndef TB_TOOLS_SETTINGS_H
+#define TB_TOOLS_SETTINGS_H
+
+#include "base/memory.h"
+
+/** An option that changes no result. */
+typedef struct tb_free_option {
+    const char *name; /**< NULL ends a list */
+    bool takes_value;
+} tb_free_option;
+
+/** Lines: the program's version, the model's SHA-256, the arguments without free options. */
+tiba_status tb_settings_text(char **out, tb_arena *arena, const char *model, int argc, char **argv,
+                             const tb_free_option *free_ones, tiba_error *error);
+
+#endif
