@@ -97,6 +97,42 @@ static int ids_unchanged(const tb_node *node, const tb_value *out) {
     return -1;
 }
 
+static bool any_negative(const tiba_tensor *t) {
+    for (int64_t i = 0, n = tb_tensor_count(t); i < n; i++)
+        if (tb_get_i64(t, i) < 0) return true;
+    return false;
+}
+
+/* 0, 1, 2, … along the last axis and nothing else? */
+static bool counts_from_zero(const tb_value *value) {
+    const tiba_tensor *t = &value->t;
+    int64_t count = tb_tensor_count(t);
+    if (!t->data || t->rank < 1 || count < 2 || count != t->dims[t->rank - 1]) return false;
+    for (int64_t i = 0; i < count; i++)
+        if (tb_get_f64(t, i) != (double)i) return false;
+    return true;
+}
+
+/* Whose one-hot rows a folded value holds: OneHot of ids in whole numbers, ids compared with 0, 1,
+ * 2, …, and casts of them. */
+static tb_value *one_hot_rows(const tb_node *node) {
+    const tiba_tensor *out = &node->out[0]->t;
+    if (tb_is(node, TB_OP_OneHot)) {
+        const tiba_tensor *values = &node->in[2]->t;
+        int64_t axis = tb_attr_int(node, "axis", -1);
+        bool last = axis == -1 || axis == out->rank - 1;
+        bool zero_one = tb_get_f64(values, 0) == 0 && tb_get_f64(values, 1) == 1;
+        return last && zero_one && node->in[0]->ids_of >= 0 ? node->in[0] : NULL;
+    }
+    for (int i = 0; i < 2 && tb_is(node, TB_OP_Equal); i++) {
+        const tiba_tensor *ids = &node->in[i]->t;
+        if (node->in[i]->ids_of >= 0 && ids->rank == out->rank && ids->dims[ids->rank - 1] == 1 &&
+            counts_from_zero(node->in[1 - i]) && !any_negative(ids))
+            return node->in[i];
+    }
+    return tb_is(node, TB_OP_Cast) || tb_is(node, TB_OP_Identity) ? node->in[0]->rows_of : NULL;
+}
+
 static tiba_status check_inputs(const tb_node *node, tiba_error *error) {
     const tb_op *op = node->op;
     if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
@@ -247,6 +283,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
     if (reads_shape_only(kind) || (constant && !is_lookup(&node))) {
         TB_TRY(fold(b, &node, error));
         int ids = ids_through(&node);
+        if (!tb_dtype_is_float(out[0]->t.dtype)) out[0]->rows_of = one_hot_rows(&node);
         for (int i = 0; i < n_out; i++)
             out[i]->ids_of = tb_dtype_is_integer(out[i]->t.dtype) && ids >= 0
                                  ? ids

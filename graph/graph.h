@@ -72,6 +72,10 @@ struct tb_value {
      *  cast, sliced), -1 if none. Gather from a float table with such indices is an embedding
      *  look-up, and its output is active. */
     int ids_of;
+    /** Bound graphs: these integers or bools are the one-hot rows (along the last axis) of that
+     *  value's ids, NULL if not. Cast to float they are an embedding look-up in waiting: the Cast
+     *  becomes OneHot. */
+    tb_value *rows_of;
 };
 
 struct tb_node {

@@ -204,10 +204,27 @@ static bool is_quantised(const tb_value *value) {
     return false;
 }
 
+/* One-hot rows of ids made in whole numbers and cast to float: OneHot in float. */
+static void cast_rows(tb_call *c) {
+    const tiba_tensor rows = c->in[0]->t;
+    int64_t depth = rows.dims[rows.rank - 1];
+    tb_value *ids = tb_emit_reshape(c, c->in[0]->rows_of, rows.rank - 1, rows.dims);
+    tb_value *values;
+    tiba_tensor *t = tb_emit_tensor(c, &values, TIBA_FLOAT32, 1, (int64_t[]){2});
+    if (!t) return;
+    tb_set_f64(t, 1, 1);
+    c->out[0] = tb_emit3(c, TB_OP_OneHot, ids, tb_emit_ints(c, 1, &depth), values);
+    c->done = true;
+}
+
 static void upgrade_cast(tb_call *c) {
     int64_t to = tb_attr_int(c->node, "to", 0);
     tb_call_drop_attr(c, "saturate");
     if (!tb_call_in(c, 0)) return;
+    if (c->in[0]->rows_of && tb_dtype_is_float((tiba_dtype)to)) {
+        cast_rows(c);
+        return;
+    }
     bool same = tb_dtype_is_float((tiba_dtype)to) && c->in[0]->t.dtype == TIBA_FLOAT32;
     if (!same && !(tb_dtype_is_integer((tiba_dtype)to) && is_quantised(c->in[0]))) return;
     c->out[0] = c->in[0];

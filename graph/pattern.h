@@ -152,6 +152,8 @@ typedef struct tb_pattern {
     tiba_status (*build)(tb_value **out, tb_builder *builder, tb_match *match, tiba_error *error);
     /** Tests: reductions may go along any axes, not the last ones only. */
     bool any_axis;
+    /** Tests: reductions go along the last axis; "values" is what it is contracted with. */
+    bool last_axis;
 } tb_pattern;
 
 /** Does the pattern match with `root` as its last node? Fills `match`. */

@@ -281,7 +281,10 @@ static inline tb_value *maker_term(maker *m, const tb_term *term, bool is_root) 
         if (m->axes >> i & 1) count *= (double)m->dims[i];
     switch (term->kind) {
     case TB_TERM_ANY:
-        value = maker_input(m, term->name, 3, m->dims);
+        if (m->pattern->last_axis && strcmp(term->name, "values") == 0)
+            value = maker_input(m, term->name, 3, (int64_t[]){m->dims[0], m->dims[2], m->dims[2]});
+        else
+            value = maker_input(m, term->name, 3, m->dims);
         break;
     case TB_TERM_CONSTANT:
         value = maker_constant(m, term->use);
@@ -326,7 +329,9 @@ static inline bool maker_make(maker *m, const tb_pattern *pattern, uint64_t seed
                               mutation_kind mutation, int target, maker_coverage *coverage) {
     maker_begin(m, pattern, seed, mutation, target);
     m->coverage = coverage;
-    m->axes = pattern->any_axis ? 1u << maker_pick(m, 3) : maker_pick(m, 4) == 0 ? 6 : 4;
+    m->axes = pattern->any_axis                             ? 1u << maker_pick(m, 3)
+              : pattern->last_axis || maker_pick(m, 4) != 0 ? 4
+                                                            : 6;
     tb_value *out = maker_term(m, pattern->term, true);
     bool fits = mutation == NO_MUTATION || m->places > target;
     if (!out || out->t.data || !fits) {

@@ -292,7 +292,61 @@ static void test_disguises(void) {
     hand_close(&h);
 }
 
+/* One-hot rows of ids that are made in whole numbers or by comparison and cast to float are an
+ * embedding look-up; rows of anything else are a constant. */
+static void test_one_hot_rows(void) {
+    static const int64_t digits[] = {0, 1, 2, 3}, others[] = {0, 1, 3, 2}, pair[] = {0, 1};
+    static const tb_attr to = TB_INT_ATTR("to", TIBA_FLOAT32);
+    enum { ONE_HOT, EQUAL, OTHER_DIGITS, OF_IDS, KINDS };
+    for (int kind = ONE_HOT; kind < KINDS; kind++) {
+        hand h;
+        hand_open(&h);
+        tb_value *ids = add_input(&h, "ids", TIBA_INT64, 2, (int64_t[]){1, 3}, NULL);
+        int64_t depth = 4, last = 2;
+        tb_value *axis = add_constant(&h, "axis", TIBA_INT64, 1, (int64_t[]){1}, &last);
+        tb_value *column = add_node(&h, "Unsqueeze", "column", 2, (tb_value *[]){ids, axis});
+        tb_value *row = add_constant(&h, "row", TIBA_INT64, 1, (int64_t[]){4},
+                                     kind == OTHER_DIGITS ? others : digits);
+        tb_value *rows;
+        if (kind == ONE_HOT) {
+            tb_value *n = add_constant(&h, "depth", TIBA_INT64, 0, NULL, &depth);
+            tb_value *values = add_constant(&h, "values", TIBA_INT64, 1, (int64_t[]){2}, pair);
+            rows = add_node(&h, "OneHot", "rows", 3, (tb_value *[]){ids, n, values});
+        } else {
+            axis = add_constant(&h, "inner", TIBA_INT64, 1, (int64_t[]){1}, &pair[1]);
+            tb_value *other = add_node(&h, "Unsqueeze", "other", 2, (tb_value *[]){ids, axis});
+            rows = add_node(&h, "Equal", "rows", 2,
+                            (tb_value *[]){kind == OF_IDS ? other : row, column});
+        }
+        tb_value *floats = add_node(&h, "Cast", "floats", 1, &rows);
+        floats->producer->attrs = &to;
+        floats->producer->n_attrs = 1;
+        tb_value *table = add_constant(&h, "table", TIBA_FLOAT32, 2,
+                                       (int64_t[]){kind == OF_IDS ? 3 : 4, 2}, TABLE);
+        tb_value *embedded = add_node(&h, "MatMul", "embedded", 2, (tb_value *[]){floats, table});
+        set_outputs(&h, 1, &embedded);
+        int64_t three[] = {2, 0, 3};
+        tb_feed feed = {"ids", {TIBA_INT64, 2, {1, 3}, three}};
+        tb_bound *bound = NULL;
+        CHECK_CASE(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_OK, "%s",
+                   h.error.message);
+        if (!bound) return;
+        const tb_value *y = bound->graph->outputs[0];
+        bool look_up = kind == ONE_HOT || kind == EQUAL;
+        CHECK_CASE(y->active == look_up, "kind %d", kind);
+        if (look_up) {
+            CHECK(tb_is(find_node(bound->graph, "floats"), TB_OP_OneHot));
+            CHECK(interpret_run(bound->graph, h.arena, &h.exec, 1, &feed, &h.error) == TIBA_OK);
+            for (int i = 0; i < 6; i++)
+                CHECK(((const float *)y->t.data)[i] == TABLE[2 * three[i / 2] + i % 2]);
+        }
+        tb_bound_destroy(bound);
+        hand_close(&h);
+    }
+}
+
 int main(void) {
+    test_one_hot_rows();
     test_activity();
     test_feeds();
     test_refusals();
