@@ -2,10 +2,11 @@
 """Writes tests/data/lower/*.onnx, the cases of test_lower.c (needs numpy, onnx and onnxruntime).
 
 Each file is a one-operator model with its own test data: the graph outputs `feed.NAME` are the
-inputs and `want.NAME` what onnxruntime computed for output NAME. Run without arguments.
+inputs and `want.NAME` what onnxruntime computed for output NAME. With arguments: the later parts to write, by name.
 """
 import math
 import os
+import sys
 
 import numpy as np
 import onnx
@@ -91,14 +92,14 @@ def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None
     save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, wanted)
 
 
-def chain(name, nodes, inputs, outputs, fixed=None, opset=21, wanted=None):
+def chain(name, nodes, inputs, outputs, fixed=None, opset=21, wanted=None, imports=()):
     """Several nodes: (op, inputs, outputs, domain, attributes)."""
     made = [helper.make_node(op, i, o, domain=d, **a) for op, i, o, d, a in nodes]
     declared = [helper.make_tensor_value_info(k, TYPES[v.dtype], v.shape) for k, v in inputs.items()]
     init = [numpy_helper.from_array(np.asarray(v), k) for k, v in (fixed or {}).items()]
     graph = helper.make_graph(made, name, declared, [helper.make_empty_tensor_value_info(o) for o in outputs], init)
-    imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
-    save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), inputs, wanted)
+    ids = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1), *[helper.make_opsetid(k, 1) for k in imports]]
+    save(name, helper.make_model(graph, opset_imports=ids, ir_version=10), inputs, wanted)
 
 
 def softmax(x):
@@ -454,8 +455,60 @@ def control():
           {"x": x}, ["y"], {"sizes": i64(1, 3), "last": np.int64(-1)})
 
 
-if __name__ == "__main__":
+def in_blocks(w, block):
+    """Filters [out, in, h, w] as onnxruntime's nchwc.Conv takes them, in their nominal shape."""
+    out, inside, *kernel = w.shape
+    deep = block if inside >= block else 1
+    w = np.pad(w, [(0, -out % block), (0, -inside % deep), (0, 0), (0, 0)])
+    parts = w.reshape(w.shape[0] // block, block, w.shape[1] // deep, deep, *kernel)
+    return parts.transpose(0, 2, 4, 5, 3, 1).reshape(w.shape)
+
+
+def channel_blocks():
+    """com.microsoft.nchwc with blocks of 8 and 16; 24 and 20 channels tell which."""
+    domain = "com.microsoft.nchwc"
+    x, w = f(1, 3, 8, 8), [f(24, 3, 2, 2), f(24, 1, 2, 2, scale=0.5), f(20, 24, 1, 1, scale=0.3), f(20, 20, 1, 1, scale=0.3)]
+    b = [f(24), f(24), f(20), f(20)]
+    plain = [("Conv", ["x", "w0", "b0"], ["c0"], "", {"strides": [2, 2]}), ("Relu", ["c0"], ["r"], "", {}),
+             ("Conv", ["r", "w1", "b1"], ["c1"], "", {"group": 24, "pads": [1, 1, 0, 0]}), ("Conv", ["c1", "w2", "b2"], ["c2"], "", {}),
+             ("MaxPool", ["c2"], ["p"], "", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+             ("Conv", ["p", "w3", "b3"], ["c3"], "", {}), ("Add", ["c3", "p"], ["c"], "", {}), ("Tanh", ["c"], ["t"], "", {}),
+             ("Resize", ["t", "", "up"], ["u"], "", {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+             ("AveragePool", ["u"], ["a"], "", {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}),
+             ("GlobalAveragePool", ["a"], ["g"], "", {}), ("GlobalMaxPool", ["a"], ["m"], "", {})]
+    fixed = {f"{k}{i}": v for k, list_ in (("w", w), ("b", b)) for i, v in enumerate(list_)}
+    graph = helper.make_graph([helper.make_node(o, i, k, **a) for o, i, k, _, a in plain], "plain",
+                              [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)], [helper.make_empty_tensor_value_info(k) for k in ("a", "g", "m", "c2")],
+                              [numpy_helper.from_array(v, k) for k, v in {**fixed, "up": np.array([1, 1, 2, 2], np.float32)}.items()])
+    session = ort.InferenceSession(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString())
+    a, g, m, c2 = session.run(None, {"x": x})
+    for block in (8, 16):
+        filters = {f"w{i}": in_blocks(v, block) for i, v in enumerate(w)} | {f"b{i}": np.pad(v, (0, -len(v) % block)) for i, v in enumerate(b)}
+        groups = filters["w1"].shape[0]
+        nodes = [("Conv", ["x", "w0", "b0"], ["r"], {"strides": [2, 2], "activation": "Relu"}),
+                 ("Conv", ["r", "w1", "b1"], ["c1"], {"group": groups, "pads": [1, 1, 0, 0]}), ("Conv", ["c1", "w2", "b2"], ["c2"], {}),
+                 ("ReorderOutput", ["c2"], ["out"], {"channels": 20}), ("ReorderInput", ["out"], ["back"], {}),
+                 ("MaxPool", ["back"], ["p"], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+                 ("Conv", ["p", "w3", "b3", "p"], ["t"], {"activation": "Tanh"}), ("Upsample", ["t"], ["u"], {"scales": [1, 1, 2, 2], "mode": "nearest"}),
+                 ("AveragePool", ["u"], ["a"], {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}), ("GlobalAveragePool", ["a"], ["g"], {}), ("GlobalMaxPool", ["a"], ["m"], {}),
+                 ("ReorderOutput", ["a"], ["ya"], {"channels": 20, "channels_last": 1}), ("ReorderOutput", ["g"], ["yg"], {"channels": 20}),
+                 ("ReorderOutput", ["m"], ["ym"], {"channels": 20})]
+        chain(f"nchwc_{block}", [(o, i, k, domain, at) for o, i, k, at in nodes], {"x": x}, ["ya", "yg", "ym", "out"], filters,
+              wanted=[a.transpose(0, 2, 3, 1), g, m, c2], imports=(domain,))
+
+
+def main():
+    global rng
     os.makedirs(FOLDER, exist_ok=True)
-    for part in (older_forms, small, einsums, fused, attentions, quantised, control):
+    later = (channel_blocks,)
+    for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
+    for part in later:
+        if not sys.argv[1:] or part.__name__ in sys.argv[1:]:
+            rng = np.random.default_rng(7)
+            part()
     print(count, "cases in", FOLDER)
+
+
+if __name__ == "__main__":
+    main()
