@@ -314,12 +314,73 @@ void tb_lower_MultiHeadAttention(tb_call *c) {
 
 /* ---- com.microsoft: GroupQueryAttention ----------------------------------------------------- */
 
-/* Query i of the new tokens stands behind all of the past, which must be full in every sample. */
-void tb_lower_GroupQueryAttention(tb_call *c) {
+/* Per sample: how many keys are seen in all and how many of them are of the past. */
+typedef struct lengths {
+    const int64_t *past, *total;
+    int64_t longest; /* of total */
+    bool same;       /* all samples' pasts are equal */
+} lengths;
+
+/* seqlens_k is the count of a sample's keys less one. The call is a first prompt if it has as many
+ * tokens as keys: then nothing of the past counts, and a shorter sample is padded at its end. */
+static bool read_lengths(tb_call *c, int64_t batch, int64_t tokens, int64_t room, lengths *l) {
+    const int64_t *last = tb_call_ints(c, tb_call_in(c, 5), batch, "seqlens_k"),
+                  *all = tb_call_ints(c, tb_call_in(c, 6), 1, "total_sequence_length");
+    int64_t *past = TB_NEW(c->b->graph->arena, int64_t, batch),
+            *total = TB_NEW(c->b->graph->arena, int64_t, batch);
+    if (!last || !all) return false;
+    if (!past || !total) {
+        c->status = tb_out_of_memory(c->error);
+        return false;
+    }
+    *l = (lengths){.past = past, .total = total, .longest = tokens, .same = true};
+    bool prompt = *all == tokens;
+    for (int64_t b = 0; b < batch; b++) {
+        total[b] = last[b] + 1;
+        past[b] = prompt ? 0 : total[b] - tokens;
+        if (past[b] < 0 || past[b] > room || total[b] < 1 || total[b] > past[b] + tokens) {
+            tb_call_fail(c, "%lld keys do not fit %lld new tokens and room for %lld past ones",
+                         (long long)total[b], (long long)tokens, (long long)room);
+            return false;
+        }
+        if (past[b] + tokens > l->longest) l->longest = past[b] + tokens;
+        if (past[b] != past[0]) l->same = false;
+    }
+    return true;
+}
+
+/* What is in use of the past, then the new tokens, then zeros up to the longest sample. */
+static tb_value *cached(tb_call *c, tb_value *past, tb_value *x, const lengths *l) {
+    if (c->status != TIBA_OK) return NULL;
+    if (l->same) return l->past[0] ? with_past(c, tb_emit_slice(c, past, 2, 0, l->past[0]), x) : x;
+    tb_value *all = NULL;
+    int64_t tokens = x->t.dims[2];
+    for (int64_t b = 0; b < x->t.dims[0]; b++) {
+        tb_value *one = tb_emit_slice(c, x, 0, b, b + 1);
+        if (l->past[b]) {
+            tb_value *old = tb_emit_slice(c, past, 0, b, b + 1);
+            one = tb_emit_concat(c, tb_emit_slice(c, old, 2, 0, l->past[b]), one, 2);
+        }
+        int64_t pads[8] = {0, 0, 0, 0, 0, 0, l->longest - l->past[b] - tokens, 0};
+        if (pads[6]) one = tb_emit2(c, TB_OP_Pad, one, tb_emit_ints(c, 8, pads));
+        all = all ? tb_emit_concat(c, all, one, 0) : one;
+    }
+    return all;
+}
+
+/* The keys or values in a buffer of the past's size. */
+static tb_value *buffered(tb_call *c, tb_value *x, int64_t room) {
+    if (c->status != TIBA_OK || x->t.dims[2] >= room) return x;
+    int64_t pads[8] = {0, 0, 0, 0, 0, 0, room - x->t.dims[2], 0};
+    return tb_emit2(c, TB_OP_Pad, x, tb_emit_ints(c, 8, pads));
+}
+
+/* Query, key and value in heads: from three inputs or from a packed one. */
+static void grouped_heads(tb_call *c, tb_value **x) {
     int64_t heads = tb_attr_int(c->node, "num_heads", 0),
             kv_heads = tb_attr_int(c->node, "kv_num_heads", 0);
     if (!tb_call_needs_rank(c, 0, 3)) return;
-    tb_value *x[] = {c->in[0], tb_call_in(c, 1), tb_call_in(c, 2)};
+    for (int i = 0; i < 3; i++) x[i] = tb_call_in(c, i);
     if (!x[1] && heads > 0 && kv_heads > 0) {
         int64_t size = x[0]->t.dims[2] / (heads + 2 * kv_heads);
         tb_emit_split(c, x[0], 2, 3, (int64_t[]){heads * size, kv_heads * size, kv_heads * size},
@@ -328,48 +389,52 @@ void tb_lower_GroupQueryAttention(tb_call *c) {
     if (c->status == TIBA_OK && (!x[1] || !x[2])) tb_call_fail(c, "key and value go together");
     for (int i = 0; i < 3; i++)
         x[i] = c->status == TIBA_OK ? tb_emit_split_heads(c, x[i], i ? kv_heads : heads) : NULL;
-    if (c->status != TIBA_OK) return;
-    tb_value *past = tb_call_in(c, 3), *bias = tb_call_in(c, 10);
-    int64_t batch = x[0]->t.dims[0], tokens = x[0]->t.dims[2],
-            length = past && past->t.rank == 4 ? past->t.dims[2] : 0,
+}
+
+static void grouped_rotary(tb_call *c, tb_value **x, const lengths *l) {
+    if (c->status != TIBA_OK || !tb_attr_int(c->node, "do_rotary", 0)) return;
+    if (!tb_call_in(c, 7) || !tb_call_in(c, 8)) {
+        tb_call_fail(c, "do_rotary needs two caches");
+        return;
+    }
+    int64_t batch = x[0]->t.dims[0], tokens = x[0]->t.dims[2];
+    tb_value *at = tb_call_in(c, 9) ? c->in[9] : positions_from(c, batch, l->past, tokens);
+    tb_value *cos = tb_emit_rotary_rows(c, c->in[7], at),
+             *sin = tb_emit_rotary_rows(c, c->in[8], at);
+    bool pairs = tb_attr_int(c->node, "rotary_interleaved", 0) != 0;
+    for (int i = 0; i < 2 && c->status == TIBA_OK; i++)
+        x[i] = tb_emit_rotary(c, x[i], cos, sin, 2 * c->in[7]->t.dims[1], pairs);
+}
+
+void tb_lower_GroupQueryAttention(tb_call *c) {
+    tb_value *x[3] = {NULL}, *past = tb_call_in(c, 3);
+    lengths l;
+    tb_call_refuse_inputs(c, 12, 13, "a quantised past");
+    if (!past != !tb_call_in(c, 4)) tb_call_fail(c, "past_key and past_value go together");
+    grouped_heads(c, x);
+    if (c->status != TIBA_OK || (past && !tb_call_needs_rank(c, 3, 4))) return;
+    int64_t batch = x[0]->t.dims[0], tokens = x[0]->t.dims[2], room = past ? past->t.dims[2] : 0,
             window = tb_attr_int(c->node, "local_window_size", -1);
-    const int64_t *last = tb_call_ints(c, tb_call_in(c, 5), batch, "seqlens_k");
-    int64_t *first = TB_NEW(c->b->graph->arena, int64_t, batch);
-    if (!last || !first) return;
-    for (int64_t b = 0; b < batch; b++) {
-        first[b] = length;
-        if (length > 0 && last[b] + 1 != length + tokens) {
-            tb_call_fail(c, "a past of %lld keys of which some are padding is not supported",
-                         (long long)length);
-            return;
-        }
-    }
-    if (tb_attr_int(c->node, "do_rotary", 0) && tb_call_in(c, 7) && tb_call_in(c, 8)) {
-        tb_value *at = tb_call_in(c, 9) ? c->in[9] : positions_from(c, batch, first, tokens);
-        tb_value *cos = tb_emit_rotary_rows(c, c->in[7], at),
-                 *sin = tb_emit_rotary_rows(c, c->in[8], at);
-        bool pairs = tb_attr_int(c->node, "rotary_interleaved", 0) != 0;
-        for (int i = 0; i < 2 && c->status == TIBA_OK; i++)
-            x[i] = tb_emit_rotary(c, x[i], cos, sin, 2 * c->in[7]->t.dims[1], pairs);
-    }
+    if (!read_lengths(c, batch, tokens, room, &l)) return;
+    grouped_rotary(c, x, &l);
     tb_attention a = {.q = x[0],
-                      .k = length ? with_past(c, past, x[1]) : x[1],
-                      .v = length ? with_past(c, tb_call_in(c, 4), x[2]) : x[2],
+                      .k = cached(c, past, x[1], &l),
+                      .v = cached(c, tb_call_in(c, 4), x[2], &l),
                       .scale = (double)tb_attr_float(c->node, "scale", 0),
                       .softcap = (double)tb_attr_float(c->node, "softcap", 0),
                       .smooth = tb_attr_int(c->node, "smooth_softmax", 0) > 0,
                       .sink = tb_call_in(c, 11)};
     tb_window w = {.batch = batch,
                    .queries = tokens,
-                   .keys = length + tokens,
+                   .keys = l.longest,
                    .right = 0,
                    .left = window > 0 ? window - 1 : -1,
-                   .offset = length ? first : NULL};
+                   .offset = l.past};
     a.masks[0] = tb_emit_window(c, &w);
-    a.masks[1] = bias;
+    a.masks[1] = tb_call_in(c, 10);
     c->out[0] = tb_emit_merge_heads(c, tb_emit_attention(c, &a));
-    if (c->n_out > 1) c->out[1] = a.k;
-    if (c->n_out > 2) c->out[2] = a.v;
+    if (c->n_out > 1) c->out[1] = buffered(c, a.k, room);
+    if (c->n_out > 2) c->out[2] = buffered(c, a.v, room);
 }
 
 /* ---- relative positions --------------------------------------------------------------------- */

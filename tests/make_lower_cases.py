@@ -497,10 +497,39 @@ def channel_blocks():
               wanted=[a.transpose(0, 2, 3, 1), g, m, c2], imports=(domain,))
 
 
+def grouped_queries():
+    """GroupQueryAttention with a past: buffers longer than what is in use, samples of different length, padded prompts."""
+    def g(name, batch, tokens, totals, room, prompt=False, more=(), fixed=(), **attributes):
+        size = 16 if "do_rotary" in attributes else 8
+        total = tokens if prompt else max(totals)
+        feeds = {"q": f(batch, tokens, 4 * size), "k": f(batch, tokens, 2 * size), "v": f(batch, tokens, 2 * size),
+                 "pk": f(batch, 2, room, size), "pv": f(batch, 2, room, size)}
+        constants = {"last": np.array(totals, np.int32) - 1, "total": i32(total), **{f"m{i}": v for i, v in enumerate(more) if v is not None}}
+        names = [*feeds, "last", "total", *["" if v is None else f"m{i}" for i, v in enumerate(more)]]
+        rows, keys = np.zeros((batch, tokens, 1), np.float32), np.zeros((batch, 1, max(room, total), 1), np.float32)
+        for b, n in enumerate(totals):  # what lies behind a sample's end is not defined
+            rows[b, :n if prompt else tokens] = 1
+            keys[b, :, :n] = 1
+        chain("gqa_" + name, [("GroupQueryAttention", names, ["y", "k2", "v2"], MS, {"num_heads": 4, "kv_num_heads": 2, **attributes}),
+                              ("Mul", ["y", "rows"], ["out"], "", {}), ("Mul", ["k2", "keys"], ["key"], "", {}), ("Mul", ["v2", "keys"], ["value"], "", {})],
+              feeds, ["out", "key", "value"], {**constants, "rows": rows, "keys": keys})
+
+    theta = f(16, 8)
+    turn = [np.cos(theta), np.sin(theta)]
+    g("buffer", 1, 3, [5], 9)
+    g("lengths", 3, 1, [2, 5, 4], 6)
+    g("lengths_rotary", 2, 1, [5, 3], 4, more=turn, do_rotary=1, rotary_interleaved=1)
+    g("lengths_window", 2, 1, [6, 3], 7, local_window_size=2, softcap=1.5)
+    g("padded_prompt", 3, 4, [4, 2, 1], 6, prompt=True, more=turn, do_rotary=1)
+    g("chunk", 1, 3, [7], 4, more=[*turn, None, f(1, 4, 3, 7)], do_rotary=1)
+    g("smooth", 1, 3, [5], 2, smooth_softmax=1, scale=0.7)
+    g("sink", 1, 2, [5], 3, more=[None, None, None, None, f(4)])
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks,)
+    later = (channel_blocks, grouped_queries)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
