@@ -60,6 +60,9 @@ struct tb_value {
     const char *const *dim_names; /**< [t.rank] symbolic names ("" = none) or NULL; inputs only */
     tb_node *producer;            /**< NULL for inputs and constants */
     int index;                    /**< producer->out[index] */
+    /** Sources: the constant's or input's onnx.TensorProto.DataType, 0 unknown. Narrow types (4
+     *  bits, 8-bit floats) are widened when read; what rounds to them has to know. */
+    int file_type;
     tb_use *uses;
     int n_uses, cap_uses;
     int input;      /**< index in graph->inputs, -1 if none */

@@ -236,6 +236,10 @@ static void upgrade_cast(tb_call *c) {
  * calibrated and are tested with is that. */
 static void upgrade_quantize(tb_call *c) {
     const tb_value *x = tb_call_in(c, 0);
+    int type = tb_call_in(c, 2) ? c->node->in[2]->file_type : 0;
+    if (type && !tb_attr_int(c->node, "output_dtype", 0))
+        tb_call_set_attr(c, TB_INT_ATTR("output_dtype", type));
+    if (!tb_attr_int(c->node, "saturate", 1)) tb_call_fail(c, "saturate = 0 is not supported");
     if (!x || !tb_call_in(c, 1) || !tb_is(x->producer, TB_OP_Softmax)) return;
     const tb_value *source = c->node->in[0];
     if (source->n_uses == 1 && !source->is_output &&

@@ -23,11 +23,12 @@ void tb_count_parameters(tb_reader *r, const tiba_tensor *tensor, const Onnx__Te
 }
 
 static tiba_status add_initializer(tb_reader *r, tb_scope *scope, const char *name,
-                                   const tiba_tensor *tensor) {
+                                   const tiba_tensor *tensor, int file_type) {
     if (!*name) return tb_fail(r->error, TIBA_ERROR_INPUT, "an initializer has no name");
     tb_value *value = tb_new_value(r, scope, name);
     if (!value) return tb_out_of_memory(r->error);
     value->t = *tensor;
+    value->file_type = file_type;
     return tb_scope_define(r, scope, name, value, -1, NULL);
 }
 
@@ -35,13 +36,14 @@ static tiba_status read_initializers(tb_reader *r, tb_scope *scope, const Onnx__
     tiba_tensor tensor;
     for (size_t i = 0; i < proto->n_initializer; i++) {
         TB_TRY(tb_read_tensor(r, proto->initializer[i], true, &tensor));
-        TB_TRY(add_initializer(r, scope, tb_text(proto->initializer[i]->name), &tensor));
+        TB_TRY(add_initializer(r, scope, tb_text(proto->initializer[i]->name), &tensor,
+                               proto->initializer[i]->data_type));
         tb_count_parameters(r, &tensor, proto->initializer[i]);
     }
     for (size_t i = 0; i < proto->n_sparse_initializer; i++) {
         const Onnx__SparseTensorProto *sparse = proto->sparse_initializer[i];
         TB_TRY(tb_read_sparse(r, sparse, &tensor));
-        TB_TRY(add_initializer(r, scope, tb_text(sparse->values->name), &tensor));
+        TB_TRY(add_initializer(r, scope, tb_text(sparse->values->name), &tensor, 0));
         tb_count_parameters(r, &tensor, sparse->values);
     }
     return TIBA_OK;
@@ -68,6 +70,8 @@ static tiba_status read_inputs(tb_reader *r, tb_scope *scope, const Onnx__GraphP
         TB_TRY(tb_scope_define(r, scope, name, value, -1, NULL));
         value->t = type;
         value->dim_names = dim_names;
+        const Onnx__TypeProto *given = proto->input[i]->type;
+        if (type.dtype != TIBA_UNDEFINED && given) value->file_type = given->tensor_type->elem_type;
         value->input = graph->n_inputs;
         graph->inputs[graph->n_inputs++] = value;
     }

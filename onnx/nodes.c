@@ -41,6 +41,7 @@ static tiba_status read_constant(tb_reader *r, tb_scope *scope, const Onnx__Node
     switch (a->kind) {
     case TB_ATTR_TENSOR:
         value->t = *a->tensor;
+        value->file_type = node->attribute[0]->t ? node->attribute[0]->t->data_type : 0;
         tb_count_parameters(r, &value->t, node->attribute[0]->t);
         return TIBA_OK;
     case TB_ATTR_INT:

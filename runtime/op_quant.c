@@ -10,18 +10,27 @@
 
 enum { GRAIN = 16384 };
 
-/* Which integers a type holds. Numbers as in onnx.TensorProto.DataType; 21 and 22 are the 4-bit
- * types, which only an output_dtype attribute can name. */
+/* What a type holds: integers, or with `bits` of a fraction floats whose least normal exponent is
+ * `low`. Numbers as in onnx.TensorProto.DataType; those without a name here are the narrow types,
+ * which an output_dtype attribute names. */
 static const struct range {
     int type;
     float least, most;
+    int bits, low;
 } ranges[] = {
-    {TIBA_UINT8, 0, 255},
-    {TIBA_INT8, -128, 127},
-    {TIBA_UINT16, 0, 65535},
-    {TIBA_INT16, -32768, 32767},
-    {21, 0, 15},
-    {22, -8, 7},
+    {TIBA_UINT8, 0, 255, 0, 0},
+    {TIBA_INT8, -128, 127, 0, 0},
+    {TIBA_UINT16, 0, 65535, 0, 0},
+    {TIBA_INT16, -32768, 32767, 0, 0},
+    {17, -448, 448, 3, -6},      /* float8e4m3fn */
+    {18, -240, 240, 3, -7},      /* float8e4m3fnuz */
+    {19, -57344, 57344, 2, -14}, /* float8e5m2 */
+    {20, -57344, 57344, 2, -15}, /* float8e5m2fnuz */
+    {21, 0, 15, 0, 0},           /* uint4 */
+    {22, -8, 7, 0, 0},           /* int4 */
+    {23, -6, 6, 1, 0},           /* float4e2m1 */
+    {25, 0, 3, 0, 0},            /* uint2 */
+    {26, -2, 1, 0, 0},           /* int2 */
 };
 
 /* x in runs of `length` elements; run r reads scale[offset(r) + step · i]. */
@@ -31,7 +40,7 @@ typedef struct quant {
     bool dequantize;
     const float *x, *scale, *zero; /* zero may be NULL: 0 */
     float *y;
-    float least, most;
+    const struct range *to; /* of QuantizeLinear */
 } quant;
 
 static int64_t scale_offset(const quant *q, int64_t run) {
@@ -49,6 +58,22 @@ static int64_t scale_step(const quant *q) {
     return q->kind == PER_LAST_AXIS || q->kind == BLOCKED;
 }
 
+/* To the nearest value with that many bits of a fraction, ties to even. */
+static float round_float(float x, int bits, int low) {
+    int exponent;
+    if (x == 0 || !isfinite(x)) return x;
+    frexpf(x, &exponent); /* |x| in [2^(exponent - 1), 2^exponent) */
+    float step = ldexpf(1, (exponent - 1 > low ? exponent - 1 : low) - bits);
+    return rintf(x / step) * step;
+}
+
+static inline float quantize_one(const struct range *to, float x, float zero) {
+    if (to->bits && x != x) return x;
+    float value = to->bits ? round_float(x + zero, to->bits, to->low) : rintf(x) + zero;
+    value = value > to->least ? value : to->least; /* a NaN too */
+    return value < to->most ? value : to->most;
+}
+
 static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
     (void)worker;
     const quant *q = context;
@@ -63,9 +88,7 @@ static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
                 y[i] = (x[i] - z) * scale[i * step];
                 continue;
             }
-            float value = rintf(x[i] / scale[i * step]) + z;
-            value = value > q->least ? value : q->least; /* a NaN too */
-            y[i] = value < q->most ? value : q->most;
+            y[i] = quantize_one(q->to, x[i] / scale[i * step], z);
         }
     }
 }
@@ -130,12 +153,11 @@ static tiba_status quant_range(quant *q, const tb_node *node, const tiba_tensor 
     if (zero && tb_dtype_is_integer(zero->dtype) && !named) type = zero->dtype;
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (ranges[i].type == type) {
-            q->least = ranges[i].least;
-            q->most = ranges[i].most;
+            q->to = &ranges[i];
             return TIBA_OK;
         }
-    return tb_node_fail(error, TIBA_ERROR_INPUT, node,
-                        "quantised type %lld is none of 4, 8 and 16 bit integers", (long long)type);
+    return tb_node_fail(error, TIBA_ERROR_INPUT, node, "it quantises to element type %lld",
+                        (long long)type);
 }
 
 static tiba_status quant_shape(tb_node *node, tiba_error *error) {
@@ -240,8 +262,7 @@ static tiba_status dynamic_forward(tb_exec *exec, const tb_node *node, const tib
                .y = out[0]->data,
                .scale = &scale,
                .zero = &zero,
-               .least = 0,
-               .most = 255};
+               .to = &ranges[0]}; /* uint8 */
     tb_parallel_ranges(exec, q.runs, GRAIN, quant_runs, &q);
     return TIBA_OK;
 }

@@ -526,10 +526,23 @@ def grouped_queries():
     g("sink", 1, 2, [5], 3, more=[None, None, None, None, f(4)])
 
 
+def narrow_types():
+    """QuantizeLinear to types that are widened when read: the zero point's type is the range."""
+    x = (f(3, 20) * np.exp2(rng.integers(-9, 7, (3, 20)))).astype(np.float32)
+    for name in ("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "UINT4", "INT4", "INT2"):
+        kind = getattr(TensorProto, name)
+        zero = helper.make_tensor("z", kind, [], [0 if "FLOAT" in name or name == "INT2" else 3])
+        for spelling in ("zero", "attribute"):
+            more = {"output_dtype": kind} if spelling == "attribute" else {}
+            nodes = [("Constant", [], ["z"], "", {"value": zero})] if spelling == "zero" else []
+            nodes += [("QuantizeLinear", ["x", "s", "z"][:len(nodes) + 2], ["q"], "", more), ("DequantizeLinear", ["q", "s"], ["y"], "", {})]
+            chain(f"quantize_{name}_{spelling}".lower(), nodes, {"x": x}, ["y"], {"s": f32(0.11)}, opset=25 if name == "INT2" else 21)
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, grouped_queries)
+    later = (channel_blocks, grouped_queries, narrow_types)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
