@@ -539,10 +539,43 @@ def narrow_types():
             chain(f"quantize_{name}_{spelling}".lower(), nodes, {"x": x}, ["y"], {"s": f32(0.11)}, opset=25 if name == "INT2" else 21)
 
 
+def packed(codes, bits):
+    """Numbers of a few bits in bytes, lowest bits first, rows at whole bytes."""
+    each = 8 // bits
+    codes = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, -codes.shape[-1] % each)]).astype(np.int64)
+    codes = codes.reshape(*codes.shape[:-1], -1, each)
+    return sum(codes[..., i] << bits * i for i in range(each)).astype(np.uint8)
+
+
+def weights_in_blocks():
+    n, k, size = 5, 40, 16
+    blocks = -(-k // size)
+    for bits in (2, 4, 8):
+        w, scales = u8(n, blocks, size * bits // 8), np.abs(f(n, blocks, scale=0.1))
+        case(f"matmul_nbits_{bits}", "MatMulNBits", [f(3, k), w, scales, u8(n, (blocks * bits + 7) // 8)], domain=MS, fixed=(1, 2, 3), K=k, N=n, bits=bits, block_size=size)
+    groups = rng.integers(0, blocks, k).astype(np.int32)
+    case("matmul_nbits_groups", "MatMulNBits", [f(3, k), u8(n, blocks, size // 2), np.abs(f(n, blocks)), f(n, blocks), groups], domain=MS, fixed=(1, 2, 3, 4), K=k, N=n,
+         bits=4, block_size=size)
+    for kind in (0, 1):
+        case(f"matmul_bnb4_{kind}", "MatMulBnb4", [f(2, 3, 11), u8((n * 11 + 1) // 2), np.abs(f(-(-n * 11 // size)))], domain=MS, fixed=(1, 2), K=11, N=n,
+             block_size=size, quant_type=kind)
+    ids = np.array([[3, 0, 4], [2, 2, 1]], np.int64)
+    for bits in (2, 4, 8):
+        codes, zeros = rng.integers(0, 2**bits, (5, 48)), rng.integers(0, 2**bits, (5, 3))
+        for more in ([], [packed(zeros, bits)]):
+            case(f"gather_blocks_{bits}{'_zeros' if more else ''}", "GatherBlockQuantized", [packed(codes, bits), ids, np.abs(f(5, 3)), *more], domain=MS, fixed=(0, 2, 3),
+                 bits=bits, block_size=16, gather_axis=0, quantize_axis=1)
+    for name, low in (("INT4", -8), ("UINT4", 0)):
+        table = helper.make_tensor("t", getattr(TensorProto, name), [20, 6], rng.integers(low, low + 16, 120).tolist())
+        chain("gather_blocks_" + name.lower(), [("Constant", [], ["t"], "", {"value": table}),
+                                                ("GatherBlockQuantized", ["t", "ids", "s"], ["y"], MS, {"block_size": 16, "gather_axis": 1, "quantize_axis": 0})],
+              {"ids": ids}, ["y"], {"s": np.abs(f(2, 6))})
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, grouped_queries, narrow_types)
+    later = (channel_blocks, grouped_queries, narrow_types, weights_in_blocks)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
