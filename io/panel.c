@@ -17,7 +17,11 @@ enum {
     NARROWEST = 256, /* a column, so that captions can be read */
     MARGIN = 24,
     GAP = 24,
-    CAPTION = 52, /* two lines above a picture */
+    CAPTION_LINE = 22, /* of the captions above a picture */
+    DETAIL_LINE = 18,
+    CAPTION_GAP = 8, /* below them */
+    MOST_CAPTION_LINES = 3,
+    MOST_DETAIL_LINES = 2,
     SCALE = 44,   /* the colours' scale below it */
     BAR = 12,
     MOST_COLUMNS = 4
@@ -30,10 +34,37 @@ typedef struct layout {
     int picture_width, picture_height; /* as shown */
     int column, row;                   /* size of a cell without gaps */
     int columns, rows;
+    int caption, detail; /* most lines of any cell */
+    int captions;        /* height of both together */
 } layout;
 
-static layout make_layout(const tb_picture *picture, int cells) {
-    layout l = {0};
+/* How many lines a text takes, at most `most`. */
+static int count_lines(const char *text, int room, int most, const tb_text_style *style) {
+    int lines = 0;
+    while (text && *text && lines < most) {
+        text += tb_text_fit(text, (float)room, style);
+        while (*text == ' ') text++;
+        lines++;
+    }
+    return lines;
+}
+
+/* Draws a text over up to `most` lines, the last one cut where it does not fit. */
+static void draw_lines(tb_picture *canvas, int x, int y, int room, int height, int most,
+                       const char *text, const tb_text_style *style) {
+    for (int line = 1; text && *text && line <= most; line++, y += height) {
+        char part[256];
+        size_t n = line < most ? tb_text_fit(text, (float)room, style) : strlen(text);
+        snprintf(part, sizeof part, "%.*s", (int)(n < sizeof part ? n : sizeof part - 1), text);
+        tb_text_draw(canvas, (float)x, (float)y, (float)room, part, style);
+        text += n;
+        while (*text == ' ') text++;
+    }
+}
+
+static layout make_layout(const tb_picture *picture, const char *title, const tb_panel_map *maps,
+                          int cells) {
+    layout l = {.detail = 1};
     int w = picture->width, h = picture->height, edge = w > h ? w : h;
     if (edge > LARGEST_EDGE) {
         l.picture_width = (int)((int64_t)w * LARGEST_EDGE / edge);
@@ -46,10 +77,23 @@ static layout make_layout(const tb_picture *picture, int cells) {
     if (l.picture_width < 1) l.picture_width = 1;
     if (l.picture_height < 1) l.picture_height = 1;
     l.column = l.picture_width > NARROWEST ? l.picture_width : NARROWEST;
-    l.row = CAPTION + l.picture_height + SCALE;
-    l.columns = cells < MOST_COLUMNS ? cells : MOST_COLUMNS;
-    l.rows = (cells + l.columns - 1) / l.columns;
+    l.caption = count_lines(title, l.column, MOST_CAPTION_LINES, &caption_style);
+    for (int i = 0; i < cells - 1; i++) {
+        int n = count_lines(maps[i].caption, l.column, MOST_CAPTION_LINES, &caption_style);
+        int m = count_lines(maps[i].detail, l.column, MOST_DETAIL_LINES, &detail_style);
+        l.caption = n > l.caption ? n : l.caption;
+        l.detail = m > l.detail ? m : l.detail;
+    }
+    l.captions = l.caption * CAPTION_LINE + l.detail * DETAIL_LINE + CAPTION_GAP;
+    l.row = l.captions + l.picture_height + SCALE;
+    /* as few rows as possible, as even as possible: 3 + 3, not 4 + 2 */
+    l.rows = (cells + MOST_COLUMNS - 1) / MOST_COLUMNS;
+    l.columns = (cells + l.rows - 1) / l.rows;
     return l;
+}
+
+static const char *title_of(const tb_panel_options *options) {
+    return options->title ? options->title : "picture";
 }
 
 static tiba_status show_at(tb_picture *out, tb_arena *arena, const tb_picture *picture, int width,
@@ -76,7 +120,7 @@ static tiba_status lay_over(tb_picture *shown, float *low, float *high, tb_arena
         *low = -*high;
     }
     tb_heatmap_overlay(shown, seen, *low, *high, options->colors,
-                       options->opacity > 0.0f ? options->opacity : 0.55f);
+                       options->opacity > 0.0f ? options->opacity : 0.65f);
     return TIBA_OK;
 }
 
@@ -104,11 +148,16 @@ static void draw_scale(tb_picture *canvas, int x, int y, int width, float low, f
     tb_text_draw(canvas, right, baseline, 0.0f, text, &detail_style);
 }
 
-static void draw_captions(tb_picture *canvas, int x, int y, int room, const char *caption,
+/* The captions stand right above the picture, whatever the other cells need. */
+static void draw_captions(tb_picture *canvas, const layout *l, int x, int y, const char *caption,
                           const char *detail) {
-    tb_text_draw(canvas, (float)x, (float)y + 17.0f, (float)room, caption, &caption_style);
-    if (detail)
-        tb_text_draw(canvas, (float)x, (float)y + 39.0f, (float)room, detail, &detail_style);
+    int n = count_lines(caption, l->column, MOST_CAPTION_LINES, &caption_style);
+    int m = count_lines(detail, l->column, MOST_DETAIL_LINES, &detail_style);
+    y += (l->caption - n) * CAPTION_LINE + (l->detail - m) * DETAIL_LINE;
+    draw_lines(canvas, x, y + 17, l->column, CAPTION_LINE, MOST_CAPTION_LINES, caption,
+               &caption_style);
+    draw_lines(canvas, x, y + n * CAPTION_LINE + 15, l->column, DETAIL_LINE, MOST_DETAIL_LINES,
+               detail, &detail_style);
 }
 
 static tiba_status draw(tb_picture *canvas, tb_arena *work, const layout *l,
@@ -124,21 +173,20 @@ static tiba_status draw(tb_picture *canvas, tb_arena *work, const layout *l,
     for (int i = 0; i <= count; i++) {
         int x = MARGIN + i % l->columns * (l->column + GAP);
         int y = MARGIN + i / l->columns * (l->row + GAP);
-        int below = y + CAPTION + l->picture_height + 10;
+        int below = y + l->captions + l->picture_height + 10;
         if (i == 0) {
             char size[64];
             snprintf(size, sizeof size, "%d x %d pixels", picture->width, picture->height);
-            draw_captions(canvas, x, y, l->column, options->title ? options->title : "picture",
-                          size);
-            paste(canvas, &shown, x, y + CAPTION);
+            draw_captions(canvas, l, x, y, title_of(options), size);
+            paste(canvas, &shown, x, y + l->captions);
             continue;
         }
         const tb_panel_map *map = &maps[i - 1];
         float low, high;
         memcpy(overlay.rgb, shown.rgb, bytes);
         TB_TRY(lay_over(&overlay, &low, &high, work, geometry, map, options, error));
-        draw_captions(canvas, x, y, l->column, map->caption, map->detail);
-        paste(canvas, &overlay, x, y + CAPTION);
+        draw_captions(canvas, l, x, y, map->caption, map->detail);
+        paste(canvas, &overlay, x, y + l->captions);
         draw_scale(canvas, x, below, l->column, low, high, options->colors);
     }
     return TIBA_OK;
@@ -159,7 +207,7 @@ tiba_status tb_panel_draw(tb_picture *out, tb_arena *arena, const tb_picture *pi
                           const tb_geometry *geometry, const tb_panel_map *maps, int count,
                           const tb_panel_options *options, tiba_error *error) {
     TB_TRY(check(geometry, maps, count, error));
-    layout l = make_layout(picture, count + 1);
+    layout l = make_layout(picture, title_of(options), maps, count + 1);
     tb_picture canvas = {.width = 2 * MARGIN + l.columns * (l.column + GAP) - GAP,
                          .height = 2 * MARGIN + l.rows * (l.row + GAP) - GAP};
     size_t bytes = 3 * (size_t)canvas.width * (size_t)canvas.height;

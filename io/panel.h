@@ -8,7 +8,7 @@
 #include "io/heatmap.h"
 
 typedef struct tb_panel_map {
-    const char *caption; /**< the class, UTF-8 */
+    const char *caption; /**< the class, UTF-8; long ones take several lines */
     const char *detail;  /**< a second, smaller line (probability, method); may be NULL */
     const float *grid;   /**< raw patch relevance [rows, columns] */
     int rows, columns;

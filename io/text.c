@@ -239,6 +239,26 @@ float tb_text_width(const char *text, const tb_text_style *style) {
     return measure(&end, text, 0.0f, style);
 }
 
+bool tb_text_drawable(const char *text) {
+    int drawn = 0, boxes = 0;
+    while (*text) {
+        const glyph *g = next_glyph(&text);
+        boxes += g == &glyphs[BOX];
+        drawn += g && g != &glyphs[BOX];
+    }
+    return drawn >= boxes;
+}
+
+size_t tb_text_fit(const char *text, float room, const tb_text_style *style) {
+    const char *end, *blank;
+    measure(&end, text, room, style);
+    if (*end == '\0') return strlen(text);
+    for (blank = end; blank > text && *blank != ' ';) blank--;
+    if (blank > text) return (size_t)(blank - text);
+    if (end == text) next_glyph(&end);
+    return (size_t)(end - text);
+}
+
 void tb_text_draw(tb_picture *canvas, float x, float y, float room, const char *text,
                   const tb_text_style *style) {
     static const char dots[] = "..";

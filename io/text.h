@@ -16,6 +16,11 @@ typedef struct tb_text_style {
     uint8_t color[3];
 } tb_text_style;
 
+/** Whether at least half of the characters are drawn as themselves rather than as a box. */
+bool tb_text_drawable(const char *text);
+/** Bytes of `text` that fit into `room` pixels, cut at a blank where there is one; at least one
+ *  character. */
+size_t tb_text_fit(const char *text, float room, const tb_text_style *style);
 /** Pixels from the first glyph's left edge to the last one's right edge. */
 float tb_text_width(const char *text, const tb_text_style *style);
 /** Draws valid or invalid UTF-8 with its left edge at x, standing on the baseline y; what lies

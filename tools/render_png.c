@@ -13,13 +13,13 @@ tiba_status tb_look_parse(tb_look *out, const char *colors, double opacity, tiba
     out->colors_given = colors != NULL;
     if (!colors || tb_colormap_from_name(&out->colors, colors)) return TIBA_OK;
     return tb_fail(error, TIBA_ERROR_USAGE,
-                   "--colormap: '%s' is none of turbo, viridis, magma, jet, gray, diverging",
+                   "--colormap: '%s' is none of viridis, magma, turbo, jet, gray, diverging",
                    colors);
 }
 
 tb_colormap tb_look_colors(const tb_look *look, const tb_report *report) {
     if (look->colors_given) return look->colors;
-    return report->has_sign ? TB_COLORMAP_DIVERGING : TB_COLORMAP_TURBO;
+    return report->has_sign ? TB_COLORMAP_DIVERGING : TB_COLORMAP_VIRIDIS;
 }
 
 static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tiba_tower *image,
