@@ -102,6 +102,10 @@ const char *tiba_model_opset(const tiba_model *model, int index, int64_t *versio
     return domain ? domain : "";
 }
 
+const char *tiba_model_data_file(const tiba_model *model, int index, const char **location) {
+    return tb_onnx_data_file(model->source, index, location);
+}
+
 int tiba_model_inputs(const tiba_model *model) {
     return model->source->graph->n_inputs;
 }

@@ -101,6 +101,11 @@ TIBA_API tiba_status tiba_model_open(tiba_model **out, const char *path,
 /** Closes a model whose runs have been destroyed. NULL is allowed. */
 TIBA_API void tiba_model_close(tiba_model *model);
 
+/** The index-th file beside the .onnx that holds weights of it (external data): its path, and in
+ *  *location (NULL: not wanted) its name in the model. NULL past the last one. */
+TIBA_API const char *tiba_model_data_file(const tiba_model *model, int index,
+                                          const char **location);
+
 TIBA_API int tiba_model_inputs(const tiba_model *model);
 TIBA_API int tiba_model_outputs(const tiba_model *model);
 TIBA_API tiba_port tiba_model_input(const tiba_model *model, int index);

@@ -22,7 +22,7 @@ enum {
     CAPTION_GAP = 8, /* below them */
     MOST_CAPTION_LINES = 3,
     MOST_DETAIL_LINES = 2,
-    SCALE = 44,   /* the colours' scale below it */
+    SCALE = 44, /* the colours' scale below it */
     BAR = 12,
     MOST_COLUMNS = 4
 };

@@ -336,7 +336,7 @@ static tiba_status encode(tb_encoding *out, const tb_tokenizer *t, tb_arena *are
     if (options->refuse_long && limit != INT64_MAX && total > (uint64_t)limit)
         return tb_fail(work->error, TIBA_ERROR_INPUT,
                        "the text gives %zu tokens, %zu more than the limit of %lld: shorten it or "
-                       "ask for truncation",
+                       "give --truncate",
                        total, total - (size_t)limit, (long long)limit);
     if (options->pad) {
         if (!t->has_pad)

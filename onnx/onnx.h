@@ -16,6 +16,9 @@ tiba_status tb_onnx_open(tb_source **out, const char *path, tb_budget *budget, t
 tiba_status tb_onnx_open_memory(tb_source **out, const void *data, size_t size, tb_budget *budget,
                                 tiba_error *error);
 void tb_onnx_close(tb_source *source);
+/** The index-th external data file in the order of first use: its path, and its name in the model
+ *  (`location` may be NULL). NULL past the last one. */
+const char *tb_onnx_data_file(const tb_source *source, int index, const char **location);
 
 /** Reads one serialised TensorProto file (the ONNX tests' input_0.pb); dtype kept as stored, except
  *  for types without a tiba_dtype, which are widened. Data belongs to the arena. */

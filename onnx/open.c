@@ -139,6 +139,17 @@ void tb_onnx_close(tb_source *source) {
     tb_arena_destroy(source->arena);
 }
 
+const char *tb_onnx_data_file(const tb_source *source, int index, const char **location) {
+    const holdings *held = source->files;
+    int n = 0;
+    for (const tb_open_file *file = held->external; file; file = file->next) n++;
+    if (index < 0 || index >= n) return NULL;
+    const tb_open_file *file = held->external; /* the latest first */
+    for (int i = n - 1; i > index; i--) file = file->next;
+    if (location) *location = file->location;
+    return file->path;
+}
+
 tiba_status tb_onnx_read_tensor(tiba_tensor *out, tb_arena *arena, const char *path,
                                 tiba_error *error) {
     tb_file file;

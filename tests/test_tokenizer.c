@@ -321,7 +321,7 @@ static void test_texts(void) {
     CHECK(tb_tokenizer_encode(&encoding, roberta, arena, (tb_text){"a b c d", 7}, NULL, &options,
                               &error) == TIBA_ERROR_INPUT);
     CHECK_STRING(error.message, "the text gives 6 tokens, 2 more than the limit of 4: shorten it "
-                                "or ask for truncation");
+                                "or give --truncate");
     options.truncation = TB_TRUNCATE_LONGEST_FIRST;
     CHECK(tb_tokenizer_encode(&encoding, roberta, arena, (tb_text){"a b c d", 7}, NULL, &options,
                               &error) == TIBA_OK &&

@@ -133,12 +133,15 @@ void tb_arguments_help(const tb_option *table) {
     }
     for (const tb_option *o = table; o->name; o++) {
         if (*o->summary) continue;
-        int width = 2 + (int)(strlen(o->name) + (o->value ? 1 + strlen(o->value) : 0));
+        char word[64];
+        snprintf(word, sizeof word, "%s%s%s%s%s", o->alias ? o->alias : "", o->alias ? "/" : "",
+                 o->name, o->value ? " " : "", o->value ? o->value : "");
+        int width = 2 + (int)strlen(word);
         if (column == 0 || column + width > 79) {
-            printf("%s", column ? "\n " : "also, see man tiba-onnx:\n ");
-            column = 1;
+            printf("%s", column ? "\n" : "and, explained by man tiba-onnx:\n");
+            column = 0;
         }
-        printf(" %s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        printf("  %s", word);
         column += width;
     }
     if (column) printf("\n");

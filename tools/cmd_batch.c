@@ -16,6 +16,7 @@
 #include "tools/batch_index.h"
 #include "tools/commands.h"
 #include "tools/explain_job.h"
+#include "tools/job_rows.h"
 #include "tools/progress.h"
 #include "tools/render.h"
 #include "tools/settings.h"
@@ -30,7 +31,8 @@ typedef struct options {
     bool png, html, retry, help;
 } options;
 
-#define AT(member) offsetof(options, member)
+#define AT(member)      offsetof(options, member)
+#define LISTED(summary) ""
 static const tb_option table[] = {
     {"--out", "-O", TB_ARG_TEXT, AT(folder), "OUTDIR",
      "where the results go: NAME.json, the index"},
@@ -39,29 +41,7 @@ static const tb_option table[] = {
     {"--retry", NULL, TB_ARG_FLAG, AT(retry), NULL, "try items again that failed before"},
     {"--png", NULL, TB_ARG_FLAG, AT(png), NULL, "a panel NAME.png for each picture as well"},
     {"--html", NULL, TB_ARG_FLAG, AT(html), NULL, "a page NAME.html for each item as well"},
-    {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top; repeatable"},
-    {"--top", NULL, TB_ARG_INT, AT(job.top), "K", "explain the K most likely classes"},
-    {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", ""},
-    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
-    {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score every picture with"},
-    {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N", ""},
-    {"--contrast", NULL, TB_ARG_TEXT, AT(job.contrast), "TEXT", "explain the lead over this text"},
-    {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, ""},
-    {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", ""},
-    {"--signed", NULL, TB_ARG_FLAG, AT(job.keep_sign), NULL, "show what speaks against it as well"},
-    {"--method", "-m", TB_ARG_TEXT, AT(job.method), "NAME", "how to explain (default: tiba)"},
-    {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", ""},
-    {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N", ""},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
-    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
-    {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", ""},
-    {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", ""},
-    {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", ""},
-    {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},
-    {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""},
-    {"--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", ""},
-    {"--colormap", NULL, TB_ARG_TEXT, AT(colors), "MAP", ""},
-    {"--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", ""},
+    TB_JOB_ROWS(AT, LISTED),
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
 
@@ -173,7 +153,7 @@ static tiba_status check_settings(batch *b, int argc, char **argv, tiba_error *e
     char *text;
     const char *path = tb_path_join(b->arena, b->o.folder, "batch.txt");
     if (!path) return tb_out_of_memory(error);
-    TB_TRY(tb_settings_text(&text, b->arena, b->subject.path, argc, argv, free_ones, error));
+    TB_TRY(tb_settings_text(&text, b->arena, &b->subject, argc, argv, free_ones, error));
     if (!tb_is_file(path)) return tb_file_write(path, text, strlen(text), error);
     tb_file file;
     TB_TRY(tb_file_open(&file, path, error));

@@ -26,15 +26,14 @@ static const tb_option table[] = {
     {"--method", "-m", TB_ARG_TEXTS, AT(methods), "NAME", "a method or all; repeatable"},
     {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top"},
     {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", "this scalar of the output"},
-    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME",
-     "the graph output (default: the first)"},
+    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
     {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score the picture with"},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
-    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, "cut a text that is too long"},
+    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
+    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of the maps"},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", "a page with all of them"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the results; - is standard output"},
-    {"--threads", "-t", TB_ARG_INT, AT(threads), "N", "threads (default: all processors)"},
+    {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
 
@@ -268,8 +267,8 @@ static tiba_status compare(command *c, const tb_texts *rest, tiba_error *error) 
 }
 
 static void print_help(void) {
-    printf("tiba-onnx compare MODEL INPUT... [options]\n\n"
-           "One scalar explained by every method, from one forward pass.\n\n");
+    printf("tiba-onnx compare MODEL INPUT... [options]\n"
+           "One scalar explained by every method, from one forward pass.\n");
     tb_arguments_help(table);
     tb_methods_help();
 }

@@ -44,11 +44,10 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 static void print_help(void) {
     printf("tiba-onnx eval KIND MODEL DATA [options]\n\nkinds:\n");
     for (int i = 0; i < N_KINDS; i++) printf("  %-13s %s\n", kinds[i].name, kinds[i].summary);
-    printf(
-        "\nDATA is a folder with truth.json and pictures, a reviews.json, or a folder in ERASER's "
-        "layout\n(docs/ and *.jsonl). docs/evaluation.md says more.\n\n");
+    printf("\nDATA is a folder with truth.json and pictures, a reviews.json, or a folder in\n"
+           "ERASER's layout (docs/ and *.jsonl). docs/evaluation.md says more.\n\n");
     tb_arguments_help(table);
-    tb_methods_help();
+    tb_methods_list();
 }
 
 static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *outputs,

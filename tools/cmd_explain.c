@@ -8,46 +8,25 @@
 #include "base/clock.h"
 #include "tools/commands.h"
 #include "tools/explain_job.h"
+#include "tools/job_rows.h"
 #include "tools/methods.h"
 #include "tools/render.h"
 
 typedef struct options {
     tb_job_options job;
     tb_subject_options how;
-    const char *png, *json, *npy, *html, *colors, *color;
+    const char *png, *overlay, *json, *npy, *html, *colors, *color;
     double opacity;
     int threads;
     bool help;
 } options;
 
-#define AT(member) offsetof(options, member)
+#define AT(member)    offsetof(options, member)
+#define SAID(summary) summary
 static const tb_option table[] = {
-    {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top; repeatable"},
-    {"--top", NULL, TB_ARG_INT, AT(job.top), "K", "explain the K most likely classes"},
-    {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]",
-     "explain this scalar of the output"},
-    {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
-    {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score the picture with"},
-    {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N",
-     "explain the N-th text (default: the best)"},
-    {"--contrast", NULL, TB_ARG_TEXT, AT(job.contrast), "TEXT", "explain the lead over this text"},
-    {"--table", NULL, TB_ARG_FLAG, AT(job.table), NULL, "what each word adds, and where it looks"},
-    {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", ""},
-    {"--signed", NULL, TB_ARG_FLAG, AT(job.keep_sign), NULL, "show what speaks against it as well"},
-    {"--method", "-m", TB_ARG_TEXT, AT(job.method), "NAME", "how to explain (default: tiba)"},
-    {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", "raw or normalized rows"},
-    {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N", ""},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
-    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, "cut a text that is too long"},
-    {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", ""},
-    {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", ""},
-    {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", ""},
-    {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},
-    {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""},
-    {"--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", ""},
+    TB_JOB_ROWS(AT, SAID),
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of maps (default: PICTURE.tiba.png)"},
-    {"--colormap", NULL, TB_ARG_TEXT, AT(colors), "MAP", "turbo viridis magma jet gray diverging"},
-    {"--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", ""},
+    {"--overlay", NULL, TB_ARG_TEXT, AT(overlay), "FILE", "the first map over the picture alone"},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", "everything as one page"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE",
      "everything for programs; - is standard output"},
@@ -65,7 +44,9 @@ typedef struct command {
     tb_job job;
     tb_outputs outputs;
     tb_look look;
-    const char *files[4]; /* written ones to name */
+    int n_files;
+    const char *files[8]; /* written ones to name, ended by NULL */
+    bool quiet;           /* standard output is one of them */
 } command;
 
 /* cat.png -> cat.tiba.png in the working folder */
@@ -76,22 +57,32 @@ static const char *default_png(const command *c) {
     return tb_arena_format(c->arena, "%.*s.tiba.png", (int)length, name);
 }
 
-static tiba_status add_png(command *c, tiba_error *error) {
-    const options *o = &c->o;
-    const tb_report *r = &c->job.report;
-    const char *path = o->png;
-    if (!path && !o->npy && !o->json && !o->html && c->job.sample.picture_path) {
-        path = default_png(c);
-        if (!path) return tb_out_of_memory(error);
-    }
-    if (!path) return TIBA_OK;
-    if (!c->job.sample.picture_path)
-        return tb_fail(error, TIBA_ERROR_USAGE, "-o wants a picture as input");
+/* A file for the run to leave; standard output may only be given once. */
+static tiba_status add_file(command *c, const char *path, const void *data, size_t size,
+                            tiba_error *error) {
+    c->quiet |= strcmp(path, "-") == 0;
+    c->files[c->n_files++] = path;
+    return tb_outputs_add(&c->outputs, path, data, size, error);
+}
+
+typedef tiba_status png_maker(uint8_t **, size_t *, const tb_report *, const tb_look *,
+                              tiba_error *);
+
+static tiba_status add_png(command *c, const char *option, const char *path, png_maker *make,
+                           tiba_error *error) {
+    static const char *const others[] = {".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".html"};
     uint8_t *data;
     size_t size;
-    TB_TRY(tb_render_png(&data, &size, r, &c->look, error));
-    c->files[c->files[0] ? 1 : 0] = path;
-    return tb_outputs_add(&c->outputs, path, data, size, error);
+    if (!path) return TIBA_OK;
+    if (!c->job.sample.picture_path)
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s wants a picture file as input", option);
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < sizeof others / sizeof *others; i++)
+        if (strcmp(dot, others[i]) == 0)
+            return tb_fail(error, TIBA_ERROR_USAGE, "%s %s: it writes PNG, call it %.*s.png",
+                           option, path, (int)(dot - path), path);
+    TB_TRY(make(&data, &size, &c->job.report, &c->look, error));
+    return add_file(c, path, data, size, error);
 }
 
 static tiba_status add_files(command *c, tiba_error *error) {
@@ -100,17 +91,25 @@ static tiba_status add_files(command *c, tiba_error *error) {
     char *text;
     size_t size;
     double start = tb_seconds();
-    if (o->npy) TB_TRY(tb_render_npy(&c->outputs, r, o->npy, error));
-    TB_TRY(add_png(c, error));
+    const char *png = o->png;
+    if (!png && !o->overlay && !o->npy && !o->json && !o->html && c->job.sample.picture_path) {
+        png = default_png(c);
+        if (!png) return tb_out_of_memory(error);
+    }
+    if (o->npy) {
+        TB_TRY(tb_render_npy(&c->outputs, r, o->npy, error));
+        c->files[c->n_files++] = o->npy;
+    }
+    TB_TRY(add_png(c, "-o", png, tb_render_png, error));
+    TB_TRY(add_png(c, "--overlay", o->overlay, tb_render_overlay, error));
     if (o->html) {
         TB_TRY(tb_render_html(&text, &size, r, &c->look, error));
-        c->files[c->files[0] ? 1 : 0] = o->html;
-        TB_TRY(tb_outputs_add(&c->outputs, o->html, text, size, error));
+        TB_TRY(add_file(c, o->html, text, size, error));
     }
     r->render_seconds = tb_seconds() - start;
     if (!o->json) return TIBA_OK;
     TB_TRY(tb_render_json(&text, &size, r, error));
-    return tb_outputs_add(&c->outputs, o->json, text, size, error);
+    return add_file(c, o->json, text, size, error);
 }
 
 static tiba_status find_depth(tb_color_depth *out, const char *when, tiba_error *error) {
@@ -140,17 +139,15 @@ static tiba_status explain(command *c, const tb_texts *rest, tiba_error *error) 
     TB_TRY(tb_job_run(&c->job, rest->count - 1, rest->items + 1, error));
     TB_TRY(add_files(c, error));
     TB_TRY(tb_outputs_commit(&c->outputs, error));
-    bool quiet = c->o.json && strcmp(c->o.json, "-") == 0;
-    if (!quiet) tb_render_text(&c->job.report, &c->look, depth, c->files);
+    if (!c->quiet) tb_render_text(&c->job.report, &c->look, depth, c->files);
     return TIBA_OK;
 }
 
 static void print_help(void) {
-    printf("tiba-onnx MODEL INPUT... [options]\n\n"
+    printf("tiba-onnx [explain] MODEL INPUT... [options]\n"
            "MODEL is a .onnx file or a folder with model.onnx and its companions; INPUT\n"
            "is a picture, a text, a .txt file, or NAME=FILE.npy for a graph input.\n\n");
     tb_arguments_help(table);
-    tb_methods_list();
 }
 
 int tb_cmd_explain(int argc, char **argv) {

@@ -300,8 +300,8 @@ int tb_cmd_inspect(int argc, char **argv) {
                                : tb_out_of_memory(&error);
     if (status == TIBA_OK && o.help) {
         printf("tiba-onnx inspect MODEL [INPUT...] [options]\n\n"
-               "Prints what the file is and how it was understood. Inputs that are not given are "
-               "made up.\n\n");
+               "Prints what the file is and how it was understood. Inputs that are not given\n"
+               "are made up.\n\n");
         tb_arguments_help(table);
     } else if (status == TIBA_OK && rest.count == 0) {
         status = tb_fail(&error, TIBA_ERROR_USAGE, "inspect: no model given; --help says more");
@@ -317,6 +317,13 @@ int tb_cmd_inspect(int argc, char **argv) {
 }
 
 int tb_cmd_ops(int argc, char **argv) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        printf("tiba-onnx ops\n\n"
+               "Prints the operators that are supported as a table: what each one is, and\n"
+               "whether gradients pass it. docs/operators.md is this table.\n\n"
+               "  -h, --help             this text\n");
+        return TIBA_OK;
+    }
     if (argc > 1) {
         fprintf(stderr, "tiba-onnx: ops takes no arguments, not '%.60s'\n", argv[1]);
         return TIBA_ERROR_USAGE;

@@ -72,9 +72,8 @@ static tiba_status run(tb_arena *arena, int argc, char **argv, tiba_error *error
     TB_TRY(tb_arguments_parse(&o, table, arena, argc, argv, &rest, error));
     if (o.help) {
         puts("tiba-onnx preprocess FOLDER PICTURE --npy FILE [options]\n\n"
-             "Writes the float32 tensor [1, 3, H, W] that the model in FOLDER is given for a "
-             "picture,\n"
-             "as its preprocessor_config.json or timm's config.json says.\n");
+             "Writes the float32 tensor [1, 3, H, W] that the model in FOLDER is given for a\n"
+             "picture, as its preprocessor_config.json or timm's config.json says.\n");
         tb_arguments_help(table);
         return TIBA_OK;
     }

@@ -216,10 +216,10 @@ static int answer_lines(const tb_tokenizer *tokenizer, tb_budget *budget) {
 static void print_help(void) {
     puts("tiba-onnx tokenize FOLDER TEXT [options]\n"
          "tiba-onnx tokenize FOLDER --jsonl\n\n"
-         "Prints the tokens that the tokenizer in FOLDER (or a tokenizer.json) makes of a text.\n"
-         "With --jsonl a line of standard input is {\"text\": …, \"pair\": …, \"truncate\": bool,\n"
-         "\"strategy\": \"longest_first|only_first|only_second\", \"max_length\": N,\n"
-         "\"padding\": \"max_length\"}; all but the text may be left out or null.\n");
+         "Prints the tokens that the tokenizer in FOLDER (or a tokenizer.json) makes of a\n"
+         "text. With --jsonl a line of standard input is {\"text\": …, \"pair\": …,\n"
+         "\"truncate\": bool, \"strategy\": \"longest_first|only_first|only_second\",\n"
+         "\"max_length\": N, \"padding\": \"max_length\"}; all but the text may be left out.\n");
     tb_arguments_help(table);
 }
 

@@ -10,29 +10,31 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *summary;
+    const char *arguments, *summary;
 } commands[] = {
-    {"explain", tb_cmd_explain, "MODEL INPUT...: classes and what speaks for them (the default)"},
-    {"compare", tb_cmd_compare, "MODEL INPUT...: all methods side by side"},
-    {"eval", tb_cmd_eval, "KIND MODEL DATA: how well the methods explain a model"},
-    {"inspect", tb_cmd_inspect, "MODEL [INPUT...]: what the model is and how it was understood"},
-    {"ops", tb_cmd_ops, ": the operators that are supported"},
-    {"batch", tb_cmd_batch, "MODEL LIST|FOLDER -O OUTDIR: many inputs, on all processors"},
-    {"preprocess", tb_cmd_preprocess,
-     "FOLDER PICTURE --npy FILE: the tensor that the model is given"},
-    {"tokenize", tb_cmd_tokenize, "FOLDER TEXT: a text's tokens, their ids and where they stand"},
+    {"explain", tb_cmd_explain, "MODEL INPUT...", "what speaks for the scores (default)"},
+    {"compare", tb_cmd_compare, "MODEL INPUT...", "all methods side by side"},
+    {"eval", tb_cmd_eval, "KIND MODEL DATA", "how well the methods explain a model"},
+    {"batch", tb_cmd_batch, "MODEL LIST|FOLDER -O OUTDIR", "many inputs, on all processors"},
+    {"inspect", tb_cmd_inspect, "MODEL [INPUT...]", "what the model is and how it is read"},
+    {"preprocess", tb_cmd_preprocess, "FOLDER PICTURE -o FILE", "the tensor made of a picture"},
+    {"tokenize", tb_cmd_tokenize, "FOLDER TEXT", "a text's tokens, ids and places"},
+    {"ops", tb_cmd_ops, "", "the operators that are supported"},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void) {
     printf("tiba-onnx %s: explains exported ONNX transformers\n\n"
-           "  tiba-onnx MODEL INPUT... [options]\n\n"
-           "commands (tiba-onnx COMMAND --help says more):\n",
+           "  tiba-onnx MODEL INPUT... [options]\n"
+           "  tiba-onnx COMMAND ...     (tiba-onnx COMMAND --help says more)\n\n"
+           "commands:\n",
            tiba_version());
     for (int i = 0; i < N_COMMANDS; i++)
-        printf("  %-11s %s\n", commands[i].name, commands[i].summary);
-    printf("\nexit status: 0 done; 1 the model or an input cannot be explained or read;\n"
+        printf("  %-10s  %-27s  %s\n", commands[i].name, commands[i].arguments,
+               commands[i].summary);
+    printf("\n--version prints the version; man tiba-onnx explains every option.\n"
+           "exit status: 0 done; 1 the model or an input cannot be explained or read;\n"
            "             2 wrong usage; 3 out of memory or output not writable\n");
 }
 

@@ -68,7 +68,7 @@ void tb_methods_list(void) {
 
 void tb_methods_help(void) {
     tiba_method_facts facts;
-    printf("\nmethods:\n");
+    printf("methods:\n");
     for (int i = 0; tiba_method_at(&facts, i); i++)
-        printf("  %-18s %s\n", facts.name, facts.summary);
+        printf("  %-17s %s\n", facts.name, facts.summary);
 }

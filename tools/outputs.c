@@ -8,6 +8,10 @@
 
 tiba_status tb_outputs_add(tb_outputs *outputs, const char *path, const void *data, size_t size,
                            tiba_error *error) {
+    for (const tb_output *o = outputs->first; o; o = o->next)
+        if (strcmp(o->path, path) == 0)
+            return tb_fail(error, TIBA_ERROR_USAGE, "%s: two outputs of that name",
+                           strcmp(path, "-") == 0 ? "standard output" : path);
     tb_output *output = TB_NEW(outputs->arena, tb_output, 1);
     if (!output) return tb_out_of_memory(error);
     *output = (tb_output){.path = path, .data = data, .size = size};

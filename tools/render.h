@@ -12,7 +12,7 @@
 /** How maps are coloured. */
 typedef struct tb_look {
     tb_colormap colors;
-    bool colors_given; /**< else signed maps get the diverging map, others turbo */
+    bool colors_given; /**< else signed maps get the diverging map, others viridis */
     float opacity;     /**< 0: the default */
 } tb_look;
 /** Checks --colormap and --opacity (NULL, 0: not given). */
@@ -34,13 +34,14 @@ tiba_status tb_render_json(char **out, size_t *size, const tb_report *report, ti
 /** The panel: the original and every view's map (and the table's rows), as PNG. */
 tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *report, const tb_look *look,
                           tiba_error *error);
+/** The picture alone under the first view's map, at its own size, as PNG. */
+tiba_status tb_render_overlay(uint8_t **out, size_t *size, const tb_report *report,
+                              const tb_look *look, tiba_error *error);
 /** Adds the .npy files of the only view: outputs, tokens, readout, blocks, map. */
 tiba_status tb_render_npy(tb_outputs *outputs, const tb_report *report, const char *folder,
                           tiba_error *error);
 /** One self-contained page, from the arena. */
 tiba_status tb_render_html(char **out, size_t *size, const tb_report *report, const tb_look *look,
                            tiba_error *error);
-/** SHA-256 of the model file, in the arena. */
-tiba_status tb_model_digest(const char **out, tb_arena *arena, const char *path, tiba_error *error);
 
 #endif

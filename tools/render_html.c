@@ -449,13 +449,19 @@ static void put_fact(page *p, const char *name, const char *value) {
     put(p, "\n");
 }
 
-static tiba_status put_model(page *p, const tb_subject *s, const char *title) {
+static tiba_status put_model(page *p, tb_subject *s, const char *title) {
     tiba_model_facts facts = tiba_model_about(s->model);
-    const char *digest = NULL;
-    TB_TRY(tb_model_digest(&digest, p->work, s->path, p->error));
+    TB_TRY(tb_subject_digests(s, p->error));
     putf(p, "<div class=\"table left\"><table><caption>%s</caption>\n", title);
     put_fact(p, "file", s->path);
-    put_fact(p, "SHA-256", digest);
+    put_fact(p, "SHA-256", s->digests[0].sha256);
+    for (int i = 1; i < s->n_digests; i++) {
+        put(p, "<tr><th>SHA-256 of ");
+        put_text(p, s->digests[i].file);
+        put(p, "<td>");
+        put_text(p, s->digests[i].sha256);
+        put(p, "\n");
+    }
     put_fact(p, "producer", facts.producer);
     put(p, "<tr><th>opsets<td>");
     for (int i = 0; i < facts.n_opsets; i++) {

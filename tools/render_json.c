@@ -5,25 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "io/json.h"
 #include "io/json_write.h"
-#include "io/sha256.h"
 #include "tools/render.h"
 
 enum { FORMAT_VERSION = 1, MOST_SCORES = 10 };
-
-tiba_status tb_model_digest(const char **out, tb_arena *arena, const char *path,
-                            tiba_error *error) {
-    tb_file file;
-    char *hex = TB_NEW(arena, char, 65);
-    if (!hex) return tb_out_of_memory(error);
-    TB_TRY(tb_file_open(&file, path, error));
-    tb_sha256_hex(hex, file.data, file.size);
-    tb_file_close(&file);
-    *out = hex;
-    return TIBA_OK;
-}
 
 /* Names from files may be no UTF-8; what is none becomes '?'. */
 static void put_text(tb_json_writer *w, const char *key, const char *text, size_t size) {
@@ -62,14 +48,21 @@ static void put_range(tb_json_writer *w, double low, double high) {
     tb_json_close(w, ']');
 }
 
-static tiba_status put_model(tb_json_writer *w, const char *key, const tb_subject *subject,
-                             tb_arena *arena, tiba_error *error) {
+static tiba_status put_model(tb_json_writer *w, const char *key, tb_subject *subject,
+                             tiba_error *error) {
     tiba_model_facts facts = tiba_model_about(subject->model);
-    const char *digest = NULL;
-    TB_TRY(tb_model_digest(&digest, arena, subject->path, error));
+    TB_TRY(tb_subject_digests(subject, error));
     tb_json_open(w, key, '{');
     put(w, "path", subject->path);
-    put(w, "sha256", digest);
+    put(w, "sha256", subject->digests[0].sha256);
+    tb_json_open(w, "external_data", '[');
+    for (int i = 1; i < subject->n_digests; i++) {
+        tb_json_open(w, NULL, '{');
+        put(w, "location", subject->digests[i].file);
+        put(w, "sha256", subject->digests[i].sha256);
+        tb_json_close(w, '}');
+    }
+    tb_json_close(w, ']');
     put(w, "producer", facts.producer);
     tb_json_write_integer(w, "ir_version", facts.ir_version);
     tb_json_open(w, "opsets", '[');
@@ -297,9 +290,8 @@ static tiba_status write_all(tb_json_writer *w, const tb_report *r, tiba_error *
     put(w, "name", "tiba-onnx");
     put(w, "version", tiba_version());
     tb_json_close(w, '}');
-    TB_TRY(put_model(w, "model", r->subject, r->arena, error));
-    if (r->subject->partner)
-        TB_TRY(put_model(w, "text_model", r->subject->partner, r->arena, error));
+    TB_TRY(put_model(w, "model", r->subject, error));
+    if (r->subject->partner) TB_TRY(put_model(w, "text_model", r->subject->partner, error));
     put_inputs(w, r->sample);
     tb_json_open(w, "method", '{');
     put(w, "name", r->method);

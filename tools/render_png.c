@@ -4,6 +4,7 @@
 
 #include "io/panel.h"
 #include "io/picture_write.h"
+#include "io/text.h"
 #include "tools/render.h"
 
 tiba_status tb_look_parse(tb_look *out, const char *colors, double opacity, tiba_error *error) {
@@ -22,16 +23,61 @@ tb_colormap tb_look_colors(const tb_look *look, const tb_report *report) {
     return report->has_sign ? TB_COLORMAP_DIVERGING : TB_COLORMAP_VIRIDIS;
 }
 
+/* What stands for a caption in a script that the panel's font does not have: the page and the
+ * terminal show it. NULL: out of memory. */
+static const char *view_caption(const tb_report *r, const tb_view *v) {
+    if (tb_text_drawable(v->label)) return v->label;
+    for (int k = 0; r->kind == TB_KIND_PAIRS && k < r->sample->n_texts; k++)
+        if (strcmp(v->label, r->sample->texts[k]) == 0)
+            return tb_arena_format(r->arena, "text %d", k + 1);
+    return tb_arena_format(r->arena, "class %lld",
+                           v->target.rank ? (long long)v->target.index[v->target.rank - 1] : 0LL);
+}
+
+static const char *view_detail(const tb_report *r, const tb_view *v) {
+    if (!v->method_note || !tb_text_drawable(v->method_note)) return v->detail;
+    return tb_arena_format(r->arena, "%s, %s", v->detail, v->method_note);
+}
+
 static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tiba_tower *image,
                             tiba_error *error) {
     for (int i = 0; i < r->n_rows; i++) {
         const tb_table_row *row = &r->rows[i];
-        char *caption = tb_arena_strndup(r->arena, row->word->text.data, row->word->text.size);
+        char *word = tb_arena_strndup(r->arena, row->word->text.data, row->word->text.size);
+        const char *caption =
+            word && !tb_text_drawable(word) ? tb_arena_format(r->arena, "word %d", i + 1) : word;
         char *detail = tb_arena_format(r->arena, "adds %+.3f to the score", row->share);
         if (!caption || !detail) return tb_out_of_memory(error);
         maps[i] = (tb_panel_map){caption, detail, row->grid, (int)image->rows, (int)image->columns};
     }
     return TIBA_OK;
+}
+
+static tb_panel_options panel_options(const tb_report *r, const tb_look *look) {
+    const char *slash = strrchr(r->sample->picture_path, '/');
+    const char *name = slash ? slash + 1 : r->sample->picture_path;
+    return (tb_panel_options){.colors = tb_look_colors(look, r),
+                              .opacity = look->opacity,
+                              .symmetric = r->has_sign,
+                              .title = tb_text_drawable(name) ? name : NULL};
+}
+
+static tiba_status no_grid(const tb_report *r, tiba_error *error) {
+    return tb_fail(error, TIBA_ERROR_INPUT,
+                   "no picture to write: the tokens of input '%s' form no patch grid",
+                   r->sample->image_input ? r->sample->image_input : "");
+}
+
+tiba_status tb_render_overlay(uint8_t **out, size_t *size, const tb_report *r, const tb_look *look,
+                              tiba_error *error) {
+    const tb_view *v = &r->views[0];
+    if (!v->image) return no_grid(r, error);
+    tb_panel_map map = {.grid = v->map, .rows = v->map_rows, .columns = v->map_columns};
+    tb_panel_options options = panel_options(r, look);
+    tb_picture overlay;
+    TB_TRY(tb_panel_overlay(&overlay, r->arena, &r->sample->picture, &r->sample->geometry, &map,
+                            &options, error));
+    return tb_picture_encode_png(out, size, r->arena, &overlay, error);
 }
 
 tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *r, const tb_look *look,
@@ -44,21 +90,13 @@ tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *r, const
     if (!maps) return tb_out_of_memory(error);
     for (int i = 0; i < r->n_views; i++) {
         const tb_view *v = &r->views[i];
-        if (!v->image)
-            return tb_fail(error, TIBA_ERROR_INPUT,
-                           "no picture to write: the tokens of input '%s' form no patch grid",
-                           r->sample->image_input ? r->sample->image_input : "");
-        const char *detail = v->detail;
-        if (v->method_note) detail = tb_arena_format(r->arena, "%s, %s", v->detail, v->method_note);
-        if (!detail) return tb_out_of_memory(error);
-        maps[i] = (tb_panel_map){v->label, detail, v->map, v->map_rows, v->map_columns};
+        if (!v->image) return no_grid(r, error);
+        const char *caption = view_caption(r, v), *detail = view_detail(r, v);
+        if (!caption || !detail) return tb_out_of_memory(error);
+        maps[i] = (tb_panel_map){caption, detail, v->map, v->map_rows, v->map_columns};
     }
     if (r->n_rows) TB_TRY(add_rows(maps + r->n_views, r, r->views[0].image, error));
-    const char *slash = strrchr(r->sample->picture_path, '/');
-    tb_panel_options options = {.colors = tb_look_colors(look, r),
-                                .opacity = look->opacity,
-                                .symmetric = r->has_sign,
-                                .title = slash ? slash + 1 : r->sample->picture_path};
+    tb_panel_options options = panel_options(r, look);
     tb_picture panel;
     TB_TRY(tb_panel_draw(&panel, r->arena, &r->sample->picture, &r->sample->geometry, maps, n,
                          &options, error));

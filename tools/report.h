@@ -68,7 +68,7 @@ enum { TB_MOST_NOTES = 12 };
 
 typedef struct tb_report {
     tb_arena *arena;
-    const tb_subject *subject;
+    tb_subject *subject;
     const tb_sample *sample;
     const tiba_run *run;
     tb_kind kind;

@@ -5,7 +5,7 @@
 #ifndef TB_TOOLS_SETTINGS_H
 #define TB_TOOLS_SETTINGS_H
 
-#include "base/memory.h"
+#include "tools/subject.h"
 
 /** An option that changes no result. */
 typedef struct tb_free_option {
@@ -13,8 +13,9 @@ typedef struct tb_free_option {
     bool takes_value;
 } tb_free_option;
 
-/** Lines: the program's version, the model's SHA-256, the arguments without free options. */
-tiba_status tb_settings_text(char **out, tb_arena *arena, const char *model, int argc, char **argv,
-                             const tb_free_option *free_ones, tiba_error *error);
+/** Lines: the program's version, the SHA-256 of the model's files, the arguments without free
+ * options. */
+tiba_status tb_settings_text(char **out, tb_arena *arena, tb_subject *subject, int argc,
+                             char **argv, const tb_free_option *free_ones, tiba_error *error);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/npy.h"
+#include "io/sha256.h"
 
 /* -------------------------------------------------------------------- models */
 
@@ -71,6 +72,32 @@ void tb_subject_close(tb_subject *subject) {
     tiba_model_close(subject->model);
     tb_arena_destroy(subject->arena);
     *subject = (tb_subject){0};
+}
+
+static tiba_status add_digest(tb_subject *s, const char *name, const char *path,
+                              tiba_error *error) {
+    tb_file file;
+    char *hex = TB_NEW(s->arena, char, 65);
+    if (!hex) return tb_out_of_memory(error);
+    TB_TRY(tb_file_open(&file, path, error));
+    tb_sha256_hex(hex, file.data, file.size);
+    tb_file_close(&file);
+    s->digests[s->n_digests++] = (tb_digest){name, hex};
+    return TIBA_OK;
+}
+
+tiba_status tb_subject_digests(tb_subject *s, tiba_error *error) {
+    int n = 0;
+    if (s->n_digests) return TIBA_OK;
+    while (tiba_model_data_file(s->model, n, NULL)) n++;
+    s->digests = TB_NEW(s->arena, tb_digest, n + 1);
+    if (!s->digests) return tb_out_of_memory(error);
+    TB_TRY(add_digest(s, s->path, s->path, error));
+    for (int i = 0; i < n; i++) {
+        const char *name, *path = tiba_model_data_file(s->model, i, &name);
+        TB_TRY(add_digest(s, name, path, error));
+    }
+    return TIBA_OK;
 }
 
 /* -------------------------------------------------------------------- inputs */

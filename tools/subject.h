@@ -17,6 +17,12 @@ typedef struct tb_subject_options {
     const char *size, *crop, *mean, *std, *resample, *layout;
 } tb_subject_options;
 
+/** The SHA-256 of a model's file. */
+typedef struct tb_digest {
+    const char *file;   /**< the .onnx file's path, or the external data's name in the model */
+    const char *sha256; /**< 64 hexadecimal digits */
+} tb_digest;
+
 typedef struct tb_subject {
     tb_arena *arena;
     tiba_model *model;
@@ -24,6 +30,8 @@ typedef struct tb_subject {
     const char *folder; /**< where its companions are */
     tb_labels labels;
     tb_subject_options options;
+    int n_digests; /**< 0 until tb_subject_digests */
+    tb_digest *digests;
     tb_tokenizer *tokenizer;    /**< opened when the first text comes; NULL until then */
     struct tb_subject *partner; /**< the text encoder, where pictures and texts have a file each;
                                      this one is the picture encoder then. NULL: one graph */
@@ -34,6 +42,8 @@ typedef struct tb_subject {
 tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
                             const tb_subject_options *how, tiba_error *error);
 void tb_subject_close(tb_subject *subject);
+/** Fills in the digests of the .onnx file (first) and its external data, once. */
+tiba_status tb_subject_digests(tb_subject *subject, tiba_error *error);
 
 /** Inputs for one run. Memory is the arena's. */
 typedef struct tb_sample {
