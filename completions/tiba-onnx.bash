@@ -8,9 +8,10 @@ _tiba_onnx() {
     command=${COMP_WORDS[1]}
   fi
   case $before in
-    --colormap) COMPREPLY=($(compgen -W "turbo viridis magma jet gray diverging" -- "$word")) ;;
+    --colormap) COMPREPLY=($(compgen -W "viridis magma turbo jet gray diverging" -- "$word")) ;;
     --rollout) COMPREPLY=($(compgen -W "raw normalized" -- "$word")) ;;
     --color) COMPREPLY=($(compgen -W "auto always never" -- "$word")) ;;
+    --layout) COMPREPLY=($(compgen -W "nchw nhwc" -- "$word")) ;;
     --resample) COMPREPLY=($(compgen -W "nearest box bilinear hamming bicubic lanczos" -- "$word")) ;;
     -m | --method)
       COMPREPLY=($(compgen -W "$("$tool" compare --help 2>/dev/null |
@@ -20,6 +21,9 @@ _tiba_onnx() {
       if [[ $word == -* ]]; then
         COMPREPLY=($(compgen -W "$("$tool" "$command" --help 2>/dev/null |
           grep -o -e '--[a-z][a-z-]*')" -- "$word"))
+      elif [ "$command" = eval ] && [ "$COMP_CWORD" -eq 2 ]; then
+        COMPREPLY=($(compgen -W "$("$tool" eval --help 2>/dev/null |
+          sed -n '/^kinds:/,/^$/s/^  \([a-z-]*\)  .*/\1/p')" -- "$word"))
       else
         COMPREPLY=($(compgen -f -- "$word"))
         if [ "$COMP_CWORD" -eq 1 ]; then

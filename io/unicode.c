@@ -183,3 +183,15 @@ size_t tb_grapheme_end(const char *text, size_t size, size_t start) {
     }
     return at;
 }
+
+int tb_text_cells(const char *text, size_t size) {
+    int cells = 0;
+    for (size_t at = 0; at < size;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
+                                              (utf8proc_ssize_t)(size - at), &c);
+        if (n > 0) cells += utf8proc_charwidth(c);
+        at += n > 0 ? (size_t)n : 1;
+    }
+    return cells;
+}

@@ -33,6 +33,9 @@ int tb_unicode_decompose(uint32_t out[32], uint32_t c, bool compatibility);
 uint32_t tb_unicode_compose(uint32_t a, uint32_t b);
 int tb_unicode_combining_class(uint32_t c);
 
+/** Cells that a text takes on a terminal: 2 for wide characters, 0 for combining ones. */
+int tb_text_cells(const char *text, size_t size);
+
 /** The end of the extended grapheme cluster that starts at text[start]. */
 size_t tb_grapheme_end(const char *text, size_t size, size_t start);
 

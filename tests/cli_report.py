@@ -2,8 +2,9 @@
 """What `tiba-onnx` shows: JSON against its schema, the terminal through a pseudo-terminal, the page in
 headless Chromium (skipped where there is none), batches that are killed and resumed.
 
-    cli_report.py TOOL SOURCE_FOLDER
+    cli_report.py TOOL SOURCE_FOLDER [TEST...]
 """
+import fcntl
 import json
 import math
 import os
@@ -15,7 +16,9 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+import unicodedata
 import zlib
 
 from checks import check, close
@@ -106,10 +109,11 @@ def test_pairs():
     run(clip, garments, *texts, "--signed", "--method", "rollout", status=2)
 
 
-def on_terminal(arguments, environment):
+def on_terminal(arguments, environment, columns=80):
     """What the program writes when its standard output is a terminal."""
     pid, fd = pty.fork()
     if pid == 0:
+        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         os.environ.update(environment)
         os.execv(tool, [tool, *arguments])
     text = b""
@@ -139,8 +143,13 @@ def test_terminal():
     check("\033" not in text, "NO_COLOR", text)
     with tempfile.TemporaryDirectory() as folder:
         png = os.path.join(folder, "x.png")
-        text = on_terminal([vit, picture, "-o", png], {"TERM": "xterm", "COLORTERM": "truecolor", "NO_COLOR": ""})
-        check(text.count("▀") >= 64 and "bag" in text, "a thumbnail in half blocks")
+        colors = {"TERM": "xterm", "COLORTERM": "truecolor", "NO_COLOR": ""}
+        text = on_terminal([vit, picture, "-o", png], colors)
+        check(text.count("▀") == 32 * 16 and "bag" in text, "a thumbnail in half blocks")
+        long = on_terminal([bert, " ".join(["a wonderful cast, but 長い"] * 15)], colors, columns=60)
+        plain = [re.sub("\033[^m]*m", "", line) for line in long.splitlines()]
+        wide = [len(line) + sum(unicodedata.east_asian_width(c) == "W" for c in line) for line in plain]
+        check(max(wide) <= 60 and any("cast" in line for line in plain), "words wrap where the terminal ends", max(wide))
     text = on_terminal([bert, "good\x1b[2Jfilm"], {"TERM": "xterm", "NO_COLOR": "1"})
     check("\033" not in text, "control characters of an input do not reach the terminal")
 
@@ -186,6 +195,15 @@ def test_overlay():
         run(vit, picture, "--colormap", "rainbow", "-o", path, status=2)
         run(vit, picture, "--opacity", "1.5", "-o", path, status=2)
         check(open(path, "rb").read()[:4] == b"\x89PNG", "a failed run leaves the old file")
+        run(vit, small, "--overlay", other)
+        check(read_png(other)[:2] == (37, 23), "the map over the picture alone has the picture's size")
+        run(vit, picture, "-o", os.path.join(folder, "x.jpg"), status=2)
+        check("two outputs" in run(vit, picture, "-o", path, "--html", path, status=2).stderr, "one file, two outputs")
+        texts = ["--text", "the white boot beside the blue bag", "--contrast", "the green boot beside the blue bag"]
+        run(clip, garments, *texts, "--table", "-o", path)
+        one, _, _ = read_png(path)
+        run(clip, garments, "--text", "白い靴と青い鞄", "--text", "x", "--choose", "1", "--truncate", "-o", path)
+        check(one > 0 and read_png(path)[0] > 0, "long captions and foreign scripts")
 
 
 DRIVER = """<script>
@@ -210,7 +228,7 @@ window.addEventListener('load', function() {
 </script>"""
 
 
-def browse(browser, folder, text, width, driver=True):
+def browse(browser, folder, text, width, driver=True, more=()):
     if driver:
         text = text.replace("<head>", "<head><script>var errors=[];window.onerror=function(m){errors.push(m)};"
                             "window.addEventListener('securitypolicyviolation',function(e){errors.push(e.blockedURI)});"
@@ -218,11 +236,35 @@ def browse(browser, folder, text, width, driver=True):
     path = os.path.join(folder, "driven.html")
     open(path, "w").write(text)
     r = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                        f"--user-data-dir={folder}/profile", f"--window-size={width},1200", "--dump-dom",
+                        f"--user-data-dir={folder}/profile", f"--window-size={width},1200", *more, "--dump-dom",
                         "file://" + path], capture_output=True, text=True, timeout=120)
     m = re.search(r'<pre id="result">(.*?)</pre>', r.stdout, re.S)
     check(m, "the page runs", r.stderr[-300:])
     return json.loads(m.group(1)) if m else None
+
+
+# The page's own script is gone; this one only looks.
+LOOK = """<script>window.addEventListener('load', function() {
+  function shown(q) { return Array.prototype.filter.call(document.querySelectorAll(q),
+    function(e) { return e.offsetHeight > 0; }).length; }
+  var ground = getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number);
+  var p = document.createElement('pre'); p.id = 'result';
+  p.textContent = JSON.stringify({views: shown('.view'), controls: shown('.control'), dark: ground[0] < 128});
+  document.body.appendChild(p); });</script>"""
+
+
+def seen_without_script(browser, folder, text, more):
+    return browse(browser, folder, text.replace("</body>", LOOK + "</body>", 1), 900, driver=False, more=more)
+
+
+def printed(browser, folder, text):
+    """How many sheets it takes."""
+    path, pdf = os.path.join(folder, "page.html"), os.path.join(folder, "page.pdf")
+    open(path, "w").write(text)
+    subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                    f"--user-data-dir={folder}/profile", "--print-to-pdf=" + pdf, "file://" + path],
+                   capture_output=True, timeout=120)
+    return len(re.findall(rb"/Type\s*/Page\b", open(pdf, "rb").read())) if os.path.exists(pdf) else 0
 
 
 def test_page():
@@ -240,6 +282,12 @@ def test_page():
         if not browser:
             print("no chromium: the page was not opened")
             return
+        bare = re.sub("<script>.*</script>", "", text, flags=re.S)
+        for look in ([], ["--blink-settings=preferredColorScheme=0"]):
+            views = seen_without_script(browser, folder, bare, look)
+            check(views == {"views": 2, "controls": 0, "dark": bool(look)}, "without the script all is shown", views)
+        pages = printed(browser, folder, text)
+        check(2 <= pages <= 6, "a few pages when printed", pages)
         for width in (500, 1200):
             out = browse(browser, folder, text, width)
             if not out:
@@ -304,22 +352,47 @@ def test_batch():
               core(os.path.join(out, names[0][:-4] + "~1.json"))[1], "the same at any number of workers")
 
 
+COMMANDS = ("explain", "batch", "compare", "eval", "inspect", "preprocess", "tokenize", "ops")
+# The sections of the man page that hold a command's options.
+SECTIONS = {"explain": ["WHAT TO EXPLAIN", "HOW", "INPUTS", "RESULTS"],
+            "batch": ["BATCH", "WHAT TO EXPLAIN", "HOW", "INPUTS", "RESULTS"], "ops": []}
+
+
+def options_in(text):
+    return set(re.findall(r"--[a-z][a-z-]*", text)) - {"--help"}
+
+
 def test_help():
+    """Help, man page and completion know the same options."""
     page = open(os.path.join(source, "docs", "tiba-onnx.1")).read().replace("\\-", "-")
-    for command in ("explain", "batch"):
+    parts = re.split(r"^\.SH (.*)$", page, flags=re.M)
+    sections = dict(zip(parts[1::2], parts[2::2]))
+    known = {}
+    for command in COMMANDS:
         lines = run(command, "--help").stdout.splitlines()
-        check(len(lines) <= 30 and max(map(len, lines)) <= 80, "the help fits a screen", command, len(lines))
-        for option in set(re.findall(r"--[a-z][a-z-]*", "\n".join(lines))):
-            check(option + " " in page or option + "\n" in page or option == "--help", "in the man page", option)
+        check(len(lines) <= 26 and max(map(len, lines)) <= 80, "the help fits a screen", command, len(lines))
+        known[command] = options_in("\n".join(lines)) - ({"--version"} if command != "ops" else set())
+        documented = set()
+        for name in SECTIONS.get(command, [command.upper()]):
+            documented |= options_in(sections[name])
+        check(known[command] <= documented, "in the man page", command, known[command] - documented)
+        check(f"\n{command}\n" in sections["COMMANDS"] or f" {command}\n" in sections["COMMANDS"], "command", command)
+    everything = set().union(*known.values())
+    for name, text in sections.items():
+        check(options_in(text) <= everything, "the man page's options are there", name, options_in(text) - everything)
+    check(all(f"  {c} " in run("--help").stdout for c in COMMANDS), "commands are listed")
     bash = shutil.which("bash")
     if bash:
-        script = (f". {source}/completions/tiba-onnx.bash; COMP_WORDS=({tool} explain --col); COMP_CWORD=2; _tiba_onnx;"
-                  f" echo ${{COMPREPLY[@]}}; COMP_WORDS=({tool} ba); COMP_CWORD=1; _tiba_onnx; echo ${{COMPREPLY[@]}};"
-                  f" COMP_WORDS=({tool} explain --method grad); COMP_CWORD=3; _tiba_onnx; echo ${{COMPREPLY[@]}}")
-        out = subprocess.run([bash, "-c", script], capture_output=True, text=True, cwd="/").stdout.splitlines()
-        check(set(out[0].split()) == {"--colormap", "--color"}, "options are completed", out)
-        check("batch" in out[1].split(), "commands are completed", out)
-        check(out[2] == "grad-x-input", "methods are completed", out)
+        def complete(*words):
+            line = (f". {source}/completions/tiba-onnx.bash; COMP_WORDS=({tool} {' '.join(words)});"
+                    f" COMP_CWORD={len(words)}; _tiba_onnx; echo ${{COMPREPLY[@]}}")
+            return subprocess.run([bash, "-c", line], capture_output=True, text=True, cwd="/").stdout.split()
+        check(set(complete("explain", "--col")) == {"--colormap", "--color"}, "options are completed")
+        check("batch" in complete("ba"), "commands are completed")
+        check(complete("explain", "--method", "grad") == ["grad-x-input"], "methods are completed")
+        check(set(complete("eval", "per")) == {"perturbation"}, "kinds are completed", complete("eval", "per"))
+        for command in COMMANDS:
+            check(set(complete(command, "--")) - {"--help"} == known[command], "completion", command)
 
 
 def make_folder(parent, name, like, models, **config):
@@ -407,6 +480,9 @@ def test_outputs():
         check("pooling_mode_max_tokens" in run(plain, text, text, status=1).stderr, "others are refused by name")
 
 
-for test in (test_separate_encoders, test_outputs, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay, test_page, test_batch):
-    test()
+tests = (test_separate_encoders, test_outputs, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay,
+         test_page, test_batch)
+for test in tests:
+    if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
+        test()
 close()

@@ -70,5 +70,5 @@ void tb_methods_help(void) {
     tiba_method_facts facts;
     printf("methods:\n");
     for (int i = 0; tiba_method_at(&facts, i); i++)
-        printf("  %-17s %s\n", facts.name, facts.summary);
+        printf("  %-17s  %s\n", facts.name, facts.summary);
 }

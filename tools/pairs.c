@@ -54,7 +54,7 @@ tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_e
     view->label = r->sample->texts[chosen];
     view->logit = logit[chosen] - logit[other];
     view->detail = tb_arena_format(job->arena, "score difference %.4g", view->logit);
-    view->method_note = tb_arena_format(job->arena, "difference to '%s'", r->sample->texts[other]);
+    view->method_note = tb_arena_format(job->arena, "against '%s'", r->sample->texts[other]);
     return view->detail && view->method_note ? TIBA_OK : tb_out_of_memory(error);
 }
 
@@ -277,7 +277,7 @@ static tiba_status name_separate(tb_job *job, const weighted *terms, int n_terms
         v->logit -= s->logit[terms[1].text];
         v->detail = tb_arena_format(job->arena, "score difference %.4g", v->logit);
         v->method_note =
-            tb_arena_format(job->arena, "difference to '%s'", r->sample->texts[terms[1].text]);
+            tb_arena_format(job->arena, "against '%s'", r->sample->texts[terms[1].text]);
         if (!v->method_note) return tb_out_of_memory(error);
     }
     return v->detail ? TIBA_OK : tb_out_of_memory(error);

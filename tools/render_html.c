@@ -144,12 +144,13 @@ static tiba_status put_map(page *p, const float *grid, int rows, int columns, co
     return TIBA_OK;
 }
 
-static void put_scale(page *p, float low, float high, const char *layer, bool hidden) {
+static void put_scale(page *p, float low, float high, const char *class, const char *layer,
+                      bool hidden) {
     tb_look_range(&low, &high, p->r);
     putf(p,
-         "<p class=\"scale%s\" data-layer=%s%s><span>%.3g</span><i style=\"background:"
+         "<p class=\"%s\" data-layer=%s%s><span>%.3g</span><i style=\"background:"
          "linear-gradient(90deg",
-         layer ? " main" : "", layer ? layer : "none", hidden ? " hidden" : "", (double)low);
+         class, layer, hidden ? " hidden" : "", (double)low);
     for (int i = 0; i <= 8; i++) {
         uint8_t c[3];
         tb_colormap_at(c, tb_look_colors(p->look, p->r), (float)i / 8.0f);
@@ -208,24 +209,28 @@ static tiba_status put_layer_choice(page *p, const tb_view_tower *vt, int view) 
     return TIBA_OK;
 }
 
+/* A small map with its scale; the caption follows. */
+static tiba_status put_thumb(page *p, const float *grid, int rows, int columns, const char *what) {
+    float low, high;
+    tb_heatmap_range(&low, &high, grid, (size_t)rows * (size_t)columns);
+    put(p, "<figure>");
+    open_stage(p, "thumb");
+    TB_TRY(put_map(p, grid, rows, columns, what, "none", false));
+    put(p, "</div>");
+    put_scale(p, low, high, "scale small", "none", false);
+    return TIBA_OK;
+}
+
 static tiba_status put_layer_strip(page *p, const tb_view_tower *vt) {
     const tiba_tower *t = vt->tower;
     if (!has_layers(t)) return TIBA_OK;
     put(p, "<h3>Layer by layer</h3>\n<p class=soft>What each block alone adds to the tokens that "
            "the score reads, each on its own scale.</p>\n<div class=layers>\n");
     for (int b = 0; b < t->n_blocks; b++) {
-        float *tokens = layer_tokens(p, vt, b), low, high;
+        float *tokens = layer_tokens(p, vt, b);
         if (!tokens) return tb_out_of_memory(p->error);
-        const float *grid = tokens + t->prefix;
-        tb_heatmap_range(&low, &high, grid, (size_t)(t->rows * t->columns));
-        tb_look_range(&low, &high, p->r);
-        put(p, "<figure>");
-        open_stage(p, "thumb");
-        char what[64];
-        snprintf(what, sizeof what, "map of block %d", b + 1);
-        TB_TRY(put_map(p, grid, (int)t->rows, (int)t->columns, what, "none", false));
-        putf(p, "</div><figcaption>block %d: %.2g to %.2g</figcaption></figure>\n", b + 1,
-             (double)low, (double)high);
+        TB_TRY(put_thumb(p, tokens + t->prefix, (int)t->rows, (int)t->columns, "one block alone"));
+        putf(p, "<figcaption>block %d</figcaption></figure>\n", b + 1);
     }
     put(p, "</div>\n");
     return TIBA_OK;
@@ -233,20 +238,23 @@ static tiba_status put_layer_strip(page *p, const tb_view_tower *vt) {
 
 /* -------------------------------------------------------------------- words */
 
+/* A word's ground by its place on the scale: red for, blue against, the page's own ground at 0, so
+ * that it can be read on light and dark pages. */
+static void put_ground(page *p, double t) {
+    putf(p, "rgb(%s/%.2f)", t < 0.0 ? "38 92 190" : "190 38 42", fabs(t));
+}
+
 static void put_word_line(page *p, const tb_words *w) {
     size_t at = 0, end = strlen(w->text);
     put(p, "<p class=words>");
     for (int i = 0; i < w->n_words; i++) {
         const tb_word *word = &w->words[i];
-        uint8_t c[3];
         double t = tb_words_scaled(w, word->value, p->r->has_sign);
-        tb_colormap_at(c, TB_COLORMAP_DIVERGING, (float)(0.5 + (p->r->has_sign ? 0.5 : 0.4) * t));
-        bool dark = 299 * c[0] + 587 * c[1] + 114 * c[2] < 140000;
         if (word->at_utf8.start > at) put_safe(p, w->text + at, word->at_utf8.start - at);
-        putf(p,
-             "<span tabindex=0 data-v=\"%.4g\" title=\"%.4g\" style=\"background:#%02x%02x%02x;"
-             "color:%s\">",
-             word->value, word->value, c[0], c[1], c[2], dark ? "#fff" : "#000");
+        putf(p, "<span tabindex=0 data-v=\"%.4g\" title=\"%.4g\" style=\"background:", word->value,
+             word->value);
+        put_ground(p, t);
+        put(p, fabs(t) > 0.7 ? ";color:#fff\">" : "\">");
         put_safe(p, word->text.data, word->text.size);
         put(p, "</span>");
         if (word->at_utf8.end > at) at = word->at_utf8.end;
@@ -259,11 +267,9 @@ static void put_word_scale(page *p, const tb_words *w) {
     double most = fmax(fabs(w->low), fabs(w->high));
     double low = p->r->has_sign ? -most : w->low, high = p->r->has_sign ? most : w->high;
     putf(p, "<p class=scale><span>%.3g</span><i style=\"background:linear-gradient(90deg", low);
-    for (int i = 0; i <= 8; i++) {
-        uint8_t c[3];
-        double t = p->r->has_sign ? i / 8.0 : 0.5 + 0.4 * i / 8.0;
-        tb_colormap_at(c, TB_COLORMAP_DIVERGING, (float)t);
-        putf(p, ",#%02x%02x%02x", c[0], c[1], c[2]);
+    for (int i = p->r->has_sign ? -1 : 0; i <= 1; i++) {
+        put(p, ",");
+        put_ground(p, i);
     }
     putf(p, ")\"></i><span>%.3g</span></p>\n", high);
 }
@@ -275,7 +281,8 @@ static tiba_status put_words(page *p, const tb_words *w, const char *title) {
     put(p,
         "<details><summary>Words and tokens in numbers</summary>\n<div class=table><table>"
         "<caption>A word's value is the sum of its tokens'. Special tokens belong to no word and "
-        "do not scale the colours.</caption><tr><th>token<th>word<th>from<th>to<th>value\n");
+        "do not scale the colours.</caption><tr><th scope=col>token<th scope=col>word<th "
+        "scope=col>from<th scope=col>to<th scope=col>value\n");
     for (int i = 0; i < w->n_tokens; i++) {
         const tb_token_value *t = &w->tokens[i];
         put(p, "<tr><td>");
@@ -287,8 +294,8 @@ static tiba_status put_words(page *p, const tb_words *w, const char *title) {
             put(p, t->special ? "(special)" : "");
         putf(p, "<td>%u<td>%u<td>%.6g\n", t->at.start, t->at.end, t->value);
     }
-    put(p,
-        "</table></div>\n<div class=table><table><caption>Words</caption><tr><th>word<th>value\n");
+    put(p, "</table></div>\n<div class=table><table><caption>Words</caption><tr><th "
+           "scope=col>word<th scope=col>value\n");
     for (int i = 0; i < w->n_words; i++) {
         put(p, "<tr><td>");
         put_safe(p, w->words[i].text.data, w->words[i].text.size);
@@ -308,7 +315,7 @@ static tiba_status put_word_layers(page *p, const tb_view *v) {
             strcmp(t->input, p->r->sample->text_input) != 0)
             continue;
         put(p, "<h3>Words layer by layer</h3>\n<div class=table><table><caption>What each block "
-               "alone adds to the word.</caption><tr><th>word");
+               "alone adds to the word.</caption><tr><th scope=col>word");
         double *values = TB_NEW(p->work, double, w->n_words * t->n_blocks);
         if (!values) return tb_out_of_memory(p->error);
         for (int b = 0; b < t->n_blocks; b++) {
@@ -317,7 +324,7 @@ static tiba_status put_word_layers(page *p, const tb_view *v) {
             for (int i = 0; i < w->n_tokens; i++)
                 if (w->tokens[i].word >= 0)
                     values[w->tokens[i].word * t->n_blocks + b] += (double)tokens[i];
-            putf(p, "<th>block %d", b + 1);
+            putf(p, "<th scope=col>block %d", b + 1);
         }
         for (int i = 0; i < w->n_words; i++) {
             put(p, "\n<tr><td>");
@@ -344,7 +351,8 @@ static void put_scores(page *p) {
         }
         put(p, "<div class=table><table><caption>Scores");
         if (r->n_samples > 1) putf(p, " of input %d", s + 1);
-        put(p, "</caption><tr><th>label<th>score<th>probability<th>\n");
+        put(p,
+            "</caption><tr><th scope=col>label<th scope=col>score<th scope=col>probability<th>\n");
         for (int64_t i = 0; i < most && i < scores->n; i++) {
             int64_t k = scores->order[i];
             put(p, "<tr><td>");
@@ -359,16 +367,44 @@ static void put_scores(page *p) {
     }
 }
 
-static void put_grid(page *p, const float *grid, int64_t rows, int64_t columns, const char *title) {
-    put(p, "<details><summary>");
+/* `more`: not opened for printing. */
+static void open_numbers(page *p, const char *title, bool more) {
+    put(p, more ? "<details class=more><summary>" : "<details><summary>");
     put_text(p, title);
-    put(p, "</summary>\n<div class=table><table><tr><th>row");
-    for (int64_t x = 0; x < columns; x++) putf(p, "<th>%lld", (long long)x + 1);
+    put(p, "</summary>\n");
+}
+
+static void put_grid(page *p, const float *grid, int64_t rows, int64_t columns, const char *title,
+                     size_t size) {
+    put(p, "<div class=table><table><caption>");
+    put_safe(p, title, size);
+    put(p, "</caption><tr><th scope=col>row");
+    for (int64_t x = 0; x < columns; x++) putf(p, "<th scope=col>%lld", (long long)x + 1);
     for (int64_t y = 0; y < rows; y++) {
-        putf(p, "\n<tr><th>%lld", (long long)y + 1);
+        putf(p, "\n<tr><th scope=row>%lld", (long long)y + 1);
         for (int64_t x = 0; x < columns; x++) putf(p, "<td>%.3g", (double)grid[y * columns + x]);
     }
-    put(p, "</table></div></details>\n");
+    put(p, "</table></div>\n");
+}
+
+/* The view's map, and those of its blocks, as numbers. */
+static tiba_status put_grids(page *p, const tb_view *v, const tb_view_tower *vt) {
+    static const char all[] = "All blocks, rolled out";
+    int64_t rows = v->image->rows, columns = v->image->columns;
+    open_numbers(p, "The map in numbers", false);
+    put_grid(p, v->grid, rows, columns, all, strlen(all));
+    put(p, "</details>\n");
+    if (!vt || !has_layers(vt->tower)) return TIBA_OK;
+    open_numbers(p, "The layers in numbers", true);
+    for (int b = 0; b < vt->tower->n_blocks; b++) {
+        float *tokens = layer_tokens(p, vt, b);
+        char title[32];
+        if (!tokens) return tb_out_of_memory(p->error);
+        snprintf(title, sizeof title, "Block %d alone", b + 1);
+        put_grid(p, tokens + vt->tower->prefix, rows, columns, title, strlen(title));
+    }
+    put(p, "</details>\n");
+    return TIBA_OK;
 }
 
 static tiba_status put_image(page *p, const tb_view *v, int index) {
@@ -389,21 +425,20 @@ static tiba_status put_image(page *p, const tb_view *v, int index) {
         TB_TRY(
             put_map(p, tokens + vt->tower->prefix, rows, columns, "one block alone", layer, true));
     }
-    put(p, "</div>");
-    put_scale(p, v->low, v->high, "all", false);
+    put(p, "</div>\n");
+    put_scale(p, v->low, v->high, "scale main", "all", false);
     for (int b = 0; vt && has_layers(vt->tower) && b < vt->tower->n_blocks; b++) {
         float *tokens = layer_tokens(p, vt, b), low, high;
         char layer[16];
         if (!tokens) return tb_out_of_memory(p->error);
         snprintf(layer, sizeof layer, "%d", b);
         tb_heatmap_range(&low, &high, tokens + vt->tower->prefix, (size_t)rows * (size_t)columns);
-        put_scale(p, low, high, layer, true);
+        put_scale(p, low, high, "scale main", layer, true);
     }
     put(p, "<figcaption>the map, raw values</figcaption></figure></div>\n");
     if (vt) TB_TRY(put_layer_choice(p, vt, index));
     if (vt) TB_TRY(put_layer_strip(p, vt));
-    put_grid(p, v->grid, rows, columns, "The map in numbers");
-    return TIBA_OK;
+    return put_grids(p, v, vt);
 }
 
 static tiba_status put_view(page *p, int index) {
@@ -413,11 +448,19 @@ static tiba_status put_view(page *p, int index) {
     put(p, "</h2>\n<p class=soft>");
     put_text(p, v->detail);
     if (v->method_note) put(p, ", "), put_text(p, v->method_note);
-    putf(p, ", logit %.6g</p>\n", v->logit);
+    if (p->r->kind == TB_KIND_PAIRS && !isnan(v->probability))
+        putf(p, ", %.1f %% of the given texts", 100.0 * v->probability);
+    else if (v->target.rank)
+        putf(p, "; logit %.6g", v->logit);
+    put(p, "</p>\n");
     if (v->image && p->original) TB_TRY(put_image(p, v, index));
     if (v->words) TB_TRY(put_words(p, v->words, "Words"));
     if (v->words) TB_TRY(put_word_layers(p, v));
-    if (v->other) TB_TRY(put_words(p, v->other, "Words of the other text"));
+    if (v->other)
+        TB_TRY(put_words(p, v->other,
+                         p->r->kind == TB_KIND_PAIRS
+                             ? "The other text: what of it speaks against its score"
+                             : "Words of the other text"));
     put(p, "</section>\n");
     return TIBA_OK;
 }
@@ -430,21 +473,22 @@ static tiba_status put_table(page *p) {
            "the word, and where in the picture.</p>\n<div class=layers>\n");
     for (int i = 0; i < r->n_rows; i++) {
         const tb_table_row *row = &r->rows[i];
-        put(p, "<figure>");
-        open_stage(p, "thumb");
-        TB_TRY(put_map(p, row->grid, (int)image->rows, (int)image->columns, "map of the word",
-                       "none", false));
-        put(p, "</div><figcaption><strong>");
+        TB_TRY(put_thumb(p, row->grid, (int)image->rows, (int)image->columns, "map of the word"));
+        put(p, "<figcaption><strong>");
         put_safe(p, row->word->text.data, row->word->text.size);
-        putf(p, "</strong> %+.3f<br>%.2g to %.2g</figcaption></figure>\n", row->share,
-             (double)row->low, (double)row->high);
+        putf(p, "</strong> %+.3f</figcaption></figure>\n", row->share);
     }
-    put(p, "</div></section>\n");
+    put(p, "</div>\n");
+    open_numbers(p, "The words' maps in numbers", true);
+    for (int i = 0; i < r->n_rows; i++)
+        put_grid(p, r->rows[i].grid, image->rows, image->columns, r->rows[i].word->text.data,
+                 r->rows[i].word->text.size);
+    put(p, "</details></section>\n");
     return TIBA_OK;
 }
 
 static void put_fact(page *p, const char *name, const char *value) {
-    putf(p, "<tr><th>%s<td>", name);
+    putf(p, "<tr><th scope=row>%s<td>", name);
     put_text(p, value);
     put(p, "\n");
 }
@@ -456,21 +500,22 @@ static tiba_status put_model(page *p, tb_subject *s, const char *title) {
     put_fact(p, "file", s->path);
     put_fact(p, "SHA-256", s->digests[0].sha256);
     for (int i = 1; i < s->n_digests; i++) {
-        put(p, "<tr><th>SHA-256 of ");
+        put(p, "<tr><th scope=row>SHA-256 of ");
         put_text(p, s->digests[i].file);
         put(p, "<td>");
         put_text(p, s->digests[i].sha256);
         put(p, "\n");
     }
     put_fact(p, "producer", facts.producer);
-    put(p, "<tr><th>opsets<td>");
+    put(p, "<tr><th scope=row>opsets<td>");
     for (int i = 0; i < facts.n_opsets; i++) {
         int64_t version;
         const char *domain = tiba_model_opset(s->model, i, &version);
         put_text(p, *domain ? domain : "ai.onnx");
         putf(p, " %lld%s", (long long)version, i + 1 < facts.n_opsets ? ", " : "");
     }
-    putf(p, "\n<tr><th>parameters<td>%lld\n</table></div>\n", (long long)facts.parameters);
+    putf(p, "\n<tr><th scope=row>parameters<td>%lld\n</table></div>\n",
+         (long long)facts.parameters);
     return TIBA_OK;
 }
 
@@ -483,7 +528,8 @@ static tiba_status put_facts(page *p) {
     put(p, "<div class=\"table left\"><table><caption>Input and method</caption>\n");
     if (sample->picture_path) put_fact(p, "picture", sample->picture_path);
     if (sample->picture_path)
-        putf(p, "<tr><th>size<td>%d x %d pixels\n", sample->picture.width, sample->picture.height);
+        putf(p, "<tr><th scope=row>size<td>%d x %d pixels\n", sample->picture.width,
+             sample->picture.height);
     for (int i = 0; i < sample->n_texts; i++) put_fact(p, "text", sample->texts[i]);
     put_fact(p, "method", r->method);
     if (r->keeps_sign)
@@ -491,15 +537,16 @@ static tiba_status put_facts(page *p) {
     put_fact(p, "rollout", r->rollout);
     for (int i = 0; i < r->n_views; i++)
         for (int t = 0; t < r->views[i].n_towers; t++)
-            putf(p, "<tr><th>relevance at the readout<td>%.6g of 1 (%s)\n",
+            putf(p, "<tr><th scope=row>relevance at the readout<td>%.6g of 1 (%s)\n",
                  r->views[i].towers[t].tower->relevance_in,
                  r->views[i].towers[t].tower->rows ? "picture" : "text");
     const tiba_timings *s = &r->timings;
     putf(p,
-         "<tr><th>seconds<td>open %.4f, bind %.4f, plan %.4f, forward %.4f, backward %.4f, "
+         "<tr><th scope=row>seconds<td>open %.4f, bind %.4f, plan %.4f, forward %.4f, backward "
+         "%.4f, "
          "rollout %.4f\n",
          s->open, s->bind, s->plan, s->forward, s->backward, s->rollout);
-    putf(p, "<tr><th>written by<td>tiba-onnx %s\n</table></div>\n", tiba_version());
+    putf(p, "<tr><th scope=row>written by<td>tiba-onnx %s\n</table></div>\n", tiba_version());
     for (int i = 0; i < r->n_notes; i++) {
         put(p, "<p class=soft>Note: ");
         put_text(p, r->notes[i]);
@@ -539,9 +586,12 @@ static tiba_status put_page(page *p) {
     put_original(p);
     put(p, "</style></head>\n<body><header><h1>Why <q>");
     put_text(p, label);
-    put(p, "</q>?</h1>\n<p class=soft>Which part of the input speaks for the score. Colours are "
-           "scaled from the smallest to the largest value; the numbers are raw.</p></header>\n"
-           "<main>\n");
+    put(p, "</q>?</h1>\n<p class=soft>Which part of the input speaks for the score");
+    put(p, r->has_sign ? " (red), and which against it (blue). Colours reach equally far to both "
+                         "sides of 0; the numbers are raw."
+                       : ". Colours are scaled from the smallest to the largest value; the numbers "
+                         "are raw.");
+    put(p, "</p></header>\n<main>\n");
     put_scores(p);
     put_controls(p);
     for (int i = 0; i < r->n_views; i++) TB_TRY(put_view(p, i));

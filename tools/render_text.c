@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "io/unicode.h"
 #include "tools/render.h"
 
-enum { MOST_SCORES = 5, BAR_WIDTH = 24, MOST_ROWS = 20, PLAIN_WORDS = 60 };
+enum { MOST_SCORES = 5, BAR_WIDTH = 24, PLAIN_WORDS = 60 };
 
 tb_color_depth tb_terminal_colors(void) {
     const char *off = getenv("NO_COLOR"), *term = getenv("TERM"), *depth = getenv("COLORTERM");
@@ -71,6 +73,28 @@ static void print_bar(double part, tb_color_depth depth) {
     for (; used < BAR_WIDTH; used++) putchar(depth ? ' ' : '.');
 }
 
+enum { SCALE_CELLS = 12 };
+
+typedef struct scale {
+    uint8_t cell[SCALE_CELLS][3];
+} scale;
+
+/* Where a cell of a scale stands in 0 to 1, or -1 to 1. */
+static double scale_at(int i, bool has_sign) {
+    double t = (double)i / (SCALE_CELLS - 1);
+    return has_sign ? 2.0 * t - 1.0 : t;
+}
+
+static void print_scale(const scale *colors, double low, double high, tb_color_depth depth) {
+    printf("  scale: ");
+    for (int i = 0; i < SCALE_CELLS; i++) {
+        set_color(depth, colors->cell[i], true);
+        putchar(' ');
+    }
+    reset(depth);
+    printf(" %.3g to %.3g\n", low, high);
+}
+
 /* -------------------------------------------------------------------- scores */
 
 static bool is_explained(const tb_report *r, const tb_scores *s, int64_t k) {
@@ -119,42 +143,61 @@ static bool is_dark(const uint8_t c[3]) {
     return 299 * c[0] + 587 * c[1] + 114 * c[2] < 140000;
 }
 
-static void word_color(uint8_t c[3], const tb_words *w, double value, const tb_report *r) {
-    double t = tb_words_scaled(w, value, r->has_sign);
-    if (r->has_sign)
-        tb_colormap_at(c, TB_COLORMAP_DIVERGING, (float)(0.5 + 0.5 * t));
-    else /* white to red: words stay readable */
-        tb_colormap_at(c, TB_COLORMAP_DIVERGING, (float)(0.5 + 0.4 * t));
+/* Values next to nothing get no ground: white patches would be the brightest thing on a dark
+ * terminal. */
+static bool has_ground(double t) {
+    return fabs(t) >= 0.05;
+}
+
+/* Of a place on the words' scale: blue over white to red, or white to a red that black letters can
+ * be read on. */
+static void word_color(uint8_t c[3], double t, bool has_sign) {
+    tb_colormap_at(c, TB_COLORMAP_DIVERGING, (float)(0.5 + (has_sign ? 0.5 : 0.4) * t));
+}
+
+static int terminal_width(void) {
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
+    return 80;
 }
 
 static void print_colored(const tb_words *w, const tb_report *r, tb_color_depth depth) {
     static const uint8_t black[3] = {0, 0, 0}, white[3] = {255, 255, 255};
     size_t at = 0, end = strlen(w->text);
+    int width = terminal_width(), column = 2;
     printf("  ");
     for (int i = 0; i < w->n_words; i++) {
         const tb_word *word = &w->words[i];
+        size_t gap = word->at_utf8.start > at ? word->at_utf8.start - at : 0;
+        int cells = tb_text_cells(word->text.data, word->text.size);
+        int before = tb_text_cells(w->text + at, gap);
+        bool blank = gap && strspn(w->text + at, " \t\r\n") >= gap;
+        if (blank && column + before + cells > width) {
+            printf("\n  ");
+            column = 2;
+        } else {
+            print_safe(w->text + at, gap);
+            column += before;
+        }
+        double t = tb_words_scaled(w, word->value, r->has_sign);
         uint8_t c[3];
-        if (word->at_utf8.start > at) print_safe(w->text + at, word->at_utf8.start - at);
-        word_color(c, w, word->value, r);
-        set_color(depth, c, true);
-        set_color(depth, is_dark(c) ? white : black, false);
+        word_color(c, t, r->has_sign);
+        if (has_ground(t)) {
+            set_color(depth, c, true);
+            set_color(depth, is_dark(c) ? white : black, false);
+        }
         print_safe(word->text.data, word->text.size);
         reset(depth);
+        column += cells;
         if (word->at_utf8.end > at) at = word->at_utf8.end;
     }
     if (end > at) print_safe(w->text + at, end - at);
-    printf("\n  scale: ");
-    for (int i = 0; i < 12; i++) {
-        uint8_t c[3];
-        double t = i / 11.0;
-        double most = fmax(fabs(w->low), fabs(w->high));
-        word_color(c, w, r->has_sign ? (2 * t - 1) * most : w->low + t * (w->high - w->low), r);
-        set_color(depth, c, true);
-        putchar(' ');
-    }
-    reset(depth);
     double most = fmax(fabs(w->low), fabs(w->high));
-    printf(" %.3g to %.3g\n", r->has_sign ? -most : w->low, r->has_sign ? most : w->high);
+    printf("\n");
+    scale colors;
+    for (int i = 0; i < SCALE_CELLS; i++)
+        word_color(colors.cell[i], scale_at(i, r->has_sign), r->has_sign);
+    print_scale(&colors, r->has_sign ? -most : w->low, r->has_sign ? most : w->high, depth);
 }
 
 /* word[value] in plain text, a bar list for short texts. */
@@ -202,40 +245,51 @@ void tb_look_range(float *low, float *high, const tb_report *report) {
     *low = -*high;
 }
 
-static void print_map(const tb_report *r, const float *grid, int rows, int columns, float low,
-                      float high, const tb_look *look, tb_color_depth depth) {
-    int wide = columns < 16 ? 2 * columns : columns, tall = columns < 16 ? 2 * rows : rows;
-    if (wide > 56) tall = tall * 56 / wide, wide = 56;
-    if (tall > 2 * MOST_ROWS) wide = wide * 2 * MOST_ROWS / tall, tall = 2 * MOST_ROWS;
+/* One cell: two values above each other, NAN where the model saw nothing of the picture. */
+static void print_cell(float above, float below, float low, float high, tb_colormap colors,
+                       tb_color_depth depth) {
+    bool up = !isnan(above), down = !isnan(below);
+    float room = high > low ? high - low : 1.0f;
+    uint8_t c[3];
+    if (up) {
+        tb_colormap_at(c, colors, (above - low) / room);
+        set_color(depth, c, false);
+    }
+    if (down) {
+        tb_colormap_at(c, colors, (below - low) / room);
+        set_color(depth, c, up);
+    }
+    fputs(up ? "▀" : down ? "▄" : " ", stdout);
+    reset(depth);
+}
+
+/* A thumbnail of the picture's shape, at most `edge` cells wide and half as many tall. */
+static void print_map(const tb_report *r, const float *grid, int rows, int columns, int edge,
+                      const tb_look *look, tb_color_depth depth) {
+    const tb_geometry *g = &r->sample->geometry;
+    int w = r->sample->picture.width, h = r->sample->picture.height, longest = w > h ? w : h;
+    int wide = (int)((int64_t)w * edge / longest), tall = (int)((int64_t)h * edge / longest);
+    wide = wide < 1 ? 1 : wide;
     tall = tall < 2 ? 2 : tall + (tall & 1);
-    if (wide < 1) wide = 1;
+    float *input = tb_arena_alloc(r->arena, (size_t)g->height * sizeof *input, (size_t)g->width);
+    float *map = tb_arena_alloc(r->arena, (size_t)tall * sizeof *map, (size_t)wide);
+    if (!input || !map) return;
+    float low, high;
+    tb_heatmap_range(&low, &high, grid, (size_t)(rows * columns));
     tb_look_range(&low, &high, r);
+    tb_heatmap_upsample(input, g->height, g->width, grid, rows, columns);
+    tb_heatmap_on_picture(map, tall, wide, input, g);
     tb_colormap colors = tb_look_colors(look, r);
-    float map[2 * MOST_ROWS * 56 + 56];
-    tb_heatmap_upsample(map, tall, wide, grid, rows, columns);
     for (int y = 0; y < tall; y += 2) {
         printf("  ");
-        for (int x = 0; x < wide; x++) {
-            for (int half = 0; half < 2; half++) {
-                uint8_t c[3];
-                float v = map[(y + half) * wide + x];
-                tb_colormap_at(c, colors, high > low ? (v - low) / (high - low) : 0.0f);
-                set_color(depth, c, half == 1);
-            }
-            fputs("▀", stdout);
-        }
-        reset(depth);
+        for (int x = 0; x < wide; x++)
+            print_cell(map[y * wide + x], map[(y + 1) * wide + x], low, high, colors, depth);
         printf("\n");
     }
-    printf("  scale: ");
-    for (int i = 0; i < 12; i++) {
-        uint8_t c[3];
-        tb_colormap_at(c, colors, (float)i / 11.0f);
-        set_color(depth, c, true);
-        putchar(' ');
-    }
-    reset(depth);
-    printf(" %.3g to %.3g\n", (double)low, (double)high);
+    scale ramp;
+    for (int i = 0; i < SCALE_CELLS; i++)
+        tb_colormap_at(ramp.cell[i], colors, (float)scale_at(i, false));
+    print_scale(&ramp, (double)low, (double)high, depth);
 }
 
 /* -------------------------------------------------------------------- the whole */
@@ -250,16 +304,16 @@ static void print_view(const tb_report *r, const tb_view *v, const tb_look *look
     if (v->method_note) printf(", "), print_safe(v->method_note, strlen(v->method_note));
     printf("%s\n", r->has_sign ? " (signed)" : "");
     if (v->grid && depth)
-        print_map(r, v->grid, (int)v->image->rows, (int)v->image->columns, v->low, v->high, look,
+        print_map(r, v->grid, (int)v->image->rows, (int)v->image->columns, several ? 20 : 32, look,
                   depth);
     else if (v->grid)
         printf("  map of %lld x %lld patches, %.3g to %.3g\n", (long long)v->image->rows,
                (long long)v->image->columns, (double)v->low, (double)v->high);
     if (v->words) print_words(v->words, r, depth);
     if (!v->other) return;
-    printf("\nand ");
-    print_safe(v->other->text, strlen(v->other->text));
     printf("\n");
+    print_safe(v->other->text, strlen(v->other->text));
+    printf("%s\n", r->kind == TB_KIND_PAIRS ? ": what of it speaks against its score" : "");
     print_words(v->other, r, depth);
 }
 
@@ -275,8 +329,7 @@ static void print_rows(const tb_report *r, const tb_look *look, tb_color_depth d
         printf("%+9.3f  ", row->share);
         print_safe(row->word->text.data, row->word->text.size);
         printf("  most at row %d, column %d\n", best / columns + 1, best % columns + 1);
-        if (image && depth)
-            print_map(r, row->grid, (int)image->rows, columns, row->low, row->high, look, depth);
+        if (image && depth) print_map(r, row->grid, (int)image->rows, columns, 16, look, depth);
     }
 }
 
