@@ -46,10 +46,12 @@ static int intern(tb_axes *axes, tb_label wanted, const int *parents, const int6
     return id;
 }
 
-/* Of two look-ups that are added, is b's input the text? That of the larger table is (the other
- * holds segments or positions), in whatever order they are added. */
+/* Of two look-ups that are added, is b's input the text? That of a whole input is (the other holds
+ * columns of boxes), then that of the larger table (the other holds segments or positions), in
+ * whatever order they are added. */
 static bool better_look_up(const tb_label *a, const tb_label *b) {
     if (a->kind != TB_LABEL_LOOKUP || b->kind != TB_LABEL_LOOKUP) return false;
+    if (a->partial != b->partial) return a->partial;
     return b->rows != a->rows ? b->rows > a->rows : b->input < a->input;
 }
 
@@ -516,12 +518,15 @@ static void look_up(pass *p, const tb_value *indices, int rank, int64_t rows, co
                     int axis) {
     if (counts_up(&indices->t)) rows = 0;
     const tb_node *moved = is_input(p, indices) ? NULL : p->node;
+    const tiba_tensor *own = &p->graph->inputs[indices->ids_of]->t;
+    bool partial = tb_tensor_count(&indices->t) < tb_tensor_count(own);
     for (int d = 0; d < rank; d++) {
         tb_label label = {.kind = TB_LABEL_LOOKUP,
                           .node = moved,
                           .input = indices->ids_of,
                           .dim = d,
-                          .rows = rows};
+                          .rows = rows,
+                          .partial = partial};
         new_axis(p, out, axis + d, label, NULL, NULL);
     }
 }

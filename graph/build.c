@@ -53,8 +53,15 @@ static void set_activity(const tb_node *node) {
                                    !(i < 32 && (node->op->def->inactive_outputs >> i & 1u));
 }
 
-/* Which input's ids the outputs still are. Arithmetic with an offset keeps them ids (of a shifted
- * table); comparisons, sums over tokens and products do not. */
+/* Is it a product with a scalar? */
+static bool scales(const tb_node *node) {
+    return tb_is(node, TB_OP_Mul) &&
+           (tb_tensor_count(&node->in[0]->t) == 1 || tb_tensor_count(&node->in[1]->t) == 1);
+}
+
+/* Which input's ids the outputs still are. Arithmetic with an offset or a factor keeps them ids (of
+ * a shifted table, of hashed rows); comparisons, sums over tokens and products of two rows
+ * (positions times a mask) do not. */
 static int ids_through(const tb_node *node) {
     switch (node->op->kind) {
     case TB_OP_Cast:
@@ -64,6 +71,9 @@ static int ids_through(const tb_node *node) {
     case TB_OP_Add:
     case TB_OP_Sub:
     case TB_OP_Mod:
+        break;
+    case TB_OP_Mul:
+        if (!scales(node)) return -1;
         break;
     case TB_OP_Shape:
     case TB_OP_Size:

@@ -46,6 +46,8 @@ def hf(model, config, **kw):
             s = getattr(c, sub, None)
             if s is not None and hasattr(s, "to_dict"):
                 s._attn_implementation = attention
+        if hasattr(c, "_experts_implementation"):
+            c._experts_implementation = "batched_mm"  # torch's default has no ONNX form
         if hasattr(c, "use_cache"):
             c.use_cache = False
         return getattr(tf, model)(c) if isinstance(model, str) else model(c)
@@ -76,6 +78,15 @@ def text(types=False, mask=True, n=N, pad=0):
 
 def image(size=32, name="pixel_values", channels=3):
     return lambda: {name: torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(7))}
+
+
+def boxes():
+    """corners of the words on a page"""
+    return torch.randint(0, 60, (1, N, 4), generator=torch.Generator().manual_seed(3)).sort(-1)[0]
+
+
+def without(d, *names):
+    return {k: v for k, v in d.items() if k not in names}
 
 
 ENC = dict(vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48,
@@ -110,9 +121,41 @@ add("xlnet", hf("XLNetForSequenceClassification", "XLNetConfig", vocab_size=60, 
 add("flaubert", hf("FlaubertForSequenceClassification", "FlaubertConfig", vocab_size=60, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=40, num_labels=3), text(), attentions=("eager",))
 add("fnet_none", hf("FNetForSequenceClassification", "FNetConfig", **ENC), text(mask=False), attentions=("eager",), explain=False)
 add("funnel", hf("FunnelForSequenceClassification", "FunnelConfig", vocab_size=60, block_sizes=[1, 1], num_decoder_layers=1, d_model=32, n_head=4, d_head=8, d_inner=48, num_labels=3), text(), attentions=("eager",))
-add("layoutlm", hf("LayoutLMForSequenceClassification", "LayoutLMConfig", max_2d_position_embeddings=64, **ENC), lambda: {**text()(), "bbox": torch.randint(0, 60, (1, N, 4), generator=torch.Generator().manual_seed(3)).sort(-1)[0][..., [0, 1, 2, 3]]}, attentions=("eager",))
+add("layoutlm", hf("LayoutLMForSequenceClassification", "LayoutLMConfig", max_2d_position_embeddings=64, **ENC), lambda: {**text()(), "bbox": boxes()}, attentions=("eager",))
 add("esm", hf("EsmForSequenceClassification", "EsmConfig", position_embedding_type="rotary", pad_token_id=0, mask_token_id=4, **ENC), text())
 add("rembert_like_eurobert", hf("EuroBertForSequenceClassification", "EuroBertConfig", num_key_value_heads=2, pad_token_id=0, bos_token_id=1, eos_token_id=2, mask_token_id=3, **ENC), text())
+
+add("rembert", hf("RemBertForSequenceClassification", "RemBertConfig", input_embedding_size=16, output_embedding_size=16, **ENC), text(True), attentions=("eager",))
+add("ibert", hf("IBertForSequenceClassification", "IBertConfig", quant_mode=False, **ENC), text(), attentions=("eager",))
+add("nystromformer_plain", hf("NystromformerForSequenceClassification", "NystromformerConfig", num_landmarks=N, segment_means_seq_len=N, conv_kernel_size=3, **ENC), text(True), attentions=("eager",))
+add("longformer", hf("LongformerForSequenceClassification", "LongformerConfig", attention_window=4, pad_token_id=0, **ENC), text(), attentions=("eager",))
+add("big_bird_full", hf("BigBirdForSequenceClassification", "BigBirdConfig", attention_type="original_full", **ENC), text(True), attentions=("eager",))
+add("luke", hf(lambda c: models.Pooled(tf.LukeModel(c)), "LukeConfig", entity_vocab_size=10, entity_emb_size=16, use_entity_aware_attention=False, **ENC), text(), outputs=("output",), attentions=("eager",))
+add("canine", hf("CanineForSequenceClassification", "CanineConfig", local_transformer_stride=8, downsampling_rate=4, upsampling_kernel_size=4, num_hash_buckets=16, **{k: v for k, v in ENC.items() if k != "vocab_size"}), text(True), attentions=("eager",))
+add("mra", hf("MraForSequenceClassification", "MraConfig", **ENC), text(), attentions=("eager",), explain=False)
+add("yoso", hf("YosoForSequenceClassification", "YosoConfig", use_expectation=True, **ENC), text(), attentions=("eager",), explain=False)
+add("xlm", hf("XLMForSequenceClassification", "XLMConfig", vocab_size=60, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=40, num_labels=3), text(), attentions=("eager",))
+add("xlmr_xl", hf("XLMRobertaXLForSequenceClassification", "XLMRobertaXLConfig", **ENC), text())
+add("roberta_prenorm", hf("RobertaPreLayerNormForSequenceClassification", "RobertaPreLayerNormConfig", **ENC), text())
+add("camembert_ner", hf("CamembertForTokenClassification", "CamembertConfig", **ENC), text(), target="0,4,1")
+add("roc_bert", hf("RoCBertForSequenceClassification", "RoCBertConfig", pronunciation_vocab_size=60, shape_vocab_size=60, pronunciation_embed_dim=8, shape_embed_dim=8, **ENC), text(True))
+add("splinter", hf("SplinterForQuestionAnswering", "SplinterConfig", question_token_id=9, **ENC), text(True), outputs=("start_logits", "end_logits"), attentions=("eager",))
+add("lilt", hf("LiltForSequenceClassification", "LiltConfig", channel_shrink_ratio=2, max_2d_position_embeddings=64, **{**ENC, "hidden_size": 48}), lambda: {**text()(), "bbox": boxes()}, attentions=("eager",))
+add("markuplm", hf("MarkupLMForSequenceClassification", "MarkupLMConfig", max_depth=3, xpath_unit_hidden_size=8, max_xpath_tag_unit_embeddings=20, max_xpath_subs_unit_embeddings=20, tag_pad_id=19, subs_pad_id=19, **ENC), text(True), attentions=("eager",))
+add("tapas", hf("TapasForSequenceClassification", "TapasConfig", type_vocab_sizes=[3, 4, 4, 2, 4, 4, 4], max_position_embeddings=40, **{k: v for k, v in ENC.items() if k != "max_position_embeddings"}), lambda: {**text()(), "token_type_ids": torch.randint(0, 2, (1, N, 7), generator=torch.Generator().manual_seed(3))}, attentions=("eager",))
+add("bert_choice", hf("BertForMultipleChoice", "BertConfig", **ENC), lambda: {k: torch.cat([v, v.flip(1)]).view(1, 2, N) for k, v in text(True)().items()}, attentions=("eager",))
+add("bert_regression", hf("BertForSequenceClassification", "BertConfig", **{**ENC, "num_labels": 1}), text(True), target="0,0")
+add("bert_next", hf("BertForNextSentencePrediction", "BertConfig", **ENC), text(True))
+add("bert_pretraining", hf("BertForPreTraining", "BertConfig", **ENC), text(True), outputs=("prediction_logits", "seq_relationship_logits"), output=1)
+add("bert_batch", hf("BertForSequenceClassification", "BertConfig", **ENC), lambda: {k: torch.cat([v, v.flip(1), v.roll(3, 1)]) for k, v in text(True)().items()}, target="1,1")
+add("bert_hidden", hf("BertModel", "BertConfig", **ENC), text(True), outputs=("last_hidden_state", "pooler_output"), output=1)
+add("dpr", hf("DPRQuestionEncoder", "DPRConfig", **ENC), text(True), outputs=("pooler_output",), target="0,3")
+add("xmod", hf("XmodForSequenceClassification", "XmodConfig", languages=["en"], default_language="en", **ENC), text(), attentions=("eager",))
+add("gte", hf("GteForSequenceClassification", "GteConfig", **ENC), text())
+add("jina3", hf("JinaEmbeddingsV3Model", "JinaEmbeddingsV3Config", **ENC), text(), outputs=("last_hidden_state", "pooler_output"), target="0,0,3")
+add("embedding_gemma2", hf("EmbeddingGemma2Model", "EmbeddingGemma2Config", **ENC), text(), outputs=("last_hidden_state",), target="0,0,3")
+add("modernbert_ner", hf("ModernBertForTokenClassification", "ModernBertConfig", global_attn_every_n_layers=2, local_attention=8, pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2, reference_compile=False, **ENC), text(), target="0,4,1")
+add("esmc", hf("EsmcForMaskedLM", "EsmcConfig", **ENC), text(), target="0,4,9")
 
 # ------------------------------------------------------------------ decoders
 G = dict(vocab_size=60, pad_token_id=0, bos_token_id=1, eos_token_id=2, num_labels=3)
@@ -140,6 +183,44 @@ add("codegen", hf("CodeGenForCausalLM", "CodeGenConfig", n_embd=32, n_layer=2, n
 add("stablelm", hf("StableLmForSequenceClassification", "StableLmConfig", num_key_value_heads=2, **LL), text())
 add("cohere", hf("CohereForCausalLM", "CohereConfig", num_key_value_heads=2, **LL), text(), target="0,15,8")
 
+add("gpt_bigcode", hf("GPTBigCodeForSequenceClassification", "GPTBigCodeConfig", n_embd=32, n_layer=3, n_head=4, n_positions=40, multi_query=True, **G), text())
+add("starcoder2", hf("Starcoder2ForSequenceClassification", "Starcoder2Config", num_key_value_heads=2, **LL), text())
+add("mixtral", hf("MixtralForSequenceClassification", "MixtralConfig", num_key_value_heads=2, num_local_experts=4, **LL), text())
+add("qwen2_moe", hf("Qwen2MoeForSequenceClassification", "Qwen2MoeConfig", num_key_value_heads=2, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16, **LL), text())
+add("qwen3_moe", hf("Qwen3MoeForSequenceClassification", "Qwen3MoeConfig", num_key_value_heads=2, head_dim=8, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, **LL), text())
+add("olmo", hf("OlmoForSequenceClassification", "OlmoConfig", clip_qkv=5.0, **LL), text())
+add("olmo2", hf("Olmo2ForSequenceClassification", "Olmo2Config", num_key_value_heads=2, **LL), text())
+add("granite", hf("GraniteForCausalLM", "GraniteConfig", num_key_value_heads=2, residual_multiplier=0.5, embedding_multiplier=2.0, logits_scaling=3.0, **LL), text(), target="0,15,8")
+add("gemma3", hf("Gemma3ForCausalLM", "Gemma3TextConfig", num_key_value_heads=2, head_dim=8, sliding_window=4, layer_types=["sliding_attention", "full_attention", "sliding_attention"], **LL), text(), target="0,15,8")
+add("llama4", hf("Llama4ForCausalLM", "Llama4TextConfig", num_key_value_heads=2, head_dim=8, intermediate_size_mlp=48, num_local_experts=2, interleave_moe_layer_step=2, attention_chunk_size=8, **LL), text(), target="0,15,8")
+add("deepseek_v2", hf("DeepseekV2ForSequenceClassification", "DeepseekV2Config", q_lora_rank=16, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8, n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=16, first_k_dense_replace=1, n_group=1, topk_group=1, **LL), text())
+add("deepseek_v3", hf("DeepseekV3ForSequenceClassification", "DeepseekV3Config", q_lora_rank=16, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8, n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1, moe_intermediate_size=16, first_k_dense_replace=1, n_group=2, topk_group=1, num_key_value_heads=4, **LL), text())
+add("smollm3", hf("SmolLM3ForSequenceClassification", "SmolLM3Config", num_key_value_heads=2, **LL), text())
+add("persimmon", hf("PersimmonForSequenceClassification", "PersimmonConfig", **LL), text())
+add("glm", hf("GlmForSequenceClassification", "GlmConfig", num_key_value_heads=2, head_dim=8, **LL), text())
+add("glm4", hf("Glm4ForSequenceClassification", "Glm4Config", num_key_value_heads=2, head_dim=8, **LL), text())
+add("helium", hf("HeliumForSequenceClassification", "HeliumConfig", num_key_value_heads=2, head_dim=8, **LL), text())
+add("nemotron", hf("NemotronForSequenceClassification", "NemotronConfig", num_key_value_heads=2, **LL), text())
+add("biogpt", hf("BioGptForSequenceClassification", "BioGptConfig", **LL), text())
+add("xglm", hf("XGLMForCausalLM", "XGLMConfig", d_model=32, num_layers=2, attention_heads=4, ffn_dim=48, max_position_embeddings=40, **G), text(), target="0,15,8")
+add("cohere2", hf("Cohere2ForCausalLM", "Cohere2Config", num_key_value_heads=2, sliding_window=4, **LL), text(), target="0,15,8")
+add("gpt_oss", hf("GptOssForSequenceClassification", "GptOssConfig", num_key_value_heads=2, head_dim=8, sliding_window=4, num_local_experts=4, num_experts_per_tok=2, **LL), text(), attentions=("eager",))
+add("exaone4", hf("Exaone4ForSequenceClassification", "Exaone4Config", num_key_value_heads=2, sliding_window=4, sliding_window_pattern=2, **LL), text())
+add("ernie4_5", hf("Ernie4_5ForCausalLM", "Ernie4_5Config", num_key_value_heads=2, head_dim=8, **LL), text(), target="0,15,8")
+add("diffllama", hf("DiffLlamaForSequenceClassification", "DiffLlamaConfig", num_key_value_heads=2, **LL), text(), attentions=("eager",))
+add("phimoe", hf("PhimoeForSequenceClassification", "PhimoeConfig", num_key_value_heads=2, num_local_experts=4, **LL), text())
+add("modernbert_decoder", hf("ModernBertDecoderForSequenceClassification", "ModernBertDecoderConfig", global_attn_every_n_layers=2, local_attention=8, cls_token_id=1, sep_token_id=2, **LL), text())
+add("ctrl", hf("CTRLForSequenceClassification", "CTRLConfig", n_embd=32, n_layer=2, n_head=4, dff=48, n_positions=40, **G), text(), attentions=("eager",))
+add("openai_gpt", hf("OpenAIGPTForSequenceClassification", "OpenAIGPTConfig", n_embd=32, n_layer=3, n_head=4, n_positions=40, **G), text(), attentions=("eager",))
+add("imagegpt", hf("ImageGPTForImageClassification", "ImageGPTConfig", n_embd=32, n_layer=2, n_head=4, n_positions=40, **G), text(mask=False), attentions=("eager",))
+add("bamba", hf("BambaForCausalLM", "BambaConfig", num_key_value_heads=2, attn_layer_indices=[1], mamba_n_heads=8, mamba_d_head=8, mamba_d_state=8, mamba_n_groups=1, mamba_expand=2, mamba_chunk_size=8, **LL), text(mask=False), attentions=("eager",), target="0,15,8", explain=False)
+add("mamba_none", hf("MambaForCausalLM", "MambaConfig", vocab_size=60, hidden_size=32, num_hidden_layers=2, state_size=4, time_step_rank=4), text(mask=False), attentions=("eager",), target="0,15,8", explain=False)
+add("rwkv_none", hf("RwkvForCausalLM", "RwkvConfig", vocab_size=60, hidden_size=32, num_hidden_layers=2, context_length=N), text(mask=False), attentions=("eager",), target="0,15,8", explain=False)
+add("vaultgemma", hf("VaultGemmaForCausalLM", "VaultGemmaConfig", num_key_value_heads=2, head_dim=8, sliding_window=4, **LL), text(), attentions=("eager",), target="0,15,8")
+add("nanochat", hf("NanoChatForCausalLM", "NanoChatConfig", num_key_value_heads=2, **LL), text(), target="0,15,8")
+add("seed_oss", hf("SeedOssForSequenceClassification", "SeedOssConfig", num_key_value_heads=2, head_dim=8, **LL), text())
+add("doge", hf("DogeForSequenceClassification", "DogeConfig", num_key_value_heads=2, **LL), text(), attentions=("eager",))
+
 # ------------------------------------------------------------------ encoder-decoder
 S2S = lambda: {**text()(), "decoder_input_ids": ids(9, low=6)}
 add("t5_enc", lambda a: models.MeanPooled(hf("T5EncoderModel", "T5Config", vocab_size=60, d_model=32, d_kv=8, d_ff=48, num_layers=3, num_heads=4)(a)), text(), outputs=("sentence_embedding",), attentions=("eager",))
@@ -149,6 +230,21 @@ add("bart", hf("BartForConditionalGeneration", "BartConfig", **ED), S2S, target=
 add("bart_cls", hf("BartForSequenceClassification", "BartConfig", num_labels=3, **ED), lambda: {"input_ids": torch.cat([ids(15), torch.tensor([[2]])], 1), "attention_mask": torch.ones(1, 16, dtype=torch.int64)})
 add("marian", hf("MarianMTModel", "MarianConfig", **ED), S2S, target="0,8,5")
 add("mbart", hf("MBartForConditionalGeneration", "MBartConfig", **ED), S2S, target="0,8,5")
+
+T5 = dict(vocab_size=60, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, decoder_start_token_id=0)
+add("mt5_enc", lambda a: models.MeanPooled(hf("MT5EncoderModel", "MT5Config", **T5)(a)), text(), outputs=("sentence_embedding",), attentions=("eager",))
+add("umt5_enc", lambda a: models.MeanPooled(hf("UMT5EncoderModel", "UMT5Config", **T5)(a)), text(pad=3), outputs=("sentence_embedding",), attentions=("eager",))
+add("longt5_enc", lambda a: models.MeanPooled(hf("LongT5EncoderModel", "LongT5Config", local_radius=3, **T5)(a)), text(), outputs=("sentence_embedding",), attentions=("eager",))
+add("longt5_tglobal", lambda a: models.MeanPooled(hf("LongT5EncoderModel", "LongT5Config", local_radius=3, global_block_size=4, encoder_attention_type="transient-global", **T5)(a)), text(), outputs=("sentence_embedding",), attentions=("eager",))
+add("switch_enc", lambda a: models.MeanPooled(hf("SwitchTransformersEncoderModel", "SwitchTransformersConfig", num_experts=2, num_sparse_encoder_layers=1, **T5)(a)), text(), outputs=("sentence_embedding",), attentions=("eager",))
+add("mt5_cls", hf("MT5ForSequenceClassification", "MT5Config", num_labels=3, eos_token_id=2, pad_token_id=0, **T5), lambda: {"input_ids": torch.cat([ids(15), torch.tensor([[2]])], 1), "attention_mask": torch.ones(1, 16, dtype=torch.int64)}, attentions=("eager",))
+add("pegasus", hf("PegasusForConditionalGeneration", "PegasusConfig", **ED), S2S, target="0,8,5")
+add("pegasus_x", hf("PegasusXForConditionalGeneration", "PegasusXConfig", block_size=4, num_global_tokens=2, **ED), S2S, attentions=("eager",), target="0,8,5")
+add("m2m100", hf("M2M100ForConditionalGeneration", "M2M100Config", **ED), S2S, target="0,8,5")
+add("blenderbot", hf("BlenderbotForConditionalGeneration", "BlenderbotConfig", **ED), S2S, target="0,8,5")
+add("plbart_cls", hf("PLBartForSequenceClassification", "PLBartConfig", num_labels=3, **ED), lambda: {"input_ids": torch.cat([ids(15), torch.tensor([[2]])], 1), "attention_mask": torch.ones(1, 16, dtype=torch.int64)})
+add("led", hf("LEDForConditionalGeneration", "LEDConfig", attention_window=4, max_encoder_position_embeddings=40, max_decoder_position_embeddings=40, **without(ED, "max_position_embeddings")), S2S, attentions=("eager",), target="0,8,5")
+add("t5gemma_cls", hf("T5GemmaForSequenceClassification", "T5GemmaConfig", encoder={**LL, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4}, decoder={**LL, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 4}, num_labels=3, is_encoder_decoder=False), text(), attentions=("eager",))
 
 # ------------------------------------------------------------------ vision
 V = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, image_size=32, patch_size=8, num_labels=5)
@@ -161,7 +257,8 @@ add("data2vec_vision", hf("Data2VecVisionForImageClassification", "Data2VecVisio
 add("dinov2", hf("Dinov2ForImageClassification", "Dinov2Config", mlp_ratio=2, **{k: v for k, v in V.items() if k != "intermediate_size"}), image(), **vis)
 add("dinov2_swiglu", hf("Dinov2ForImageClassification", "Dinov2Config", mlp_ratio=2, use_swiglu_ffn=True, **{k: v for k, v in V.items() if k != "intermediate_size"}), image(40), **vis)
 add("dinov2_reg", hf("Dinov2WithRegistersForImageClassification", "Dinov2WithRegistersConfig", mlp_ratio=2, num_register_tokens=3, **{k: v for k, v in V.items() if k != "intermediate_size"}), image(), **vis)
-add("dinov3", hf("DINOv3ViTForImageClassification", "DINOv3ViTConfig", num_register_tokens=2, **V), image(), **vis)
+add("dinov3", hf(lambda c: models.Pooled(tf.DINOv3ViTModel(c)), "DINOv3ViTConfig", num_register_tokens=2, **V), image(), outputs=("output",), **vis)
+add("dinov3_gated", hf(lambda c: models.Pooled(tf.DINOv3ViTModel(c), "mean"), "DINOv3ViTConfig", num_register_tokens=2, use_gated_mlp=True, **V), image(), outputs=("output",), **vis)
 add("vit_mae", hf("ViTMAEModel", "ViTMAEConfig", mask_ratio=0.0, decoder_hidden_size=16, decoder_num_hidden_layers=1, decoder_num_attention_heads=2, decoder_intermediate_size=16, **V), lambda: {**image()(), "noise": torch.arange(16.)[None]}, outputs=("last_hidden_state",), target="0,0,3", **vis)
 add("vit_msn", hf("ViTMSNForImageClassification", "ViTMSNConfig", **V), image(), **vis)
 add("ijepa", hf("IJepaForImageClassification", "IJepaConfig", **V), image(), **vis)
@@ -184,6 +281,56 @@ add("yolos", hf("YolosForObjectDetection", "YolosConfig", **{**V, "image_size": 
 add("mobilevit", hf("MobileViTForImageClassification", "MobileViTConfig", image_size=64, hidden_sizes=[16, 16, 16], neck_hidden_sizes=[8, 8, 8, 16, 16, 16, 24], num_attention_heads=2, num_labels=5), image(64), attentions=("eager",), **vis)
 add("hiera", hf("HieraForImageClassification", "HieraConfig", embed_dim=16, image_size=[32, 32], patch_size=[7, 7], patch_stride=[4, 4], patch_padding=[3, 3], mlp_ratio=2.0, depths=[1, 1], num_heads=[1, 2], embed_dim_multiplier=2.0, num_query_pool=1, query_stride=[2, 2], masked_unit_size=[2, 2], masked_unit_attention=[True, False], num_labels=5), image(), attentions=("eager",), **vis)
 
+CLIP_IDS = lambda: {"input_ids": torch.cat([ids(8, 50), torch.tensor([[59]])], 1), "attention_mask": torch.ones(1, 9, dtype=torch.int64)}
+TWO = lambda: {**CLIP_IDS(), **image()()}
+PAIR = lambda: {**text(True)(), **image()()}
+add("dinov2_mean", hf(lambda c: models.Pooled(tf.Dinov2Model(c), "cls_mean"), "Dinov2Config", mlp_ratio=2, **without(V, "intermediate_size")), image(), outputs=("output",), **vis)
+add("siglip2", hf(lambda c: models.Named(tf.Siglip2VisionModel(c)), "Siglip2VisionConfig", num_patches=16, **without(V, "image_size")), lambda: {"pixel_values": torch.randn(1, 16, 192, generator=torch.Generator().manual_seed(7)), "pixel_attention_mask": torch.ones(1, 16, dtype=torch.int64), "spatial_shapes": torch.tensor([[4, 4]])}, outputs=("pooler_output",), target="0,3", attentions=("eager",), **vis)
+add("aimv2", hf(lambda c: models.Named(tf.Aimv2VisionModel(c)), "Aimv2VisionConfig", **V), image(), outputs=("pooler_output",), target="0,3", **vis)
+add("aimv2_mean", hf(lambda c: models.Pooled(tf.Aimv2VisionModel(c), "mean"), "Aimv2VisionConfig", use_head=False, **V), image(), outputs=("output",), **vis)
+add("mobilevitv2", hf("MobileViTV2ForImageClassification", "MobileViTV2Config", image_size=64, num_labels=5, width_multiplier=0.25, base_attn_unit_dims=[32, 48, 64], n_attn_blocks=[1, 1, 1]), image(64), attentions=("eager",), **vis)
+add("swiftformer", hf("SwiftFormerForImageClassification", "SwiftFormerConfig", image_size=64, depths=[1, 1], embed_dims=[16, 24], num_labels=5), image(64), attentions=("eager",), **vis)
+add("focalnet_none", hf("FocalNetForImageClassification", "FocalNetConfig", image_size=32, embed_dim=16, depths=[1, 1], focal_levels=[1, 1], focal_windows=[3, 3], num_labels=5), image(), attentions=("eager",), explain=False, **vis)
+add("poolformer_none", hf("PoolFormerForImageClassification", "PoolFormerConfig", hidden_sizes=[16, 24], depths=[1, 1], num_encoder_blocks=2, patch_sizes=[7, 3], strides=[4, 2], padding=[2, 1], num_labels=5), image(), attentions=("eager",), explain=False, **vis)
+add("dpt", hf("DPTForSemanticSegmentation", "DPTConfig", neck_hidden_sizes=[8, 8, 8, 8], backbone_out_indices=[0, 1, 2, 3], fusion_hidden_size=8, readout_type="project", **{**V, "num_hidden_layers": 4}), image(), target="0,1,3,4", **vis)
+add("segformer_seg", hf("SegformerForSemanticSegmentation", "SegformerConfig", num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[16, 32], patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[2, 4], mlp_ratios=[2, 2], decoder_hidden_size=16, num_labels=5), image(), attentions=("eager",), target="0,1,3,4", **vis)
+add("beit_seg", hf("BeitForSemanticSegmentation", "BeitConfig", use_relative_position_bias=True, use_mask_token=False, out_indices=[1, 2, 3, 4], **{**V, "num_hidden_layers": 4}), image(), target="0,1,3,4", **vis)
+SAM = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=64, patch_size=8, window_size=4, global_attn_indexes=[1], mlp_dim=48, output_channels=16)
+add("sam", hf(lambda c: models.Pooled(tf.SamVisionModel(c), "grid"), "SamVisionConfig", **SAM), image(64), outputs=("output",), **vis)
+add("sam_padded", hf(lambda c: models.Pooled(tf.SamVisionModel(c), "grid"), "SamVisionConfig", **{**SAM, "window_size": 3}), image(64), outputs=("output",), **vis)
+add("vitdet", hf(lambda c: models.Pooled(tf.VitDetModel(c), "grid"), "VitDetConfig", window_size=4, window_block_indices=[0, 2], use_relative_position_embeddings=True, use_absolute_position_embeddings=True, pretrain_image_size=64, dropout_prob=0.0, **{**without(V, "num_labels", "intermediate_size"), "image_size": 64}), image(64), outputs=("output",), attentions=("eager",), **vis)
+add("owlvit", hf("OwlViTModel", "OwlViTConfig", **{**CLIP, "text_config": without(CLIP["text_config"], "eos_token_id", "bos_token_id")}), TWO, outputs=("logits_per_image",), target="0,0")
+add("owlvit_detect", hf("OwlViTForObjectDetection", "OwlViTConfig", **{**CLIP, "projection_dim": 32, "text_config": without(CLIP["text_config"], "eos_token_id", "bos_token_id")}), TWO, outputs=("logits", "pred_boxes"), target="0,3,0")
+add("clipseg", hf("CLIPSegForImageSegmentation", "CLIPSegConfig", reduce_dim=16, decoder_num_attention_heads=2, decoder_intermediate_size=24, extract_layers=[0, 1, 2], **{**CLIP, "projection_dim": 32}), TWO, outputs=("logits",), target="0,4,5")
+add("blip_itm", hf("BlipForImageTextRetrieval", "BlipConfig", text_config=dict(vocab_size=60, max_position_embeddings=20, encoder_hidden_size=32, bos_token_id=1, eos_token_id=2, pad_token_id=0, sep_token_id=3, **C), vision_config=CLIP["vision_config"], image_text_hidden_size=16), TWO, outputs=("itm_score",), attentions=("eager",))
+add("blip_vision", hf(lambda c: models.Named(tf.BlipVisionModel(c)), "BlipVisionConfig", **CLIP["vision_config"]), image(), outputs=("pooler_output",), attentions=("eager",), **vis)
+add("blip2_qformer", lambda a: models.QFormer(hf("Blip2VisionModel", "Blip2VisionConfig", **CLIP["vision_config"])(a), hf("Blip2QFormerModel", "Blip2QFormerConfig", vocab_size=60, encoder_hidden_size=32, cross_attention_frequency=2, max_position_embeddings=20, **C)(a)), image(), outputs=("output",), attentions=("eager",), **vis)
+add("git", hf("GitForCausalLM", "GitConfig", vision_config=CLIP["vision_config"], vocab_size=60, max_position_embeddings=40, pad_token_id=0, bos_token_id=1, eos_token_id=2, **C), TWO, target="0,25,8", attentions=("eager",))
+add("vilt", hf("ViltForQuestionAnswering", "ViltConfig", vocab_size=60, max_position_embeddings=20, **V), lambda: {**text(True)(), **image()(), "pixel_mask": torch.ones(1, 32, 32, dtype=torch.int64)}, attentions=("eager",))
+add("visual_bert", hf("VisualBertForQuestionAnswering", "VisualBertConfig", visual_embedding_dim=20, **ENC), lambda: {**text(True)(), "visual_embeds": torch.randn(1, 5, 20, generator=torch.Generator().manual_seed(7)), "visual_attention_mask": torch.ones(1, 5, dtype=torch.int64), "visual_token_type_ids": torch.ones(1, 5, dtype=torch.int64)}, attentions=("eager",))
+add("lxmert", hf("LxmertForQuestionAnswering", "LxmertConfig", vocab_size=60, hidden_size=32, num_attention_heads=4, intermediate_size=48, max_position_embeddings=40, l_layers=2, x_layers=2, r_layers=1, visual_feat_dim=20, num_qa_labels=5), lambda: {**text(True)(), "visual_feats": torch.randn(1, 7, 20, generator=torch.Generator().manual_seed(7)), "visual_pos": torch.rand(1, 7, 4, generator=torch.Generator().manual_seed(8))}, outputs=("question_answering_score",), attentions=("eager",))
+add("flava", hf(lambda c: models.Flava(tf.FlavaModel(c)), "FlavaConfig", image_config=dict(use_mask_token=False, **without(V, "num_labels")), text_config=without(ENC, "num_labels"), multimodal_config=dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48), hidden_size=32, projection_dim=16), PAIR, outputs=("output",), attentions=("eager",))
+add("altclip", hf("AltCLIPModel", "AltCLIPConfig", text_config=dict(vocab_size=60, max_position_embeddings=20, project_dim=24, pad_token_id=1, **C), vision_config=CLIP["vision_config"], projection_dim=24), TWO, outputs=("logits_per_image",), target="0,0", attentions=("eager",))
+add("chinese_clip", hf("ChineseCLIPModel", "ChineseCLIPConfig", text_config=dict(vocab_size=60, max_position_embeddings=20, **C), vision_config=CLIP["vision_config"], projection_dim=24), TWO, outputs=("logits_per_image",), target="0,0", attentions=("eager",))
+add("align", hf("AlignModel", "AlignConfig", text_config=dict(vocab_size=60, max_position_embeddings=20, **C), vision_config=dict(image_size=32, width_coefficient=0.1, depth_coefficient=0.1, hidden_dim=24, in_channels=[8], out_channels=[8], kernel_sizes=[3], strides=[2], num_block_repeats=[1], expand_ratios=[1], squeeze_expansion_ratio=0.25, depthwise_padding=[]), projection_dim=8), TWO, outputs=("logits_per_image",), target="0,0", attentions=("eager",))
+add("groupvit", hf("GroupViTModel", "GroupViTConfig", text_config=dict(vocab_size=60, max_position_embeddings=20, **without(C, "num_hidden_layers"), num_hidden_layers=2), vision_config=dict(hidden_size=32, intermediate_size=48, depths=[1, 1, 1], num_group_tokens=[6, 3, 0], num_output_groups=[6, 3, 0], num_attention_heads=4, image_size=32, patch_size=8), projection_dim=24, projection_intermediate_dim=32), TWO, outputs=("logits_per_image",), target="0,0", attentions=("eager",))
+add("layoutlmv3", hf("LayoutLMv3ForSequenceClassification", "LayoutLMv3Config", max_2d_position_embeddings=64, coordinate_size=4, shape_size=8, input_size=32, patch_size=8, has_relative_attention_bias=True, has_spatial_attention_bias=True, rel_pos_bins=8, max_rel_pos=16, rel_2d_pos_bins=8, max_rel_2d_pos=32, **ENC), lambda: {**text()(), "bbox": boxes(), **image()()}, attentions=("eager",))
+add("layoutlmv3_text", hf("LayoutLMv3ForTokenClassification", "LayoutLMv3Config", visual_embed=False, max_2d_position_embeddings=64, coordinate_size=4, shape_size=8, has_relative_attention_bias=True, has_spatial_attention_bias=True, rel_pos_bins=8, max_rel_pos=16, rel_2d_pos_bins=8, max_rel_2d_pos=32, **ENC), lambda: {**text()(), "bbox": boxes()}, target="0,4,1", attentions=("eager",))
+add("bros", hf("BrosForTokenClassification", "BrosConfig", dim_bbox=8, bbox_scale=60.0, **{**ENC, "hidden_size": 64}), lambda: {**text()(), "bbox": torch.rand(1, N, 8, generator=torch.Generator().manual_seed(3))}, target="0,4,1", attentions=("eager",))
+add("donut_swin", hf("DonutSwinForImageClassification", "DonutSwinConfig", image_size=32, patch_size=4, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4, num_labels=5), image(), attentions=("eager",), **vis)
+add("trocr", lambda a: models.Captioner(hf("ViTModel", "ViTConfig", **V)(a), hf("TrOCRForCausalLM", "TrOCRConfig", vocab_size=60, d_model=32, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=48, cross_attention_hidden_size=32, max_position_embeddings=40, pad_token_id=0, bos_token_id=1, eos_token_id=2)(a)), lambda: {**image()(), "input_ids": ids(9)}, outputs=("logits",), target="0,8,5", attentions=("eager",))
+add("pix2struct", hf(lambda c: models.Pooled(tf.Pix2StructVisionModel(c), "mean"), "Pix2StructVisionConfig", hidden_size=32, patch_embed_hidden_size=48, d_ff=48, d_kv=8, num_hidden_layers=3, num_attention_heads=4, seq_len=20), lambda: {"flattened_patches": torch.cat([torch.tensor([[[i // 4 + 1.0, i % 4 + 1.0] for i in range(16)]]), torch.randn(1, 16, 48, generator=torch.Generator().manual_seed(7))], -1)}, outputs=("output",), attentions=("eager",), **vis)
+add("mlcd", hf(lambda c: models.Pooled(tf.MLCDVisionModel(c)), "MLCDVisionConfig", **CLIP["vision_config"]), image(), outputs=("output",), **vis)
+add("vjepa2", hf("VJEPA2ForVideoClassification", "VJEPA2Config", crop_size=32, patch_size=8, frames_per_clip=4, tubelet_size=2, hidden_size=48, num_hidden_layers=2, num_attention_heads=4, mlp_ratio=2, pred_hidden_size=16, pred_num_attention_heads=2, pred_num_hidden_layers=1, num_pooler_layers=1, num_labels=5), lambda: {"pixel_values_videos": torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(7))}, **vis)
+add("mgp_str", hf(lambda c: models.MgpStr(tf.MgpstrForSceneTextRecognition(c)), "MgpstrConfig", image_size=[16, 32], patch_size=4, max_token_length=6, num_character_labels=10, num_bpe_labels=12, num_wordpiece_labels=11, hidden_size=32, num_hidden_layers=2, num_attention_heads=4), lambda: {"pixel_values": torch.randn(1, 3, 16, 32, generator=torch.Generator().manual_seed(7))}, outputs=("char_logits", "bpe_logits", "wp_logits"), target="0,2,3", attentions=("eager",), **vis)
+add("bridgetower", hf("BridgeTowerForImageAndTextRetrieval", "BridgeTowerConfig", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, text_config=dict(vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, max_position_embeddings=40), vision_config=dict(hidden_size=64, num_hidden_layers=3, patch_size=8, image_size=32)), lambda: {**text()(), **image()(), "pixel_mask": torch.ones(1, 32, 32, dtype=torch.int64)}, attentions=("eager",))
+add("perceiver", hf("PerceiverForSequenceClassification", "PerceiverConfig", num_latents=6, d_latents=32, d_model=32, num_blocks=1, num_self_attends_per_block=2, num_self_attention_heads=4, num_cross_attention_heads=4, vocab_size=60, max_position_embeddings=N, num_labels=3), lambda: {"inputs": ids()}, attentions=("eager",))
+add("metaclip2_cls", hf("MetaClip2ForImageClassification", "MetaClip2Config", num_labels=5, **CLIP), image(), **vis)
+add("deformable_detr", hf("DeformableDetrForObjectDetection", "DeformableDetrConfig", backbone_config=tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage1", "stage2"]), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_queries=6, num_feature_levels=2, encoder_n_points=2, decoder_n_points=2, num_labels=5, disable_custom_kernels=True), image(), target="0,2,1", attentions=("eager",), explain=False, **vis)
+add("conditional_detr", hf("ConditionalDetrForObjectDetection", "ConditionalDetrConfig", backbone_config=tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage2"]), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_queries=6, num_labels=5), image(), target="0,2,1", outputs=("logits", "pred_boxes"), attentions=("eager",), **vis)
+add("vitpose", hf(lambda c: models.Named(tf.VitPoseForPoseEstimation(c)), "VitPoseConfig", backbone_config=tf.VitPoseBackboneConfig(image_size=[32, 32], patch_size=[8, 8], hidden_size=32, num_hidden_layers=3, num_attention_heads=4, mlp_ratio=2, out_features=["stage3"], num_experts=1), use_simple_decoder=True, scale_factor=2), image(), outputs=("heatmaps",), target="0,1,3,4", attentions=("eager",), **vis)
+add("depth_anything", hf("DepthAnythingForDepthEstimation", "DepthAnythingConfig", backbone_config=tf.Dinov2Config(image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, mlp_ratio=2, out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False), patch_size=8, reassemble_hidden_size=32, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, head_hidden_size=8), image(), outputs=("predicted_depth",), target="0,3,4", attentions=("eager",), **vis)
+
 # ------------------------------------------------------------------ sound, video
 add("ast", hf("ASTForAudioClassification", "ASTConfig", hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, patch_size=8, frequency_stride=6, time_stride=6, max_length=40, num_mel_bins=24, num_labels=5), lambda: {"input_values": torch.randn(1, 40, 24, generator=torch.Generator().manual_seed(7))}, **vis)
 W = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, conv_dim=[16, 16], conv_stride=[5, 4], conv_kernel=[10, 4], num_feat_extract_layers=2, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, vocab_size=20, num_labels=4, classifier_proj_size=16, mask_time_prob=0.0, mask_feature_prob=0.0)
@@ -195,6 +342,30 @@ add("whisper_enc", hf("WhisperForAudioClassification", "WhisperConfig", d_model=
 add("videomae", hf("VideoMAEForVideoClassification", "VideoMAEConfig", num_frames=4, tubelet_size=2, **V), lambda: {"pixel_values": torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(7))}, **vis)
 add("timesformer", hf("TimesformerForVideoClassification", "TimesformerConfig", num_frames=2, **V), lambda: {"pixel_values": torch.randn(1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(7))}, attentions=("eager",), **vis)
 add("vivit", hf("VivitForVideoClassification", "VivitConfig", num_frames=4, tubelet_size=[2, 8, 8], **V), lambda: {"pixel_values": torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(7))}, **vis)
+
+add("wavlm", hf("WavLMForSequenceClassification", "WavLMConfig", num_buckets=16, max_bucket_distance=30, **W), wave, attentions=("eager",), **vis)
+add("sew", hf("SEWForSequenceClassification", "SEWConfig", squeeze_factor=2, **W), wave, **vis)
+add("sew_d", hf("SEWDForSequenceClassification", "SEWDConfig", squeeze_factor=2, position_buckets=8, **W), wave, attentions=("eager",), **vis)
+add("unispeech", hf("UniSpeechForSequenceClassification", "UniSpeechConfig", **W), wave, **vis)
+add("unispeech_sat", hf("UniSpeechSatForXVector", "UniSpeechSatConfig", tdnn_dim=[16, 16, 24], tdnn_kernel=[3, 3, 1], tdnn_dilation=[1, 2, 1], xvector_output_dim=16, use_weighted_layer_sum=True, **W), wave, **vis)
+add("wav2vec2_conformer", hf("Wav2Vec2ConformerForSequenceClassification", "Wav2Vec2ConformerConfig", conv_depthwise_kernel_size=3, position_embeddings_type="relative", max_source_positions=40, **W), wave, attentions=("eager",), **vis)
+add("wav2vec2_conformer_rotary", hf("Wav2Vec2ConformerForCTC", "Wav2Vec2ConformerConfig", conv_depthwise_kernel_size=3, position_embeddings_type="rotary", **W), wave, target="0,4,2", attentions=("eager",), **vis)
+FRAMES = lambda: {"input_features": torch.randn(1, 24, 20, generator=torch.Generator().manual_seed(7))}
+add("wav2vec2_bert", hf("Wav2Vec2BertForSequenceClassification", "Wav2Vec2BertConfig", feature_projection_input_dim=20, conv_depthwise_kernel_size=3, left_max_position_embeddings=6, right_max_position_embeddings=3, **without(W, "conv_dim", "conv_stride", "conv_kernel", "num_feat_extract_layers", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups")), FRAMES, attentions=("eager",), **vis)
+add("speech_to_text_enc", lambda a: models.Pooled(hf("Speech2TextModel", "Speech2TextConfig", vocab_size=60, d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, input_feat_per_channel=20, num_conv_layers=2, conv_channels=16, conv_kernel_sizes=(3, 3), max_source_positions=60, pad_token_id=0, bos_token_id=1, eos_token_id=2)(a).encoder, "mean"), lambda: {"input_features": torch.randn(1, 44, 20, generator=torch.Generator().manual_seed(7))}, outputs=("output",), attentions=("eager",), **vis)
+add("speecht5_enc", lambda a: models.Pooled(hf("SpeechT5Model", "SpeechT5Config", vocab_size=60, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, encoder_max_relative_position=8, **without(W, "vocab_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "num_labels", "classifier_proj_size"))(a).encoder.wrapped_encoder, "mean"), lambda: {"hidden_states": torch.randn(1, N, 32, generator=torch.Generator().manual_seed(7))}, outputs=("output",), attentions=("eager",), **vis)
+add("clap_audio", hf(lambda c: models.Named(tf.ClapAudioModelWithProjection(c)), "ClapAudioConfig", spec_size=32, num_mel_bins=16, window_size=4, patch_size=4, patch_stride=[4, 4], patch_embeds_hidden_size=16, depths=[2, 2], num_attention_heads=[2, 4], hidden_size=32, projection_dim=16, enable_fusion=False), lambda: {"input_features": torch.randn(1, 1, 64, 16, generator=torch.Generator().manual_seed(7))}, outputs=("audio_embeds",), target="0,3", attentions=("eager",), **vis)
+add("data2vec_audio", hf("Data2VecAudioForSequenceClassification", "Data2VecAudioConfig", conv_pos_kernel_size=3, **W), wave, **vis)
+add("data2vec_text", hf("Data2VecTextForSequenceClassification", "Data2VecTextConfig", **ENC), text())
+add("parakeet", hf(lambda c: models.Pooled(tf.ParakeetEncoder(c), "mean"), "ParakeetEncoderConfig", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, conv_kernel_size=3, subsampling_conv_channels=8, num_mel_bins=20, subsampling_factor=4, max_position_embeddings=60), lambda: {"input_features": torch.randn(1, 48, 20, generator=torch.Generator().manual_seed(7))}, outputs=("output",), attentions=("eager",), **vis)
+add("moonshine_enc", lambda a: models.Pooled(hf("MoonshineModel", "MoonshineConfig", vocab_size=60, hidden_size=32, intermediate_size=48, encoder_num_hidden_layers=2, decoder_num_hidden_layers=1, encoder_num_attention_heads=4, decoder_num_attention_heads=4)(a).encoder, "mean"), lambda: {"input_values": torch.randn(1, 6000, generator=torch.Generator().manual_seed(7))}, outputs=("output",), attentions=("eager",), **vis)
+series = lambda n=32, c=3: lambda: {"past_values": torch.randn(1, n, c, generator=torch.Generator().manual_seed(7))}
+PT = dict(num_input_channels=3, context_length=32, patch_length=4, patch_stride=4, d_model=32, num_attention_heads=4, num_hidden_layers=2, ffn_dim=48)
+add("patchtst", hf("PatchTSTForClassification", "PatchTSTConfig", num_targets=4, use_cls_token=True, scaling=None, **PT), series(), outputs=("prediction_logits",), attentions=("eager",), **vis)
+add("patchtst_one", hf("PatchTSTForClassification", "PatchTSTConfig", num_targets=4, use_cls_token=True, scaling="std", **{**PT, "num_input_channels": 1}), series(c=1), outputs=("prediction_logits",), attentions=("eager",), **vis)
+add("patchtst_forecast", hf("PatchTSTForPrediction", "PatchTSTConfig", prediction_length=4, scaling="std", **PT), series(), outputs=("prediction_outputs",), target="0,1,2", attentions=("eager",), **vis)
+add("patchtsmixer_none", hf("PatchTSMixerForTimeSeriesClassification", "PatchTSMixerConfig", num_input_channels=3, context_length=32, patch_length=4, patch_stride=4, d_model=16, num_layers=2, num_targets=4, scaling=None), series(), outputs=("prediction_outputs",), attentions=("eager",), explain=False, **vis)
+add("decision_transformer", hf("DecisionTransformerModel", "DecisionTransformerConfig", state_dim=6, act_dim=3, hidden_size=32, n_layer=2, n_head=4, max_ep_len=40, n_positions=64), lambda: {"states": torch.randn(1, 5, 6, generator=torch.Generator().manual_seed(7)), "actions": torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(8)), "rewards": torch.zeros(1, 5, 1), "returns_to_go": torch.rand(1, 5, 1, generator=torch.Generator().manual_seed(9)), "timesteps": torch.arange(5)[None], "attention_mask": torch.ones(1, 5, dtype=torch.int64)}, outputs=("action_preds",), target="0,4,1", attentions=("eager",), **vis)
 
 # ------------------------------------------------------------------ timm, torchvision
 for name, arch, kw in [
@@ -217,6 +388,29 @@ for name, arch, kw, size in [("timm_swin", "swin_tiny_patch4_window7_224", dict(
                              ("timm_pit", "pit_ti_224", dict(img_size=32, patch_size=8, stride=4, base_dims=(8, 8), depth=(1, 1), heads=(2, 4)), 32),
                              ("timm_mvit", "mvitv2_tiny", dict(img_size=64, depths=(1, 1), embed_dim=16, num_heads=1), 64)]:
     add(name, models.timm_builder(arch, {**kw, "num_classes": 5}), image(size, name="input"), outputs=("output",), positional=True, attentions=("eager",), skip=("ts11", "dyn23"), **vis)
+for name, arch, kw, size in [
+        ("timm_beitv2", "beitv2_base_patch16_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32), ("timm_eva", "eva_giant_patch14_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4, mlp_ratio=2), 32),
+        ("timm_dinov3", "vit_small_patch16_dinov3", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32), ("timm_dinov2", "vit_small_patch14_reg4_dinov2", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32),
+        ("timm_aimv2", "aimv2_large_patch14_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4, mlp_ratio=2), 32), ("timm_samvit", "samvit_base_patch16_224", dict(img_size=64, patch_size=8, embed_dim=32, depth=3, num_heads=4, window_size=4, global_attn_indexes=(1,)), 64),
+        ("timm_volo", "volo:VOLO", dict(img_size=64, layers=(1, 1), embed_dims=(16, 32), num_heads=(2, 4), mlp_ratio=2.0, downsamples=(True, False), outlook_attention=(True, False)), 64), ("timm_coat", "coat_tiny", dict(img_size=64, embed_dims=(16, 16, 16, 16), serial_depths=(1, 1, 1, 1), parallel_depth=1, num_heads=8), 64),
+        ("timm_maxvit", "maxvit_nano_rw_256", dict(img_size=64), 64), ("timm_coatnet", "coatnet_nano_rw_224", dict(img_size=64), 64), ("timm_gcvit", "gcvit_xxtiny", {}, 224),
+        ("timm_nest", "nest:Nest", dict(img_size=32, patch_size=4, embed_dims=(16, 32), num_heads=(2, 4), depths=(1, 1), num_levels=2), 32), ("timm_crossvit", "crossvit_tiny_240", dict(img_size=240, embed_dim=(16, 32), depth=((1, 2, 0),), num_heads=(2, 4)), 240),
+        ("timm_visformer", "visformer_tiny", dict(img_size=64, embed_dim=32, depth=(1, 1, 1), num_heads=2), 64), ("timm_tiny_vit", "tiny_vit_5m_224", dict(embed_dims=(16, 32, 32, 64), depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 4), window_sizes=(4, 4, 4, 2)), 64),
+        ("timm_edgenext_none", "edgenext_xx_small", dict(depths=(1, 1, 1, 1), dims=(16, 24, 32, 48)), 64), ("timm_davit", "davit_tiny", dict(depths=(1, 1), embed_dims=(16, 32), num_heads=(2, 4), window_size=4), 64),
+        ("timm_efficientformer", "efficientformer_l1", dict(depths=(1, 1, 1, 2), embed_dims=(16, 16, 24, 32), num_vit=1), 224), ("timm_efficientformerv2", "efficientformerv2_s0", dict(img_size=64, depths=(1, 1, 1, 1), embed_dims=(16, 16, 24, 32), num_vit=1), 64),
+        ("timm_mobilevit", "mobilevit_xxs", {}, 64), ("timm_mobilevitv2", "mobilevitv2_050", {}, 64), ("timm_poolformer_none", "metaformer:MetaFormer", dict(depths=(1, 1), dims=(16, 24)), 32),
+        ("timm_twins_pcpvt", "twins_pcpvt_small", dict(img_size=32, patch_size=4, embed_dims=(16, 32), num_heads=(2, 4), mlp_ratios=(2, 2), depths=(1, 1), sr_ratios=(2, 1)), 32), ("timm_swinv2", "swinv2_tiny_window8_256", dict(img_size=32, window_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4)), 32),
+        ("timm_swinv2_cr", "swinv2_cr_tiny_224", dict(img_size=64, window_size=4, embed_dim=16, depths=(2, 2), num_heads=(2, 4)), 64), ("timm_convit", "convit_tiny", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4, local_up_to_layer=2), 32),
+        ("timm_tnt", "tnt_s_patch16_224", dict(img_size=32, patch_size=8, embed_dim=32, inner_dim=8, depth=2, num_heads_inner=2, num_heads_outer=4, first_stride=4), 32), ("timm_sequencer_none", "sequencer2d_s", dict(img_size=32, layers=(1, 1), patch_sizes=(4, 2), embed_dims=(16, 16), hidden_sizes=(8, 8), mlp_ratios=(2, 2)), 32),
+        ("timm_naflex", "naflexvit_base_patch16_gap", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32), ("timm_fastvit", "fastvit_sa12", dict(layers=(1, 1, 1, 1), embed_dims=(32, 32, 64, 64)), 64), ("timm_repvit_none", "repvit_m0_9", {}, 64),
+        ("timm_hiera", "hiera_tiny_224", dict(img_size=(64, 64), stages=(1, 1, 1, 1), embed_dim=16, num_heads=1, mask_unit_size=(8, 8)), 64), ("timm_botnet", "botnet26t_256", dict(img_size=64), 64),
+        ("timm_halonet", "halonet26t", {}, 256), ("timm_lambda_none", "lambda_resnet26t", {}, 64), ("timm_vit_srelpos", "vit_srelpos_small_patch16_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32), ("timm_vit_rope_mixed", "vit_small_patch16_rope_mixed_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32),
+        ("timm_vit_diff", "vit_dpwee_patch16_reg1_gap_256", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=2), 32), ("timm_levit", "levit_128s", dict(img_size=64, embed_dim=(16, 24, 32), key_dim=8, depth=(1, 1, 1), num_heads=(2, 3, 4)), 64), ("timm_pvt_v2", "pvt_v2_b0", dict(depths=(1, 1, 1, 1), embed_dims=(16, 16, 32, 32), num_heads=(1, 2, 2, 4)), 64),
+        ("timm_eva02_cls", "eva02_tiny_patch14_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4, mlp_ratio=2.0, global_pool="token"), 32), ("timm_siglip2", "vit_base_patch16_siglip_224.v2_webli", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32), ("timm_clip", "vit_base_patch16_clip_224", dict(img_size=32, patch_size=8, embed_dim=32, depth=3, num_heads=4), 32),
+        ("timm_mambaout_none", "mambaout_femto", dict(depths=(1, 1), dims=(16, 24)), 32), ("timm_caformer", "caformer_s18", {}, 64), ("timm_convnext_none", "convnext:ConvNeXt", dict(depths=(1, 1, 1, 1), dims=(16, 16, 24, 24)), 32)]:
+    add(name, models.timm_builder(arch, {**kw, "num_classes": 5}), image(size, name="input"), outputs=("output",), positional=True, attentions=("eager",), skip=("ts11", "dyn23"), explain="none" not in name, **vis)
+for name in ("swin_v2_t", "maxvit_t", "swin_t"):
+    add("torchvision_" + name, models.torchvision_builder(name), image(64, name="input"), outputs=("output",), positional=True, attentions=("eager",), skip=("ts11", "dyn23"), **vis)
 add("torchvision_vit", lambda a: models.torchvision_vit(), image(name="input"), outputs=("output",), positional=True, attentions=("eager",), **vis)
 
 # ------------------------------------------------------------------ hand-written

@@ -2,7 +2,7 @@
 """Builds small randomly initialised transformers of many families, exports each by several exporters,
 rewrites the files as optimisers do, and stores what onnxruntime computes with every file.
 
-    make_families.py OUT [FAMILY...]       FULL=1: more variants; SEED=N: other weights
+    make_families.py OUT [FAMILY...]       FULL=1: more variants; ONLY="ts17 dyn18": these alone; SEED=N: other weights
 
 A developer's tool: it needs torch, transformers, timm, onnx, onnxruntime, onnxscript, onnxslim and onnxsim.
 OUT/FAMILY/ holds VARIANT.onnx, VARIANT.npz (outputs), input.NAME.npy and family.json. What an exporter or a
@@ -23,6 +23,7 @@ import families  # noqa: E402
 
 ort.set_default_logger_severity(4)
 FULL = bool(os.environ.get("FULL"))
+ONLY = os.environ.get("ONLY", "").split()
 EXPORTS = [("ts11", 11), ("ts14", 14), ("ts17", 17), ("dyn18", 18), ("dyn23", 23)]
 
 
@@ -171,6 +172,8 @@ def store(folder, variant, inputs, notes):
 
 
 def attempt(notes, variant, folder, inputs, make):
+    if ONLY and (variant not in ONLY or notes.get(variant) == "ok"):
+        return
     path = f"{folder}/{variant}.onnx"
     try:
         make(path)
@@ -184,7 +187,8 @@ def attempt(notes, variant, folder, inputs, make):
 def make_family(fam, out):
     folder = f"{out}/{fam.name}"
     os.makedirs(folder, exist_ok=True)
-    notes = {}
+    old = f"{folder}/family.json"
+    notes = json.load(open(old))["notes"] if ONLY and os.path.exists(old) else {}  # what is there stays
     torch.manual_seed(1)
     inputs = fam.inputs()
     for k, v in inputs.items():
@@ -203,7 +207,7 @@ def make_family(fam, out):
         for kind, opset in EXPORTS:
             if kind in fam.skip or (suffix and kind in ("ts11", "ts14")):
                 continue
-            if not FULL and kind + suffix in ("ts11", "dyn23", "dyn18-sdpa"):
+            if not FULL and not ONLY and kind + suffix in ("ts11", "dyn23", "dyn18-sdpa"):
                 continue
             variant = kind + suffix
             attempt(notes, variant, folder, inputs, lambda p: export(fam, model, inputs, kind, opset, p))
@@ -213,7 +217,7 @@ def make_family(fam, out):
             base = next((b for b in ("ts17", "ts14", "dyn18") if notes.get(b) == "ok"), None)
     if base:
         for name, f in REWRITES.items():
-            if (name == "ortfused" and not fam.ort_type) or (not FULL and name in ("sim", "simfix", "ortbasic", "int8dyn")):
+            if (name == "ortfused" and not fam.ort_type) or (not FULL and not ONLY and name in ("sim", "simfix", "ortbasic", "int8dyn")):
                 continue
             attempt(notes, f"{base}-{name}", folder, inputs, lambda p: f(f"{folder}/{base}.onnx", p, fam, inputs))
         if FULL and notes.get("dyn18") == "ok":

@@ -22,9 +22,83 @@ class MeanPooled(nn.Module):
         return (x, F.normalize(e, p=2, dim=1)) if self.normalize else (e,)
 
 
+class Pooled(nn.Module):
+    """a bare backbone with a linear head on its class token, its mean, both, or its feature map's mean"""
+    def __init__(self, model, pool="cls"):
+        super().__init__()
+        self.model, self.pool, c = model, pool, model.config
+        d = getattr(c, "hidden_size", getattr(c, "d_model", None))
+        d = getattr(c, "output_channels", d) if pool == "grid" else d
+        self.head = nn.Linear(2 * d if pool == "cls_mean" else d, 5)
+
+    def forward(self, *args, **kw):
+        x = self.model(*args, **kw)[0]
+        p = self.pool
+        x = x[:, 0] if p == "cls" else x.mean(1) if p == "mean" else x.mean((2, 3)) if p == "grid" else torch.cat([x[:, 0], x[:, 1:].mean(1)], -1)
+        return self.head(x)
+
+
+class Named(nn.Module):
+    """a model whose result is read by name, whatever class it has"""
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, **kw):
+        return dict(self.model(**kw).items())
+
+
+class QFormer(nn.Module):
+    """BLIP-2: learned queries read the picture's tokens"""
+    def __init__(self, vision, qformer):
+        super().__init__()
+        self.vision, self.qformer, self.head = vision, qformer, nn.Linear(D, 5)
+        self.queries = nn.Parameter(torch.randn(1, 6, D))
+
+    def forward(self, pixel_values):
+        x = self.vision(pixel_values=pixel_values)[0]
+        q = self.qformer(query_embeds=self.queries.expand(x.shape[0], -1, -1), encoder_hidden_states=x)[0]
+        return self.head(q[:, 0])
+
+
+class Captioner(nn.Module):
+    """an image encoder and a text decoder with cross-attention"""
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, pixel_values, input_ids):
+        return self.decoder(input_ids=input_ids, encoder_hidden_states=self.encoder(pixel_values=pixel_values)[0])[0]
+
+
+class Flava(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.head = model, nn.Linear(D, 5)
+
+    def forward(self, **kw):
+        return self.head(self.model(**kw).multimodal_output[0][:, 0])
+
+
+class MgpStr(nn.Module):
+    """three heads, each an attention of learned queries (A³ modules)"""
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values):
+        return tuple(self.model(pixel_values).logits)
+
+
 def timm_block(name):
     import timm.models.vision_transformer as v
     return getattr(v, name)
+
+
+def timm_class(name):
+    """of one of timm's files, as file:Class"""
+    import importlib
+    return getattr(importlib.import_module("timm.models." + name.split(":")[0]), name.split(":")[1])
 
 
 def timm_builder(arch, kw):
@@ -32,6 +106,8 @@ def timm_builder(arch, kw):
         import timm
         import timm.layers
         timm.layers.set_fused_attn(attention == "sdpa")
+        if ":" in arch:
+            return timm_class(arch)(**kw)
         return timm.create_model(arch, pretrained=False, **kw)
     return build
 
@@ -39,6 +115,18 @@ def timm_builder(arch, kw):
 def torchvision_vit():
     from torchvision.models import VisionTransformer
     return VisionTransformer(image_size=32, patch_size=8, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=48, num_classes=5)
+
+
+def torchvision_builder(name):
+    """small versions of torchvision's hierarchical models"""
+    import functools
+    import torchvision.models as tv
+    from torchvision.models import swin_transformer as sw
+    small = dict(patch_size=[4, 4], embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=[4, 4], num_classes=5)
+    return {"swin_t": lambda a: tv.SwinTransformer(**small),
+            "swin_v2_t": lambda a: tv.SwinTransformer(**small, block=sw.SwinTransformerBlockV2, downsample_layer=sw.PatchMergingV2),
+            "maxvit_t": lambda a: tv.MaxVit(input_size=(64, 64), stem_channels=8, block_channels=[8, 16], block_layers=[1, 1], head_dim=8, stochastic_depth_prob=0.0, partition_size=4, num_classes=5,
+                                            norm_layer=functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01))}[name]
 
 
 # ------------------------------------------------------------------ attentions in many spellings

@@ -3,11 +3,13 @@
 torch's autograd for gradients. It shares no code with the program.
 
     reference.py TIBA_ONNX MODEL INPUT=FILE.npy ... --target I,J [--output NAME]
+    reference.py TIBA_ONNX FILES VARIANT [FAMILY...]
 
-prints the largest deviation of the program's blocks and of its rollout. Made for files of torch's exporters: it knows the
+prints the largest deviation of the program's blocks, readout and token relevance (raw and normalized). FILES are those of
+make_families.py. Made for files of torch's exporters: it knows the
 operators that those write and takes everything that does not depend on an activation from onnxruntime.
 """
-import glob, os, subprocess, sys, tempfile
+import glob, json, os, subprocess, sys, tempfile
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -67,7 +69,7 @@ class Reference:
         if name in ids:
             return True
         n = next((n for n in self.graph.node if name in n.output), None)
-        return bool(n) and depth < 4 and n.op_type in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity") and self.derives(n.input[0], ids, depth + 1)
+        return bool(n) and depth < 8 and n.op_type in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Slice", "Gather", "Add", "Sub", "Mul", "Mod", "Where") and self.derives(n.input[n.op_type == "Where"], ids, depth + 1)
 
     def all_values(self, path):
         m = onnx.load(path)
@@ -149,6 +151,8 @@ class Reference:
             lo = float(self.values[n.input[1]]) if len(n.input) > 1 and n.input[1] else None
             hi = float(self.values[n.input[2]]) if len(n.input) > 2 and n.input[2] else None
             return [x.clip(lo, hi)]
+        if t == "Einsum":
+            return [torch.einsum(attr(n, "equation").decode(), *a)]
         if t == "Gemm":
             p = a[0].T if attr(n, "transA", 0) else a[0]
             q = a[1].T if attr(n, "transB", 0) else a[1]
@@ -197,6 +201,23 @@ class Reference:
             return [x[tuple(torch.from_numpy(i[..., k].copy()) for k in range(i.shape[-1]))]]
         if t == "GatherElements":
             return [torch.gather(x, attr(n, "axis", 0), torch.from_numpy(np.array(self.values[n.input[1]])).to(torch.int64) % x.shape[attr(n, "axis", 0)])]
+        if t == "InstanceNormalization":
+            return [torch.nn.functional.instance_norm(x, weight=a[1], bias=a[2], eps=attr(n, "epsilon", 1e-5))]
+        if t == "MaxPool":
+            k, p = attr(n, "kernel_shape"), attr(n, "pads", [0, 0, 0, 0])
+            return [torch.nn.functional.max_pool2d(torch.nn.functional.pad(x, [p[1], p[3], p[0], p[2]], value=-1e30), k, attr(n, "strides"))]
+        if t == "Pad":
+            assert attr(n, "mode", b"constant") == b"constant"
+            pads, axes = self.ints(n, 1, "pads"), self.ints(n, 3, "axes") or list(range(x.ndim))
+            value = float(self.values[n.input[2]]) if len(n.input) > 2 and n.input[2] else 0.0
+            both = {d % x.ndim: (pads[k], pads[len(axes) + k]) for k, d in enumerate(axes)}
+            return [torch.nn.functional.pad(x, [v for d in range(x.ndim - 1, -1, -1) for v in both.get(d, (0, 0))], value=value)]
+        if t == "ScatterND":
+            i, at = torch.from_numpy(np.array(self.values[n.input[1]])).to(torch.int64), []
+            at = tuple(i[..., k] for k in range(i.shape[-1]))
+            return [x.clone().index_put(at, a[2], accumulate=attr(n, "reduction", b"none") == b"add")]
+        if t == "Tile":
+            return [x.repeat([int(v) for v in self.values[n.input[1]]])]
         if t in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare"):
             d, keep = self.ints(n, 1, "axes") or list(range(x.ndim)), bool(attr(n, "keepdims", 1))
             f = {"ReduceMean": lambda: x.mean(d, keepdim=keep), "ReduceSum": lambda: x.sum(d, keepdim=keep), "ReduceMax": lambda: x.amax(d, keepdim=keep),
@@ -254,6 +275,15 @@ class Reference:
                 w = w.T if attr(n, "transB", 0) else w
             part = {1: w.clip(min=0), -1: w.clip(max=0)}
             return {one: self.linear(x[one], r[0], (lambda v, s: v @ part[s]) if k == 0 else (lambda v, s: part[s] @ v))}
+        if t == "Einsum" and len(act) == 1:
+            k = list(n.input).index(one)
+            w = self.const_of(n.input[1 - k])
+            part = {1: w.clip(min=0), -1: w.clip(max=0)}
+            return {one: self.linear(x[one], r[0], lambda v, s: self.op(n, [v, part[s]] if k == 0 else [part[s], v])[0])}
+        if t == "Einsum":
+            leaves = [x[i].clone().requires_grad_() for i in n.input]
+            z = self.op(n, leaves)[0]
+            return {i: v.detach() * g / 2 for i, v, g in zip(n.input, leaves, torch.autograd.grad(z, leaves, guarded(r[0], z.detach())))}
         if t == "MatMul":
             a, b = x[n.input[0]], x[n.input[1]]
             s = guarded(r[0], a @ b)
@@ -300,9 +330,9 @@ class Reference:
             p = (v * v.sum(d, keepdim=True).sign()).clip(min=0)
             z = p.sum(d, keepdim=True)
             return {one: p * guarded(r[0].reshape(z.shape), z)}
-        if t in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Where", "Identity", "ReduceMax"):
+        if t in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Where", "Identity", "ReduceMax", "MaxPool", "Pad", "ScatterND", "Tile"):
             leaves = {i: x[i].clone().requires_grad_() for i in act}
-            outs = self.op(n, [leaves[i] if i in leaves else self.const_of(i) for i in n.input])
+            outs = self.op(n, [leaves[i] if i in leaves else self.const_of(i) if i else None for i in n.input])
             total = sum((o * q).sum() for o, q in zip(outs, r) if q is not None)
             return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()))))
         if x[one].shape == r[0].shape:
@@ -327,13 +357,38 @@ class Reference:
         self.rel = rel
         blocks = []
         for n in self.graph.node:
-            if n.op_type == "MatMul" and all(i in self.active for i in n.input) and n.output[0] in self.x:
+            if n.op_type in ("MatMul", "Einsum") and all(i in self.active for i in n.input) and n.output[0] in self.x:
                 for i in n.input:
                     p = self.x[i]
                     if self.from_softmax(i) and p.grad is not None and i in rel:
                         e = (p.grad * rel[i]).clip(min=0)
-                        blocks.append(e.reshape(-1, *e.shape[-2:]).mean(0).numpy())
+                        e = e.mean(-3) if e.ndim > 2 else e  # heads
+                        blocks.append((n.output[0], e.reshape(-1, *e.shape[-2:]).sum(0).numpy()))
         return blocks
+
+    def readout(self, product, n):
+        """w at the value nearest the target that every path from `product` passes and that has n tokens"""
+        onward, behind = {product}, {self.target}
+        for node in self.graph.node:
+            if any(i in onward for i in node.input):
+                onward |= {o for o in node.output if o in self.active}
+        for node in reversed(self.graph.node):
+            if any(o in behind for o in node.output):
+                behind |= {i for i in node.input if i in self.active}
+        paths = sorted(onward & behind, key=lambda v: self.order[v])
+        reach, best = self.order[product], None  # how far the values seen so far are read
+        for v in paths:
+            if reach <= self.order[v] and n in self.x[v].shape and v in self.rel and v not in self.inside:
+                best = v
+            readers = [self.order[o] for u in self.uses.get(v, []) for o in u.output if o in behind and o in onward]
+            reach = max([reach, *readers])
+        r, grad = self.rel[best], self.x[best].grad
+        axis = list(r.shape).index(n)
+        others = [d for d in range(r.ndim) if d != axis]
+        w = r.sum(others).clip(min=0)
+        if w.sum() <= 0:
+            w = (grad.abs().sum(others) > 0).to(F64)
+        return best, (w / w.sum()).numpy()
 
     def from_softmax(self, name, depth=0):
         n = self.producer.get(name)
@@ -357,35 +412,97 @@ def reduce_to(v, shape):
     return v.reshape(shape)
 
 
+def rollout(w, blocks, normalized):
+    for e in reversed(blocks):
+        a = np.eye(len(e)) + e
+        w = w @ (a / a.sum(1, keepdims=True) if normalized else a)
+    return w
+
+
+def relative(got, want, skip=None):
+    """largest deviation relative to the largest magnitude among the tokens that are not read out"""
+    others = np.ones(want.shape, bool) if skip is None else skip <= 0.5
+    return np.abs(got - want)[others].max() / max(np.abs(want[others]).max(), 1e-30)
+
+
+def run(tool, model, feeds, target, output, rollout):
+    """({input: [block]}, {input: tokens}, {input: readout}) or a message"""
+    with tempfile.TemporaryDirectory() as tmp:
+        r = subprocess.run([tool, model, *feeds, "--target", target, "--output", output, "--rollout", rollout, "--npy", tmp], capture_output=True, text=True)
+        if r.returncode:
+            return r.stderr.strip()
+        found = {"block": {}, "tokens": {}, "readout": {}}
+        for p in glob.glob(tmp + "/*.npy"):
+            kind, name = os.path.basename(p)[:-4].split(".", 1)
+            if kind in ("tokens", "readout"):
+                found[kind][name] = np.load(p).astype(np.float64)
+            elif kind == "block":
+                k, name = name.split(".", 1)
+                found[kind].setdefault(name, {})[int(k)] = np.load(p)
+    return found["block"], found["tokens"], found["readout"]
+
+
 def compare(tool, model, feeds, target, output=None):
-    """(largest relative deviation of the blocks, of the tokens) or a message"""
+    """[(tower, deviation of the blocks, of the readout, of the tokens raw, normalized)] or a message"""
     arrays = {k: np.load(v) for k, v in feeds.items()}
+    names = {i.name for i in onnx.load(model).graph.input}
+    words = [f"{k}={v}" for k, v in feeds.items() if k in names]
     out = output or onnx.load(model).graph.output[0].name
-    ref = Reference(model, arrays, out, [int(i) for i in target.split(",")])
+    raw = run(tool, model, words, target, out, "raw")
+    normalized = run(tool, model, words, target, out, "normalized")
+    if isinstance(raw, str):
+        return raw
+    index = [int(i) for i in target.split(",")]
+    if all(len(v) > index[0] > 0 for v in arrays.values()):  # a batch gives what its samples give one by one
+        arrays, index = {k: v[index[0]:index[0] + 1] for k, v in arrays.items()}, [0, *index[1:]]
+    ref = Reference(model, arrays, out, index)
     blocks = ref.explain()
-    tmp = tempfile.mkdtemp()
-    names = {i.name for i in ref.graph.input}
-    r = subprocess.run([tool, model, *[f"{k}={v}" for k, v in feeds.items() if k in names], "--target", target, "--output", out, "--npy", tmp], capture_output=True, text=True)
-    if r.returncode:
-        return r.stderr.strip()
-    mine = {}
-    for p in glob.glob(tmp + "/block.*.npy"):
-        _, k, name = os.path.basename(p)[:-4].split(".", 2)
-        mine.setdefault(name, {})[int(k)] = np.load(p)
     result = []
-    for name, found in mine.items():
+    for name, found in raw[0].items():
         n = found[0].shape[-1]
-        same = [b for b in blocks if b.shape == (n, n)]
+        same = [(o, b) for o, b in blocks if b.shape == (n, n)]
         if len(same) != len(found):
-            result.append(f"{name}: {len(found)} blocks instead of {len(same)}")
+            result.append((name, f"{len(found)} blocks instead of {len(same)}"))
             continue
-        errors = [np.abs(found[k] - b).max() / max(np.abs(b).max(), 1e-30) for k, b in enumerate(same)]
-        result.append(f"{name}: blocks " + " ".join(f"{e:.0e}" for e in errors))
-    return "; ".join(result) or "no blocks"
+        value, w = ref.readout(same[-1][0], n)
+        chain = [b for _, b in same]
+        if raw[2][name].shape != w.shape:
+            result.append((name, f"readout of {raw[2][name].size} tokens instead of {w.size} at {value}"))
+            continue
+        result.append((name, max(relative(found[k], b) for k, b in enumerate(chain)), np.abs(raw[2][name] - w).max(),
+                       relative(raw[1][name], rollout(w, chain, False), w),
+                       float("nan") if isinstance(normalized, str) else relative(normalized[1][name], rollout(w, chain, True), w)))
+    for name in raw[1].keys() - raw[0].keys():
+        result.append((name, "tokens move or merge: not in this reference"))
+    return result
+
+
+def show(result):
+    if isinstance(result, str):
+        return result
+    return "; ".join(f"{r[0]}: {r[1]}" if len(r) == 2 else "{}: blocks {:.0e} readout {:.0e} raw {:.0e} normalized {:.0e}".format(*r) for r in result) or "no tower"
+
+
+def main():
+    args = sys.argv[1:]
+    if os.path.isdir(args[1]):  # families of make_families.py
+        for path in sorted(glob.glob(args[1] + "/*/family.json")):
+            family = json.load(open(path))
+            folder, variant = os.path.dirname(path), args[2]
+            if (args[3:] and family["family"] not in args[3:]) or family["notes"].get(variant) != "ok" or not family["explain"]:
+                continue
+            feeds = {k: f"{folder}/input.{k}.npy" for k in family["inputs"]}
+            rank = np.load(f"{folder}/{variant}.npz")[family["output"]].ndim
+            target = family["target"] or ",".join(["0"] * (rank - 1) + ["1"])
+            try:
+                print(family["family"], show(compare(args[0], f"{folder}/{variant}.onnx", feeds, target, family["output"])), flush=True)
+            except Exception as e:  # what this reference does not know
+                print(family["family"], type(e).__name__, str(e)[:200], flush=True)
+        return
+    opts = {k: args[args.index(k) + 1] for k in ("--target", "--output") if k in args}
+    feeds = dict(a.split("=", 1) for a in args[2:] if "=" in a)
+    print(show(compare(args[0], args[1], feeds, opts["--target"], opts.get("--output"))))
 
 
 if __name__ == "__main__":
-    args = sys.argv[1:]
-    opts = {k: args[args.index(k) + 1] for k in ("--target", "--output") if k in args}
-    feeds = dict(a.split("=", 1) for a in args[2:] if "=" in a)
-    print(compare(args[0], args[1], feeds, opts["--target"], opts.get("--output")))
+    main()
