@@ -54,6 +54,7 @@ CASES = {
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
     "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False),
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
+    "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 
@@ -100,7 +101,7 @@ def main():
             shrink(path)
         paths = {k: f"{folder}/input.{k}.npy" for k in feeds}
         if checked:
-            print(name, reference.compare(tool, f"{folder}/{variants[0]}.onnx", paths, "0,1"))
+            print(name, reference.show(reference.compare(tool, f"{folder}/{variants[0]}.onnx", paths, "0,1")))
         tmp = tempfile.mkdtemp()
         r = subprocess.run([tool, f"{folder}/{variants[0]}.onnx", *[f"{k}={p}" for k, p in paths.items()], "--target", "0,1", "--npy", tmp], capture_output=True, text=True)
         if r.returncode:

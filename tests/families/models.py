@@ -383,6 +383,21 @@ class LayerMix(TextModel):
         return self.head(self.norm(x).mean(1))
 
 
+class HashedIds(TextModel):
+    """CANINE's rows, found by hashing the ids, with LayoutLM's boxes in a larger table"""
+    def __init__(self):
+        super().__init__()
+        self.hashed = nn.ModuleList([nn.Embedding(7, D // 2) for _ in range(2)])
+        self.types, self.left = nn.Embedding(7, D), nn.Embedding(40, D)
+
+    def forward(self, ids, types, boxes):
+        x = torch.cat([e((ids + 1) * p % 7) for e, p in zip(self.hashed, (31, 43))], -1)
+        x = x + self.types(types) + self.left(boxes[:, :, 0])
+        for blk in self.blocks:
+            x = blk(x)
+        return self.head(self.norm(x)[:, 0])
+
+
 class TorchEncoder(nn.Module):
     def __init__(self, norm_first, activation, pool="mean", batch_first=True):
         super().__init__()
