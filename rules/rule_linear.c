@@ -3,10 +3,12 @@
  *
  *     Z = (xW + |x||W|) / 2,  S = R ⊘ Z,  R_x = (x ⊙ (S Wᵀ) + |x| ⊙ (S |W|ᵀ)) / 2
  *
- * equals the sign-matched form of rule_map.c, with xW from the forward pass. |W| is made panel by
- * panel, so it is read from cache and never a second copy of the model; S Wᵀ and the gradient's
- * dY Wᵀ are one product with both sets of rows; rows without relevance or gradient (above the last
- * attention: the tokens that the target does not read) are left out.
+ * equals the sign-matched form of rule_map.c, with xW from the forward pass. Two passes over W
+ * (gemm_panels.h): one for Z and S, and one in which a packed panel serves S Wᵀ, the gradient's
+ * dY Wᵀ and, its magnitudes taken in cache, S |W|ᵀ. Rows without relevance or gradient (above the
+ * last attention: the tokens that the target does not read) are left out. Small products, which are
+ * summed in float64 (gemm_small.h), and machines without tiles of our own take one pass over panels
+ * of columns with tb_gemm instead.
  */
 #include <math.h>
 #include <string.h>
@@ -14,6 +16,8 @@
 #include "rules/rule.h"
 #include "runtime/clones.h"
 #include "runtime/gemm.h"
+#include "runtime/gemm_panels.h"
+#include "runtime/gemm_small.h"
 #include "runtime/kernel.h"
 
 /* Floats of a |W| panel: about what the second-level cache holds. */
@@ -150,8 +154,6 @@ static void run_panel(task *t, int64_t column, int64_t width) {
 }
 
 static void write_results(task *t) {
-    if (t->r_in) memset(t->r_in, 0, (size_t)(t->m * t->k) * sizeof(float));
-    if (t->d_in) memset(t->d_in, 0, (size_t)(t->m * t->k) * sizeof(float));
     for (int64_t i = 0; i < t->relevant.n; i++) {
         int64_t row = t->relevant.index[i];
         combine_row(t->r_in + row * t->k, t->x + row * t->k, t->back + i * t->k,
@@ -160,6 +162,52 @@ static void write_results(task *t) {
     for (int64_t i = 0; i < t->graded.n; i++)
         memcpy(t->d_in + t->graded.index[i] * t->k, t->back + (t->relevant.n + i) * t->k,
                (size_t)t->k * sizeof(float));
+}
+
+/* ---- two passes of panels ---- */
+
+/* S of the panel's columns, from |x||W|. */
+static void divide_panel(void *context, int64_t col, int64_t cols, float *c, int64_t ldc) {
+    task *t = context;
+    for (int64_t i = 0; i < t->relevant.n; i++) {
+        int64_t at = t->relevant.index[i] * t->n + col;
+        divide_row(c + i * ldc, t->r + at, t->y + at, t->bias ? t->bias + col : NULL, cols);
+        memcpy(t->s + i * t->n + col, c + i * ldc, (size_t)cols * sizeof *c);
+    }
+}
+
+/* From S Wᵀ, dY Wᵀ and S |W|ᵀ of the panel's columns, one below the other. */
+static void write_panel(void *context, int64_t col, int64_t cols, float *c, int64_t ldc) {
+    const task *t = context;
+    const float *graded = c + t->relevant.n * ldc, *abs_back = graded + t->graded.n * ldc;
+    for (int64_t i = 0; i < t->relevant.n; i++) {
+        int64_t at = t->relevant.index[i] * t->k + col;
+        combine_row(t->r_in + at, t->x + at, c + i * ldc, abs_back + i * ldc, cols);
+    }
+    for (int64_t i = 0; i < t->graded.n; i++)
+        memcpy(t->d_in + t->graded.index[i] * t->k + col, graded + i * ldc,
+               (size_t)cols * sizeof *c);
+}
+
+static bool is_small(const task *t, int64_t width) {
+    double all = (double)(t->relevant.n + t->graded.n);
+    return all * (double)width * (double)t->k <= (double)TB_GEMM_SMALL;
+}
+
+/* False, with nothing done, where that is not possible. */
+static bool run_two_passes(task *t, tiba_status *status, tiba_error *error) {
+    tb_exec *exec = t->step->exec;
+    int64_t some = t->relevant.n;
+    t->s = tb_scratch(exec, (size_t)(some * t->n + 1), sizeof(float));
+    *status = t->s ? TIBA_OK : tb_out_of_memory(error);
+    if (!t->s) return true;
+    tb_panel_part x = {t->x, t->k, some, t->relevant.index, true, true};
+    if (some && !tb_gemm_panels(exec, t->trans_w, t->n, t->k, t->w, t->ldw, 1, &x, divide_panel, t))
+        return false;
+    const tb_panel_part back[3] = {{t->s, t->n, some, NULL, false, false},
+                                   {t->d, t->n, t->graded.n, t->graded.index, false, false},
+                                   {t->s, t->n, some, NULL, false, true}};
+    return tb_gemm_panels(exec, !t->trans_w, t->k, t->n, t->w, t->ldw, 3, back, write_panel, t);
 }
 
 /* Relevance, gradient or both. */
@@ -177,7 +225,11 @@ static tiba_status linear_rows(const tb_step *s, bool relevance, bool gradient, 
     t.d_in = t.d ? s->d_in[0]->data : NULL;
     TB_TRY(find_rows(&t.relevant, &t, t.r, error));
     TB_TRY(find_rows(&t.graded, &t, t.d, error));
+    if (t.r_in && t.relevant.n < t.m) memset(t.r_in, 0, (size_t)(t.m * t.k) * sizeof(float));
+    if (t.d_in && t.graded.n < t.m) memset(t.d_in, 0, (size_t)(t.m * t.k) * sizeof(float));
     int64_t width = panel_width(&t);
+    tiba_status status;
+    if (!is_small(&t, width) && run_two_passes(&t, &status, error)) return status;
     TB_TRY(get_memory(&t, width, error));
     for (int64_t i = 0; i < t.relevant.n; i++)
         absolute(t.abs_x + i * t.k, t.x + t.relevant.index[i] * t.k, t.k);
