@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/reach.h"
+#include "rules/elementwise.h"
 
 typedef struct track { /* gradient or relevance */
     bool on;
@@ -239,30 +240,27 @@ static bool open_track(track *t, operands *o, int k, const tb_node *node, bool *
     return true;
 }
 
-static void add_into(tiba_tensor *to, const tiba_tensor *share) {
-    float *a = to->data;
-    const float *b = share->data;
-    int64_t count = tb_tensor_count(to);
-    for (int64_t i = 0; i < count; i++) a[i] += b[i];
+static void add_into(tiba_tensor *to, const tiba_tensor *share, tb_exec *exec) {
+    tb_add_to(exec, to->data, share->data, tb_tensor_count(to));
 }
 
-static void close_track(track *t, operands *o, int k, const tb_node *node) {
+static void close_track(track *t, operands *o, int k, const tb_node *node, tb_exec *exec) {
     for (int i = 0; i < node->n_in; i++) {
         tiba_tensor *share = o->to[k][i];
         if (!share) continue;
         tiba_tensor *home = &t->tensors[node->in[i]->id];
-        if (share != home) add_into(home, share);
+        if (share != home) add_into(home, share, exec);
         t->written[node->in[i]->id] = 1;
     }
 }
 
 /* Relevance of a region's exit is that of its entry. */
-static void relay(tb_reverse *r, const tb_region *region) {
+static void relay(tb_reverse *r, const tb_region *region, tb_exec *exec) {
     track *t = &r->relevance;
     int from = region->exit->id, to = region->entry->id;
     if (!t->written[from] || !t->tensors[from].data || !t->tensors[to].data) return;
     if (t->written[to]) {
-        add_into(&t->tensors[to], &t->tensors[from]);
+        add_into(&t->tensors[to], &t->tensors[from], exec);
     } else {
         memcpy(t->tensors[to].data, t->tensors[from].data, tb_tensor_bytes(&t->tensors[to]));
         t->written[to] = 1;
@@ -292,11 +290,11 @@ static tiba_status take_step(tb_reverse *r, const tb_program *program, const tb_
         }
         if (relevance) TB_TRY(rule->relevance(&step, error));
     }
-    if (gradient) close_track(&r->gradient, &o, 0, node);
-    if (relevance) close_track(&r->relevance, &o, 1, node);
+    if (gradient) close_track(&r->gradient, &o, 0, node, exec);
+    if (relevance) close_track(&r->relevance, &o, 1, node, exec);
     for (int i = 0; r->relevance.on && inside && i < node->n_out; i++) {
         const tb_region *region = node->out[i] ? region_to(r, node->out[i]) : NULL;
-        if (region) relay(r, region);
+        if (region) relay(r, region, exec);
     }
     return TIBA_OK;
 }

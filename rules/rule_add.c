@@ -9,19 +9,43 @@
  */
 #include <math.h>
 
+#include "rules/elementwise.h"
 #include "rules/rule.h"
 
 enum { MOST_TERMS = 64 };
 
+/* What scales a share whose sum is `sum`: ((|ΣA| ⊘ (|ΣA| + |ΣB|)) · ΣR) ⊘ ΣA. */
+static float rescaling(double sum, double magnitude, double total) {
+    return (float)tb_guarded_f64(tb_guarded_f64(fabs(sum), magnitude) * total, sum);
+}
+
+/* Two terms of the sum's own shape. */
+static tiba_status share_residual(const tb_step *s, const float *sign, tiba_error *error) {
+    int64_t n = tb_tensor_count(s->r_out[0]);
+    float *share[2] = {NULL, NULL};
+    double sums[3];
+    for (int i = 0; i < 2; i++)
+        if (s->r_in[i]) share[i] = s->r_in[i]->data;
+    if (!tb_share_two(s->exec, share, sums, (const float *[]){s->in[0]->data, s->in[1]->data}, sign,
+                      s->r_out[0]->data, s->out[0]->data, n))
+        return tb_out_of_memory(error);
+    if (s->ruleset != TB_RULESET_TIBA) return TIBA_OK;
+    double magnitude = fabs(sums[0]) + fabs(sums[1]);
+    for (int i = 0; i < 2; i++)
+        if (share[i])
+            tb_scaled(s->exec, share[i], share[i], rescaling(sums[i], magnitude, sums[2]), n);
+    return TIBA_OK;
+}
+
 tiba_status tb_add_rule(const tb_step *s, int n, const float *sign, tiba_error *error) {
     const tiba_tensor *r = s->r_out[0];
     int64_t count = tb_tensor_count(r);
+    if (n == 2 && tb_tensor_count(s->in[0]) == count && tb_tensor_count(s->in[1]) == count)
+        return share_residual(s, sign, error);
     tiba_tensor ratio = *r;
     ratio.data = tb_scratch(s->exec, (size_t)count, sizeof(float));
     if (!ratio.data) return tb_out_of_memory(error);
-    const float *z = s->out[0]->data, *from = r->data;
-    float *to = ratio.data;
-    for (int64_t i = 0; i < count; i++) to[i] = isinf(z[i]) ? 0.0f : tb_guarded(from[i], z[i]);
+    tb_ratios(s->exec, ratio.data, r->data, s->out[0]->data, count);
     double sums[MOST_TERMS], magnitude = 0, total = tb_total(r);
     tiba_tensor shares[MOST_TERMS];
     for (int i = 0; i < n; i++) {
@@ -32,20 +56,15 @@ tiba_status tb_add_rule(const tb_step *s, int n, const float *sign, tiba_error *
             s->r_in[i] ? s->r_in[i]->data : tb_scratch(s->exec, (size_t)size, sizeof(float));
         if (!shares[i].data) return tb_out_of_memory(error);
         tb_sum_to_shape(&shares[i], &ratio);
-        float *share = shares[i].data;
-        for (int64_t k = 0; k < size; k++)
-            share[k] = isinf(x[k]) ? 0.0f : sign[i] * x[k] * share[k];
+        tb_times(s->exec, shares[i].data, x, sign[i], size);
         sums[i] = tb_total(&shares[i]);
         magnitude += fabs(sums[i]);
     }
     if (s->ruleset != TB_RULESET_TIBA) return TIBA_OK;
     for (int i = 0; i < n; i++) {
         if (!s->r_in[i]) continue;
-        double part = tb_guarded_f64(fabs(sums[i]), magnitude) * total;
-        float factor = (float)tb_guarded_f64(part, sums[i]);
-        float *share = shares[i].data;
-        int64_t size = tb_tensor_count(&shares[i]);
-        for (int64_t k = 0; k < size; k++) share[k] *= factor;
+        tb_scaled(s->exec, shares[i].data, shares[i].data, rescaling(sums[i], magnitude, total),
+                  tb_tensor_count(&shares[i]));
     }
     return TIBA_OK;
 }

@@ -1,9 +1,9 @@
 /*
  * Rules that pass relevance on unchanged, scaled or routed, and the general rule.
  */
-#include <math.h>
 #include <string.h>
 
+#include "rules/elementwise.h"
 #include "rules/rule.h"
 
 double tb_total(const tiba_tensor *t) {
@@ -94,8 +94,7 @@ static tiba_status gate(const tb_step *s, tiba_error *error) {
         if (!s->r_in[i]) continue;
         tb_sum_to_shape(s->r_in[i], s->r_out[0]);
         float *r = s->r_in[i]->data;
-        int64_t count = tb_tensor_count(s->r_in[i]);
-        for (int64_t k = 0; k < count; k++) r[k] *= 0.5f;
+        tb_scaled(s->exec, r, r, 0.5f, tb_tensor_count(s->r_in[i]));
     }
     return TIBA_OK;
 }
@@ -124,19 +123,14 @@ static tiba_status z_rule(const tb_step *s, float share, tiba_error *error) {
     int64_t count = tb_tensor_count(r);
     ratio.data = tb_scratch(s->exec, (size_t)count, sizeof(float));
     if (!ratio.data) return tb_out_of_memory(error);
-    const float *z = s->out[0]->data, *from = r->data;
-    float *to = ratio.data;
-    for (int64_t i = 0; i < count; i++) to[i] = isinf(z[i]) ? 0.0f : tb_guarded(from[i], z[i]);
+    tb_ratios(s->exec, ratio.data, r->data, s->out[0]->data, count);
     const tiba_tensor *ratios[64] = {&ratio};
     if (node->n_out > 64)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "too many outputs for a relevance rule");
     TB_TRY(def->vjp(s->exec, node, s->in, s->out, ratios, s->r_in, error));
     for (int i = 0; i < node->n_in; i++) {
         if (!s->r_in[i]) continue;
-        float *share_i = s->r_in[i]->data;
-        const float *x = s->in[i]->data;
-        int64_t n = tb_tensor_count(s->r_in[i]);
-        for (int64_t k = 0; k < n; k++) share_i[k] = isinf(x[k]) ? 0.0f : share * x[k] * share_i[k];
+        tb_times(s->exec, s->r_in[i]->data, s->in[i]->data, share, tb_tensor_count(s->r_in[i]));
     }
     return TIBA_OK;
 }
