@@ -672,6 +672,15 @@ static void op_resized(pass *p, const tb_value *out) {
     }
 }
 
+/* All but the axis that is transformed and the parts of a number. */
+static void op_dft(pass *p, const tb_value *out) {
+    const tb_value *in = p->node->in[0], *axis = p->node->n_in > 2 ? p->node->in[2] : NULL;
+    int map[TIBA_MAX_RANK];
+    int64_t gone = wrapped(axis && axis->t.data ? tb_get_i64(&axis->t, 0) : -2, in->t.rank);
+    for (int d = 0; d < in->t.rank; d++) map[d] = d == gone || d == in->t.rank - 1 ? -1 : d;
+    carry(p->axes, p->to, in, out, map);
+}
+
 static void op_elementwise(pass *p, const tb_value *out) {
     for (int i = 0; i < p->node->n_in; i++)
         if (p->node->in[i] && p->node->in[i]->t.rank <= out->t.rank)
@@ -693,31 +702,19 @@ static const struct {
     tb_op_kind kind;
     void (*carry)(pass *, const tb_value *);
 } by_kind[] = {
-    {TB_OP_Concat, op_concat},
-    {TB_OP_Slice, op_slice},
-    {TB_OP_Gather, op_gather},
-    {TB_OP_GatherND, op_gather_nd},
-    {TB_OP_OneHot, op_one_hot},
-    {TB_OP_MatMul, op_matmul},
-    {TB_OP_Gemm, op_gemm},
-    {TB_OP_Linear, op_linear},
-    {TB_OP_Conv, op_window},
-    {TB_OP_Transpose, op_transpose},
-    {TB_OP_Expand, op_first},
-    {TB_OP_Where, op_elementwise},
-    {TB_OP_Pad, op_resized},
-    {TB_OP_Resize, op_resized},
-    {TB_OP_Tile, op_resized},
-    {TB_OP_Trilu, op_first},
-    {TB_OP_CumSum, op_first},
-    {TB_OP_ScatterND, op_first},
-    {TB_OP_ScatterElements, op_first},
-    {TB_OP_ArgMax, op_reduce},
-    {TB_OP_ArgMin, op_reduce},
-    {TB_OP_Equal, op_elementwise},
-    {TB_OP_Greater, op_elementwise},
-    {TB_OP_Less, op_elementwise},
-    {TB_OP_GatherElements, op_resized},
+    {TB_OP_Concat, op_concat},       {TB_OP_Slice, op_slice},
+    {TB_OP_Gather, op_gather},       {TB_OP_GatherND, op_gather_nd},
+    {TB_OP_OneHot, op_one_hot},      {TB_OP_MatMul, op_matmul},
+    {TB_OP_Gemm, op_gemm},           {TB_OP_Linear, op_linear},
+    {TB_OP_Conv, op_window},         {TB_OP_DFT, op_dft},
+    {TB_OP_Transpose, op_transpose}, {TB_OP_Expand, op_first},
+    {TB_OP_Where, op_elementwise},   {TB_OP_Pad, op_resized},
+    {TB_OP_Resize, op_resized},      {TB_OP_Tile, op_resized},
+    {TB_OP_Trilu, op_first},         {TB_OP_CumSum, op_first},
+    {TB_OP_ScatterND, op_first},     {TB_OP_ScatterElements, op_first},
+    {TB_OP_ArgMax, op_reduce},       {TB_OP_ArgMin, op_reduce},
+    {TB_OP_Equal, op_elementwise},   {TB_OP_Greater, op_elementwise},
+    {TB_OP_Less, op_elementwise},    {TB_OP_GatherElements, op_resized},
     {TB_OP_TopK, op_resized},
 };
 

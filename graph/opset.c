@@ -70,6 +70,15 @@ static void upgrade_top_k(tb_call *c) {
     c->n_in = 2;
 }
 
+/* Before version 20 the axis was an attribute. */
+static void upgrade_dft(tb_call *c) {
+    int64_t axis = tb_attr_int(c->node, "axis", 1);
+    tb_call_drop_attr(c, "axis");
+    if (c->node->opset >= 20 || tb_call_in(c, 2)) return;
+    c->in[2] = tb_emit_ints(c, 1, &axis);
+    c->n_in = 3;
+}
+
 static void upgrade_resize(tb_call *c) {
     if (c->node->opset >= 11 || c->n_in != 2) return;
     /* Version 10: input and scales, corners at the origin, nearest rounds down. */
@@ -272,6 +281,7 @@ void tb_upgrade(tb_call *c) {
         {"Clip", upgrade_clip},
         {"Concat", upgrade_concat},
         {"ConstantOfShape", upgrade_constant_of_shape},
+        {"DFT", upgrade_dft},
         {"Div", upgrade_binary},
         {"Equal", upgrade_binary},
         {"GlobalAveragePool", upgrade_global_average_pool},

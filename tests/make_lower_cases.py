@@ -572,10 +572,44 @@ def weights_in_blocks():
               {"ids": ids}, ["y"], {"s": np.abs(f(2, 6))})
 
 
+def recurrent():
+    steps, batch, width, hidden = 4, 3, 5, 2
+    x, lengths = f(steps, batch, width), i32(4, 2, 3)
+
+    def r(name, op, both=False, given=(), outputs=2, initial=True, **attributes):
+        gates, d = {"RNN": 1, "GRU": 3, "LSTM": 4}[op], 2 if both else 1
+        weights = [f(d, gates * hidden, width), f(d, gates * hidden, hidden), f(d, 2 * gates * hidden)]
+        states = [f(d, batch, hidden) for _ in range(2 if op == "LSTM" else 1)] if initial else []
+        peephole = [f(d, 3 * hidden)] if "peephole" in name else []
+        case("recurrent_" + name, op, [x, *weights, lengths if "lengths" in name else None, *states, *peephole], outputs, opset=14,
+             fixed=(1, 2, 3, 4, 7), hidden_size=hidden, **({"direction": "bidirectional"} if both else {}), **attributes)
+
+    r("rnn_clip", "RNN", clip=0.5)
+    r("rnn_lengths_both", "RNN", both=True, activations=["Relu", "Softsign"])
+    r("gru_both", "GRU", both=True)
+    r("gru_reset_lengths", "GRU", linear_before_reset=1)
+    r("gru_reverse", "GRU", direction="reverse", initial=False)
+    r("lstm_lengths_both", "LSTM", both=True, outputs=3)
+    r("lstm_peephole", "LSTM", outputs=3, input_forget=1)
+    r("lstm_reverse_lengths", "LSTM", outputs=3, direction="reverse", activations=["HardSigmoid", "Tanh", "Elu"], activation_alpha=[0.3, 0.7, 0.7], activation_beta=[0.4])
+
+
+def signals():
+    x = f(2, 20, 1)
+    case("stft", "STFT", [x, np.int64(3), f(8)], opset=17, fixed=(1, 2))
+    case("stft_whole", "STFT", [x, np.int64(4), None, np.int64(6)], opset=17, fixed=(1, 3), onesided=0)
+    case("dft_17", "DFT", [f(2, 6, 5, 1)], opset=17, axis=2)
+    case("dft_17_first", "DFT", [f(2, 6, 5, 2), np.int64(4)], opset=17, fixed=(1,), inverse=1)
+    for op in ("HannWindow", "HammingWindow", "BlackmanWindow"):
+        for periodic in (0, 1):
+            case(f"{op}_{periodic}".lower(), op, [np.int64(9)], opset=17, periodic=periodic)
+    case("mel", "MelWeightMatrix", [np.int64(4), np.int64(32), np.int64(8000), f32(20), f32(3500)], opset=17, fixed=(3, 4))
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, grouped_queries, narrow_types, weights_in_blocks)
+    later = (channel_blocks, grouped_queries, narrow_types, weights_in_blocks, recurrent, signals)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:

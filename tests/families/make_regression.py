@@ -47,6 +47,8 @@ CASES = {
     "renormalised": (models.TEXT["att_masked_after"], lambda: {"tokens": ids()}, ["ts14", "ts17"], False),
     "divided_after": (models.TEXT["att_divide_after"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
     "one_hot_rows": (models.TEXT["ids_onehot"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
+    "fourier": (models.TEXT["fourier"], lambda: {"tokens": ids()}, ["dyn18", "dyn23"], False),
+    "recurrent": (models.TEXT["recurrent"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], False),
     "parallel": (models.TEXT["order_parallel"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], True),
     "unfold": (models.VISION["patch_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),

@@ -398,6 +398,29 @@ class HashedIds(TextModel):
         return self.head(self.norm(x)[:, 0])
 
 
+class Fourier(TextModel):
+    """blocks that mix tokens by a Fourier transform under blocks with attention, as hybrids of FNet"""
+    def forward(self, ids):
+        x = self.embed(ids) + self.pos[:, :ids.shape[1]]
+        x = self.norm(x + torch.fft.fft(torch.fft.fft(x, dim=-1), dim=-2).real)
+        for blk in self.blocks:
+            x = blk(x)
+        return self.head(self.norm(x).mean(1))
+
+
+class Recurrent(TextModel):
+    """reads the tower by an LSTM in both directions, as taggers do"""
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(D, D // 2, bidirectional=True, batch_first=True)
+
+    def forward(self, ids):
+        x = self.embed(ids) + self.pos[:, :ids.shape[1]]
+        for blk in self.blocks:
+            x = blk(x)
+        return self.head(self.lstm(self.norm(x))[0][:, 0])
+
+
 class TorchEncoder(nn.Module):
     def __init__(self, norm_first, activation, pool="mean", batch_first=True):
         super().__init__()
@@ -557,7 +580,7 @@ TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", 
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
-         "layer_mix": lambda a: LayerMix(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
+         "layer_mix": lambda a: LayerMix(), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
