@@ -3,115 +3,237 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "runtime/clones.h"
 #include "runtime/gemm_kernel.h"
 #include "runtime/gemm_small.h"
 
-/* A panel is the unit of work. The larger it is, the more often its packed operands are used. */
-enum { PANEL_ROWS = 504, PANEL_COLS = 768, LEAST_ROWS = 28, LEAST_COLS = 96, BLAS_PARTS = 4 };
+/* A panel of rows of A is copied once, block by block of k, for all threads. Then a strip of
+ * columns of B, as wide as a tile, is the unit of work: each block of it is packed into first-level
+ * cache and meets all rows of the panel while its next block is on the way from memory. */
+enum { PANEL_ROWS = 18 * TB_GEMM_MOST_ROWS, PART_TILES = 4, FEW_STRIPS = 2, BLAS_PARTS = 4 };
 
 typedef struct product {
     bool trans_a, trans_b;
-    int64_t m, n, k, lda, ldb, ldc, panels_m, panels_n, panel_cols;
+    int64_t m, n, k, lda, ldb, ldc;
     float alpha, beta;
     const float *bias;
     const tb_gemm_item *items;
     const tb_gemm_set *set; /* NULL: BLAS */
-    tb_budget *budget;
+    int64_t first, rows;    /* the panel at work */
+    int64_t strips, parts;  /* its units: strips of columns, each in parts of rows */
+    int64_t head;           /* columns of the first strip */
+    int64_t threads;
+    float *packed; /* the panel's rows of A, or NULL: every unit copies what it reads */
 } product;
-
-typedef struct panel {
-    int64_t m, n;
-    const float *a, *b;
-    float *c;
-} panel;
 
 static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static panel panel_at(const product *p, int64_t index, int64_t *col) {
-    const tb_gemm_item *item = &p->items[index / (p->panels_m * p->panels_n)];
-    index %= p->panels_m * p->panels_n;
-    int64_t i = index % p->panels_m, row = p->m * i / p->panels_m;
-    *col = index / p->panels_m * p->panel_cols;
-    return (panel){.m = p->m * (i + 1) / p->panels_m - row,
-                   .n = least(p->n - *col, p->panel_cols),
-                   .a = item->a + (p->trans_a ? row : row * p->lda),
-                   .b = item->b + (p->trans_b ? *col * p->ldb : *col),
-                   .c = item->c + row * p->ldc + *col};
+/* The first column of a strip. */
+static int64_t strip_start(const product *p, int64_t index) {
+    return index ? p->head + (index - 1) * p->set->cols : 0;
 }
 
-/* What the sums are added to: true if c holds it, false if c is to be overwritten. */
-static bool prepare(const product *p, const panel *t, int64_t col) {
-    if (!p->bias && p->beta == 0 && p->k > 0) return false;
-    for (int64_t i = 0; i < t->m; i++) {
-        float *c = t->c + i * p->ldc;
-        if (p->bias)
-            memcpy(c, p->bias + col, (size_t)t->n * sizeof *c);
-        else if (p->beta == 0)
-            memset(c, 0, (size_t)t->n * sizeof *c);
-        else if (p->beta != 1)
-            for (int64_t j = 0; j < t->n; j++) c[j] *= p->beta;
+/* ---- the left operand ---- */
+
+/* Rows of A, first … first + rows - 1, columns at … at + k - 1, as tiles take them. */
+static void copy_rows(const product *p, const float *a, int64_t first, int64_t rows, int64_t at,
+                      int64_t k, float *out) {
+    if (p->trans_a) {
+        p->set->pack(true, rows, k, TB_GEMM_STRIDE_A, a + at * p->lda + first, p->lda, out);
+        return;
     }
-    return true;
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(out + i * TB_GEMM_STRIDE_A, a + (first + i) * p->lda + at,
+               (size_t)k * sizeof(float));
 }
 
-/* All tiles of A against a packed block of B. */
-static void run_block(const product *p, const panel *t, int64_t at, const float *b, bool direct,
-                      bool add) {
+static int64_t blocks_of(const product *p) {
+    return (p->k + TB_GEMM_DEPTH - 1) / TB_GEMM_DEPTH;
+}
+
+static int64_t tiles_of(const product *p, int64_t rows) {
+    return (rows + p->set->rows - 1) / p->set->rows;
+}
+
+static void copy_block(void *context, int64_t block, int worker) {
+    (void)worker;
+    const product *p = context;
+    int64_t at = block * TB_GEMM_DEPTH;
+    copy_rows(p, p->items->a, p->first, p->rows, at, least(p->k - at, TB_GEMM_DEPTH),
+              p->packed + block * p->rows * TB_GEMM_STRIDE_A);
+}
+
+/* ---- a strip of columns ---- */
+
+typedef struct strip {
+    const product *p;
+    const tb_gemm_item *item;
+    const float *packed; /* of the panel that starts at `origin` and has `height` rows, or NULL */
+    int64_t origin, height, first, rows, index, col, cols;
+    bool direct; /* B is read where it is */
+} strip;
+
+/* A block of B that will be needed: `runs` contiguous runs of bytes, `ld` apart. */
+typedef struct coming {
+    const char *at;
+    int64_t runs, bytes, ld, sent;
+} coming;
+
+enum { LINE = 64 };
+
+static coming coming_block(const strip *s, int64_t at) {
+    const product *p = s->p;
+    int64_t index = s->index;
+    at += TB_GEMM_DEPTH;
+    if (at >= p->k) {
+        at = 0;
+        index += p->threads;
+    }
+    if (index >= p->strips) return (coming){0};
+    int64_t col = strip_start(p, index);
+    int64_t k = least(p->k - at, TB_GEMM_DEPTH), cols = least(p->n - col, p->set->cols);
+    const float *b = s->item->b + (p->trans_b ? col * p->ldb + at : at * p->ldb + col);
+    return (coming){.at = (const char *)b,
+                    .runs = p->trans_b ? cols : k,
+                    .bytes = (p->trans_b ? k : cols) * (int64_t)sizeof(float),
+                    .ld = p->ldb * (int64_t)sizeof(float)};
+}
+
+/* The given share of it is on the way to second-level cache afterwards. */
+static void fetch(coming *c, int64_t part, int64_t parts) {
+    for (int64_t end = c->runs * part / parts; c->sent < end; c->sent++) {
+        const char *run = c->at + c->sent * c->ld;
+        for (int64_t i = 0; i < c->bytes; i += LINE) __builtin_prefetch(run + i, 0, 2);
+        __builtin_prefetch(run + c->bytes - 1, 0, 2); /* it may start within a line */
+    }
+}
+
+/* sums (+)= the block of k that starts at `at`; b: packed, or where it is. */
+static void run_block(const strip *s, int64_t at, const float *b, float *sums) {
+    const product *p = s->p;
     const tb_gemm_set *set = p->set;
-    _Alignas(64) float packed_a[TB_GEMM_MOST_ROWS * TB_GEMM_STRIDE_A];
-    int64_t k = least(p->k - at, TB_GEMM_DEPTH), tiles = (t->m + set->rows - 1) / set->rows;
+    _Alignas(64) float copied[TB_GEMM_MOST_ROWS * TB_GEMM_STRIDE_A];
+    int64_t k = least(p->k - at, TB_GEMM_DEPTH), tiles = tiles_of(p, s->rows);
+    coming next = coming_block(s, at);
     for (int64_t i = 0; i < tiles; i++) {
-        int64_t row = t->m * i / tiles, rows = t->m * (i + 1) / tiles - row;
-        if (p->trans_a)
-            set->pack(true, rows, k, TB_GEMM_STRIDE_A, t->a + at * p->lda + row, p->lda, packed_a);
+        int64_t row = s->rows * i / tiles, rows = s->rows * (i + 1) / tiles - row;
+        const float *a = copied;
+        if (s->packed)
+            a = s->packed +
+                (at / TB_GEMM_DEPTH * s->height + s->first - s->origin + row) * TB_GEMM_STRIDE_A;
         else
-            for (int64_t r = 0; r < rows; r++)
-                memcpy(packed_a + r * TB_GEMM_STRIDE_A, t->a + (row + r) * p->lda + at,
-                       (size_t)k * sizeof(float));
-        for (int64_t j = 0; j < t->n; j += set->cols)
-            set->tile(rows, least(t->n - j, set->cols), k, p->alpha, packed_a,
-                      direct ? b + j : b + j * k, direct ? p->ldb : set->cols, add,
-                      t->c + row * p->ldc + j, p->ldc);
+            copy_rows(p, s->item->a, s->first + row, rows, at, k, copied);
+        fetch(&next, i + 1, tiles);
+        set->tile(rows, s->direct ? s->cols : set->cols, k, 1, a, b, s->direct ? p->ldb : set->cols,
+                  at > 0, sums + row * set->cols, set->cols);
     }
 }
 
-/* Blocks of the sum; for each, B is packed once, then A tile by tile, and every tile of A meets
- * every tile of B. With few rows B is read where it is: packing would cost more than it saves. */
-static void run_tiles(const product *p, const panel *t, float *packed, bool add) {
-    const tb_gemm_set *set = p->set;
-    for (int64_t at = 0; at < p->k; at += TB_GEMM_DEPTH, add = true) {
-        const float *b = t->b + (p->trans_b ? at : at * p->ldb);
-        if (packed)
-            set->pack(p->trans_b, least(p->k - at, TB_GEMM_DEPTH), t->n, set->cols, b, p->ldb,
-                      packed);
-        run_block(p, t, at, packed ? packed : b, !packed, add);
+/* c = alpha sums + bias + beta c */
+TB_CLONES static void finish(float *c, int64_t ldc, const float *sums, int64_t ld_sums,
+                             int64_t rows, int64_t cols, const float *restrict bias, float alpha,
+                             float beta) {
+    for (int64_t i = 0; i < rows; i++) {
+        float *restrict to = c + i * ldc;
+        const float *restrict from = sums + i * ld_sums;
+        if (bias)
+            for (int64_t j = 0; j < cols; j++) to[j] = alpha * from[j] + bias[j];
+        else if (beta == 0)
+            for (int64_t j = 0; j < cols; j++) to[j] = alpha * from[j];
+        else
+            for (int64_t j = 0; j < cols; j++) to[j] = alpha * from[j] + beta * to[j];
     }
 }
 
-static void run_tile_panel(const product *p, const panel *t, bool add) {
-    if (t->m <= p->set->rows && !p->trans_b && t->n % p->set->vector == 0) {
-        run_tiles(p, t, NULL, add);
-        return;
+static void run_strip(strip *s) {
+    const product *p = s->p;
+    _Alignas(64) float packed_b[TB_GEMM_DEPTH * TB_GEMM_MOST_COLS];
+    _Alignas(64) float sums[PANEL_ROWS * TB_GEMM_MOST_COLS];
+    s->col = strip_start(p, s->index);
+    s->cols = least(p->n, strip_start(p, s->index + 1)) - s->col;
+    /* With few rows packing would cost more than it saves. */
+    s->direct = s->rows <= p->set->rows && !p->trans_b && s->cols % p->set->vector == 0;
+    if (p->k == 0) memset(sums, 0, (size_t)(s->rows * p->set->cols) * sizeof *sums);
+    for (int64_t at = 0; at < p->k; at += TB_GEMM_DEPTH) {
+        const float *b = s->item->b + (p->trans_b ? s->col * p->ldb + at : at * p->ldb + s->col);
+        if (!s->direct)
+            p->set->pack(p->trans_b, least(p->k - at, TB_GEMM_DEPTH), s->cols, p->set->cols, b,
+                         p->ldb, packed_b);
+        run_block(s, at, s->direct ? b : packed_b, sums);
     }
-    int64_t cols = (t->n + TB_GEMM_MOST_COLS - 1) / TB_GEMM_MOST_COLS * TB_GEMM_MOST_COLS;
-    float *packed = tb_alloc(p->budget, (size_t)(cols * TB_GEMM_DEPTH) * sizeof(float));
-    if (packed) {
-        run_tiles(p, t, packed, add);
-        tb_free(packed);
-        return;
-    }
-    /* Without memory it takes longer. */
-    _Alignas(64) float few[TB_GEMM_DEPTH * TB_GEMM_MOST_COLS];
-    for (int64_t j = 0; j < t->n; j += TB_GEMM_MOST_COLS) {
-        panel part = *t;
-        part.n = least(t->n - j, TB_GEMM_MOST_COLS);
-        part.b += p->trans_b ? j * p->ldb : j;
-        part.c += j;
-        run_tiles(p, &part, few, add);
-    }
+    finish(s->item->c + s->first * p->ldc + s->col, p->ldc, sums, p->set->cols, s->rows, s->cols,
+           p->bias ? p->bias + s->col : NULL, p->alpha, p->beta);
 }
+
+/* ---- units of work ---- */
+
+/* Of one product: a strip of the panel, or a part of its rows. */
+static void run_unit(void *context, int64_t index, int worker) {
+    (void)worker;
+    const product *p = context;
+    int64_t part = index % p->parts, row = p->rows * part / p->parts;
+    strip s = {.p = p,
+               .item = p->items,
+               .packed = p->packed,
+               .origin = p->first,
+               .height = p->rows,
+               .first = p->first + row,
+               .rows = p->rows * (part + 1) / p->parts - row,
+               .index = index / p->parts};
+    run_strip(&s);
+}
+
+static void run_one(tb_exec *exec, product *p) {
+    int64_t panels = (p->m + PANEL_ROWS - 1) / PANEL_ROWS, rows = (p->m + panels - 1) / panels;
+    if (p->strips > FEW_STRIPS)
+        p->packed = tb_alloc(exec->budget,
+                             (size_t)(rows * blocks_of(p) * TB_GEMM_STRIDE_A) * sizeof(float));
+    for (p->first = 0; p->first < p->m; p->first += rows) {
+        p->rows = least(p->m - p->first, rows);
+        if (p->packed) tb_parallel_for(exec->pool, blocks_of(p), copy_block, p);
+        int64_t most = tiles_of(p, p->rows) / PART_TILES, wanted = 4 * p->threads / p->strips;
+        p->parts = least(wanted < 1 ? 1 : wanted, most < 1 ? 1 : most);
+        tb_parallel_for(exec->pool, p->strips * p->parts, run_unit, p);
+    }
+    tb_free(p->packed);
+}
+
+/* Of a batch: a panel of one product's rows, all strips. */
+static void run_item(void *context, int64_t index, int worker) {
+    const product *p = context;
+    int64_t part = index % p->parts, row = p->m * part / p->parts;
+    strip s = {.p = p,
+               .item = &p->items[index / p->parts],
+               .origin = row,
+               .first = row,
+               .rows = p->m * (part + 1) / p->parts - row};
+    s.height = s.rows;
+    if (p->packed) {
+        float *packed = p->packed + worker * p->rows * blocks_of(p) * TB_GEMM_STRIDE_A;
+        for (int64_t at = 0; at < p->k; at += TB_GEMM_DEPTH)
+            copy_rows(p, s.item->a, row, s.rows, at, least(p->k - at, TB_GEMM_DEPTH),
+                      packed + at / TB_GEMM_DEPTH * s.rows * TB_GEMM_STRIDE_A);
+        s.packed = packed;
+    }
+    for (; s.index < p->strips; s.index++) run_strip(&s);
+}
+
+static void run_batch(tb_exec *exec, product *p, int64_t count) {
+    int64_t most = tiles_of(p, p->m) / PART_TILES, wanted = 2 * p->threads / count;
+    p->parts = (p->m + PANEL_ROWS - 1) / PANEL_ROWS;
+    if (p->parts < wanted) p->parts = least(wanted, p->parts > most ? p->parts : most);
+    p->rows = (p->m + p->parts - 1) / p->parts;
+    if (p->strips > FEW_STRIPS)
+        p->packed = tb_alloc(exec->budget,
+                             (size_t)(p->threads * p->rows * blocks_of(p) * TB_GEMM_STRIDE_A) *
+                                 sizeof(float));
+    tb_parallel_for(exec->pool, count * p->parts, run_item, p);
+    tb_free(p->packed);
+}
+
+/* ---- without tiles of our own ---- */
 
 /* The OpenMP build of OpenBLAS keeps the number of threads per calling thread, the pthread build
  * once for all: setting it to 1 once in every thread serves both. */
@@ -121,20 +243,23 @@ static void blas_one_thread(void) {
     done = true;
 }
 
-static void run_panel(void *context, int64_t index, int worker) {
+/* A fixed cut: other cuts may give other bytes. */
+static void run_blas(void *context, int64_t index, int worker) {
     (void)worker;
     const product *p = context;
-    int64_t col;
-    panel t = panel_at(p, index, &col);
-    bool add = prepare(p, &t, col);
-    if (p->set) {
-        run_tile_panel(p, &t, add);
-    } else if (p->k > 0) {
-        blas_one_thread();
-        cblas_sgemm(CblasRowMajor, p->trans_a ? CblasTrans : CblasNoTrans,
-                    p->trans_b ? CblasTrans : CblasNoTrans, (int)t.m, (int)t.n, (int)p->k, p->alpha,
-                    t.a, (int)p->lda, t.b, (int)p->ldb, add ? 1.f : 0.f, t.c, (int)p->ldc);
-    }
+    const tb_gemm_item *item = &p->items[index / BLAS_PARTS];
+    int64_t part = index % BLAS_PARTS, col = p->n * part / BLAS_PARTS,
+            cols = p->n * (part + 1) / BLAS_PARTS - col;
+    if (cols == 0) return;
+    float beta = p->beta;
+    for (int64_t i = 0; p->bias && i < p->m; i++)
+        memcpy(item->c + i * p->ldc + col, p->bias + col, (size_t)cols * sizeof(float));
+    if (p->bias) beta = 1;
+    blas_one_thread();
+    cblas_sgemm(CblasRowMajor, p->trans_a ? CblasTrans : CblasNoTrans,
+                p->trans_b ? CblasTrans : CblasNoTrans, (int)p->m, (int)cols, (int)p->k, p->alpha,
+                item->a, (int)p->lda, item->b + (p->trans_b ? col * p->ldb : col), (int)p->ldb,
+                beta, item->c + col, (int)p->ldc);
 }
 
 static void run_small(void *context, int64_t index, int worker) {
@@ -154,23 +279,12 @@ static bool is_small(const product *p, int64_t count) {
     return work <= TB_GEMM_SMALL;
 }
 
-/* Cuts the product into panels for `parts` threads. Every sum runs in an order that depends on k
- * alone, so our own tiles give the same bytes however it is cut; BLAS may not. */
-static void cut(product *p, int64_t count, int64_t parts) {
-    int64_t rows = (p->m + PANEL_ROWS - 1) / PANEL_ROWS,
-            cols = (p->n + PANEL_COLS - 1) / PANEL_COLS;
-    while (count * rows * cols < 4 * parts && count * rows * cols % parts != 0) {
-        if (p->n > cols * LEAST_COLS)
-            cols++;
-        else if (p->m > rows * LEAST_ROWS)
-            rows++;
-        else
-            break;
-    }
-    int64_t tiles = (p->n + TB_GEMM_MOST_COLS - 1) / TB_GEMM_MOST_COLS;
-    p->panel_cols = (tiles + cols - 1) / cols * TB_GEMM_MOST_COLS;
-    p->panels_n = (p->n + p->panel_cols - 1) / p->panel_cols;
-    p->panels_m = rows;
+/* Columns of the first strip: where rows of B start within a cache line, the others shall not. */
+static int64_t first_strip(const product *p) {
+    int64_t line = p->set->vector, cols = p->set->cols;
+    uintptr_t size = (uintptr_t)line * sizeof(float);
+    int64_t over = (int64_t)((uintptr_t)p->items->b % size / sizeof(float));
+    return p->trans_b || p->ldb % line != 0 || over == 0 ? cols : cols - over;
 }
 
 static void run(tb_exec *exec, product *p, int64_t count) {
@@ -180,10 +294,18 @@ static void run(tb_exec *exec, product *p, int64_t count) {
         return;
     }
     const tb_gemm_set *sets[TB_GEMM_MOST_SETS];
-    if (tb_gemm_sets(sets) > 0) p->set = sets[0];
-    p->budget = exec->budget;
-    cut(p, count, p->set ? tb_pool_threads(exec->pool) : BLAS_PARTS);
-    tb_parallel_for(exec->pool, count * p->panels_m * p->panels_n, run_panel, p);
+    if (tb_gemm_sets(sets) == 0) {
+        tb_parallel_for(exec->pool, count * BLAS_PARTS, run_blas, p);
+        return;
+    }
+    p->set = sets[0];
+    p->head = least(p->n, first_strip(p));
+    p->strips = 1 + (p->n - p->head + p->set->cols - 1) / p->set->cols;
+    p->threads = tb_pool_threads(exec->pool);
+    if (count == 1)
+        run_one(exec, p);
+    else
+        run_batch(exec, p, count);
 }
 
 void tb_gemm(tb_exec *exec, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,

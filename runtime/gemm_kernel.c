@@ -163,10 +163,18 @@ AVX2 static void pack(bool trans, int64_t k, int64_t cols, int64_t width, const 
                             out + j * k);
         return;
     }
-    for (int64_t p = 0; p < k; p++) /* row by row: b may be far away, and comes in whole rows */
-        for (int64_t j = 0; j < cols; j += width)
-            pack_row(cols - j < width ? cols - j : width, width, b + p * ld + j,
-                     out + j * k + p * width);
+    /* tile by tile where b's rows are long: neighbours in memory are not read together */
+    for (int64_t j = 0; j < cols; j += width) {
+        const float *from = b + j;
+        float *to = out + j * k;
+        if (cols - j >= 32 && width == 32)
+            for (int64_t p = 0; p < k; p++) pack_row(32, 32, from + p * ld, to + p * 32);
+        else if (cols - j >= 16 && width == 16)
+            for (int64_t p = 0; p < k; p++) pack_row(16, 16, from + p * ld, to + p * 16);
+        else
+            for (int64_t p = 0; p < k; p++)
+                pack_row(cols - j < width ? cols - j : width, width, from + p * ld, to + p * width);
+    }
 }
 
 static const tb_gemm_set set_512 = {14, 32, 16, any_tile_512, pack};
