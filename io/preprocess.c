@@ -138,7 +138,7 @@ static void fill(tb_pixels *out, const source *s, const tb_resample_size *window
                 int from = s->how->flip_channels ? 2 - c : c;
                 size_t index = ((size_t)wy * (size_t)window->window_width + (size_t)wx) * 3;
                 to[(size_t)c * jump] =
-                    inside ? value_at(s, index + (size_t)from, from) : s->table[from][0];
+                    inside ? value_at(s, index + (size_t)from, from) : out->black[c];
             }
         }
     }
@@ -169,6 +169,7 @@ static tiba_status run(tb_pixels *out, tb_arena *arena, tb_arena *work, const tb
     int64_t dims[4] = {1, 3, g->height, g->width};
     if (how->channels_last) dims[1] = g->height, dims[2] = g->width, dims[3] = 3;
     TB_TRY(tb_tensor_create(&out->tensor, arena, TIBA_FLOAT32, 4, dims, error));
+    for (int c = 0; c < 3; c++) out->black[c] = s->table[how->flip_channels ? 2 - c : c][0];
     fill(out, s, &window);
     return TIBA_OK;
 }

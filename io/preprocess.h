@@ -57,6 +57,7 @@ typedef struct tb_geometry {
 typedef struct tb_pixels {
     tiba_tensor tensor; /**< float32 [1, 3, H, W], or [1, H, W, 3] */
     tb_geometry geometry;
+    float black[3]; /**< what a pixel of 0 becomes, in the tensor's order of channels */
 } tb_pixels;
 
 /** Reads how the model in `folder` wants its pictures: preprocessor_config.json, or

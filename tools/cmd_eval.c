@@ -8,12 +8,14 @@
 #include "tools/commands.h"
 #include "tools/eval.h"
 #include "tools/outputs.h"
+#include "tools/settings.h"
+#include "tools/workers.h"
 
 typedef struct options {
     tb_texts methods;
     tb_subject_options how;
-    const char *json, *csv;
-    int limit, draws, threads;
+    const char *json, *csv, *plot, *resume;
+    int limit, draws, jobs;
     bool help;
 } options;
 
@@ -25,25 +27,20 @@ static const tb_option table[] = {
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
     {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric"},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
-    {"--threads", "-t", TB_ARG_INT, AT(threads), "N", "threads (default: all processors)"},
+    {"--plot", NULL, TB_ARG_TEXT, AT(plot), "FILE", "the curves and intervals, as .png or .svg"},
+    {"--resume", NULL, TB_ARG_TEXT, AT(resume), "FILE",
+     "keeps what is done; a run that was stopped goes on"},
+    {"--jobs", "-j", TB_ARG_INT, AT(jobs), "N", "processes (default: one per processor)"},
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
 
-static const struct {
-    const char *name;
-    tiba_status (*run)(tb_eval *eval, tiba_error *error);
-    const char *summary;
-} kinds[] = {
-    {"perturbation", tb_eval_perturbation,
-     "the score as more and more of the input is removed, by relevance"},
-    {"segmentation", tb_eval_segmentation, "maps against the masks of objects"},
-    {"rationale", tb_eval_rationale, "words against those that people marked"},
-};
+static const tb_eval_kind *const kinds[] = {&tb_eval_perturbation, &tb_eval_segmentation,
+                                            &tb_eval_rationale};
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 static void print_help(void) {
     printf("tiba-onnx eval KIND MODEL DATA [options]\n\nkinds:\n");
-    for (int i = 0; i < N_KINDS; i++) printf("  %-13s %s\n", kinds[i].name, kinds[i].summary);
+    for (int i = 0; i < N_KINDS; i++) printf("  %-13s %s\n", kinds[i]->name, kinds[i]->summary);
     printf("\nDATA is a folder with truth.json and pictures, a reviews.json, or a folder in\n"
            "ERASER's layout (docs/ and *.jsonl). docs/evaluation.md says more.\n\n");
     tb_arguments_help(table);
@@ -62,6 +59,11 @@ static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *output
         TB_TRY(tb_eval_csv(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, o->csv, text, size, error));
     }
+    if (o->plot) {
+        uint8_t *plot;
+        TB_TRY(tb_eval_plot(&plot, &size, eval, o->plot, error));
+        TB_TRY(tb_outputs_add(outputs, o->plot, plot, size, error));
+    }
     if (!o->json || strcmp(o->json, "-") != 0) {
         TB_TRY(tb_eval_text(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, "-", text, size, error));
@@ -69,24 +71,38 @@ static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *output
     return tb_outputs_commit(outputs, error);
 }
 
-static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *rest,
-                            tiba_error *error) {
-    int kind = 0;
-    while (kind < N_KINDS && strcmp(kinds[kind].name, rest->items[0]) != 0) kind++;
-    if (kind == N_KINDS)
-        return tb_fail(error, TIBA_ERROR_USAGE,
-                       "eval: '%s' is none of perturbation, segmentation, rationale",
-                       rest->items[0]);
-    tiba_options how = {.threads = o->threads};
-    eval->kind = kinds[kind].name;
+static tiba_status find_kind(const tb_eval_kind **out, const char *name, tiba_error *error) {
+    for (int i = 0; i < N_KINDS; i++) {
+        *out = kinds[i];
+        if (strcmp(kinds[i]->name, name) == 0) return TIBA_OK;
+    }
+    return tb_fail(error, TIBA_ERROR_USAGE,
+                   "eval: '%s' is none of perturbation, segmentation, rationale", name);
+}
+
+static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *rest, int argc,
+                            char **argv, tiba_error *error) {
+    static const tb_free_option free_ones[] = {
+        {"--json", true},   {"--csv", true},  {"--plot", true}, {"--draws", true},
+        {"--resume", true}, {"--jobs", true}, {"-j", true},     {0}};
+    TB_TRY(find_kind(&eval->kind, rest->items[0], error));
     eval->data = rest->items[2];
     eval->limit = o->limit;
     eval->draws = o->draws ? o->draws : 1000;
     if (eval->draws < 40 || eval->draws > 100000)
         return tb_fail(error, TIBA_ERROR_USAGE, "--draws: between 40 and 100000");
+    tb_eval_course course = {.jobs = tb_workers_jobs(o->jobs), .resume = o->resume};
+    /* threads would not survive the fork */
+    tiba_options how = {.threads = course.jobs > 1 ? 1 : 0};
+    char *settings = NULL;
     TB_TRY(tb_methods_find(&eval->n_methods, eval->methods, &o->methods, error));
     TB_TRY(tb_subject_open(eval->subject, rest->items[1], &how, &o->how, error));
-    TB_TRY(kinds[kind].run(eval, error));
+    if (o->resume)
+        TB_TRY(tb_settings_text(&settings, eval->arena, eval->subject->path, argc, argv, free_ones,
+                                error));
+    course.settings = settings;
+    TB_TRY(tb_eval_run(eval, &course, error));
+    TB_TRY(tb_eval_summarise(eval, error));
     tb_outputs outputs = {.arena = eval->arena};
     return add_files(eval, o, &outputs, error);
 }
@@ -108,7 +124,7 @@ int tb_cmd_eval(int argc, char **argv) {
         status = tb_fail(&error, TIBA_ERROR_USAGE,
                          "eval wants a kind, a model and data; eval --help says more");
     else if (status == TIBA_OK)
-        status = evaluate(&eval, &o, &rest, &error);
+        status = evaluate(&eval, &o, &rest, argc, argv, &error);
     if (status != TIBA_OK) fprintf(stderr, "tiba-onnx: %s\n", error.message);
     tb_subject_close(&subject);
     tb_arena_destroy(eval.arena);

@@ -18,7 +18,7 @@ tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_r
     tiba_status status = tiba_explain(out, run, &request, error);
     if (status == TIBA_OK || status == TIBA_ERROR_RESOURCE) return status;
     *out = NULL;
-    if (eval->n_items > 1 || eval->methods[method] == TIBA_METHOD_TIBA) return status;
+    if (!eval->first_unit || eval->methods[method] == TIBA_METHOD_TIBA) return status;
     eval->refused[method] = tb_arena_strdup(eval->arena, error->message);
     return eval->refused[method] ? TIBA_OK : tb_out_of_memory(error);
 }
@@ -65,21 +65,25 @@ tiba_status tb_eval_order(int64_t *order, const double *values, int64_t n, tiba_
     return TIBA_OK;
 }
 
-tiba_status tb_eval_precision(double *out, const double *scores, const bool *labels, int64_t n,
-                              tiba_error *error) {
+tiba_status tb_eval_precision(double *average, double *area, const double *scores,
+                              const bool *labels, int64_t n, tiba_error *error) {
     int64_t *order = tb_calloc(NULL, (size_t)n + 1, sizeof *order), positives = 0, hits = 0;
     if (!order) return tb_out_of_memory(error);
     tiba_status status = tb_eval_order(order, scores, n, error);
     for (int64_t i = 0; i < n; i++) positives += labels[i];
-    double sum = 0;
+    double steps = 0, trapezoids = 0, last = 1; /* precision where nothing is recalled */
     int64_t before = 0;
     for (int64_t i = 0; i < n && status == TIBA_OK; i++) {
         hits += labels[order[i]];
         if (i + 1 < n && scores[order[i + 1]] == scores[order[i]]) continue;
-        sum += (double)(hits - before) * (double)hits / (double)(i + 1);
+        double precision = (double)hits / (double)(i + 1), recalled = (double)(hits - before);
+        steps += recalled * precision;
+        trapezoids += recalled * 0.5 * (precision + last);
+        last = precision;
         before = hits;
     }
-    *out = positives ? sum / (double)positives : NAN;
+    *average = positives ? steps / (double)positives : NAN;
+    *area = positives ? trapezoids / (double)positives : NAN;
     tb_free(order);
     return status;
 }
@@ -100,7 +104,9 @@ static tiba_status read_scene(tb_scene *to, const tb_eval *eval, const tb_json *
     if (!to->path) return tb_out_of_memory(error);
     tb_json classes = tb_json_get(item, "classes"), masks = tb_json_get(item, "masks"), at = {0};
     TB_TRY(tb_json_need_array(&classes, error));
-    while (tb_json_next(&at, &classes) && to->n < TB_MOST_OBJECTS) {
+    if (tb_json_count(&classes) > TB_MOST_OBJECTS)
+        return tb_json_fail(error, &classes, "more than 32 classes");
+    while (tb_json_next(&at, &classes)) {
         TB_TRY(tb_json_as_integer(&to->classes[to->n], &at, 0, INT32_MAX, error));
         char *key = tb_arena_format(eval->arena, "%lld", (long long)to->classes[to->n]);
         if (!key) return tb_out_of_memory(error);
@@ -117,9 +123,9 @@ static tiba_status read_scene(tb_scene *to, const tb_eval *eval, const tb_json *
 
 tiba_status tb_scenes_read(tb_scene **out, int *count, tb_eval *eval, tiba_error *error) {
     tb_json root, item = {0};
-    const char *path = tb_path_join(eval->arena, eval->data, "truth.json");
-    if (!path) return tb_out_of_memory(error);
-    TB_TRY(tb_json_read(&root, eval->arena, path, NULL, error));
+    eval->list = tb_path_join(eval->arena, eval->data, "truth.json");
+    if (!eval->list) return tb_out_of_memory(error);
+    TB_TRY(tb_json_read(&root, eval->arena, eval->list, NULL, error));
     TB_TRY(tb_json_need_array(&root, error));
     *out = TB_NEW(eval->arena, tb_scene, tb_json_count(&root) + 1);
     if (!*out) return tb_out_of_memory(error);
@@ -142,4 +148,16 @@ tiba_status tb_eval_map(float **out, tb_arena *arena, const tiba_result *result,
         return TIBA_OK;
     }
     return tb_fail(error, TIBA_ERROR_INPUT, "the model has no picture tower with a patch grid");
+}
+
+/* -------------------------------------------------------------------- texts */
+
+bool tb_eval_pads(const tb_eval *eval) {
+    bool masked = false, batches = true;
+    for (int i = 0; i < tiba_model_inputs(eval->subject->model); i++) {
+        tiba_port port = tiba_model_input(eval->subject->model, i);
+        masked |= strcmp(port.name, "attention_mask") == 0;
+        batches &= port.rank > 0 && port.dims[0] <= 0;
+    }
+    return masked && batches;
 }

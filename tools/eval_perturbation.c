@@ -8,101 +8,60 @@
 #include <string.h>
 
 #include "tools/eval.h"
+#include "tools/removal.h"
 
-enum { STEPS = 9, SIGNS = 2, VARIANTS = 2, CURVES = SIGNS * VARIANTS, ROWS = SIGNS * STEPS };
+enum {
+    STEPS = 9,
+    POINTS = STEPS + 1, /* of a curve, with the whole input */
+    SIGNS = 2,
+    VARIANTS = 2,
+    CURVES = SIGNS * VARIANTS,
+    ROWS = SIGNS * STEPS
+};
 static const char *const signs[SIGNS] = {"positive", "negative"};
 static const char *const variants[VARIANTS] = {"predicted class", "target class"};
 
-/* A picture or text whose units (pixels, tokens) are removed. */
+/* One of the two is there. */
+typedef struct data {
+    tb_scene *scenes;
+    tb_review *reviews;
+} data;
+
+/* A picture or text whose parts (pixels, tokens) are removed. */
 typedef struct work {
     tb_arena *arena;
     tb_sample sample;
+    tb_removal removal;
     const char *name;
-    int feed;                        /* that the units are elements of */
-    int64_t n;                       /* units */
-    const int64_t *tokens;           /* [n] of a text; NULL: a picture */
-    int64_t mask;                    /* id */
-    int64_t channels, step, channel; /* of a picture: strides of a pixel and of a channel */
-    float fill[3];
     int64_t explained[VARIANTS], target; /* classes */
     bool correct;
-    float *scores[TB_MOST_METHODS][VARIANTS]; /* [n] relevance; NULL: none */
+    float *scores[TB_MOST_METHODS][VARIANTS]; /* [parts] relevance; NULL: none */
 } work;
-
-/* -------------------------------------------------------------------- units */
-
-static tiba_status picture_units(work *w, const tb_eval *eval, tiba_error *error) {
-    const tb_geometry *g = &w->sample.geometry;
-    tb_preprocess how;
-    TB_TRY(tb_preprocess_load(&how, w->arena, eval->subject->folder, g->height, g->width, error));
-    while (strcmp(w->sample.feeds[w->feed].name, w->sample.image_input) != 0) w->feed++;
-    const tiba_tensor *t = &w->sample.feeds[w->feed].tensor;
-    bool last = t->dims[3] == 3 && t->dims[1] != 3;
-    w->n = (int64_t)g->height * g->width;
-    w->channels = last ? t->dims[3] : t->dims[1];
-    w->step = last ? w->channels : 1;
-    w->channel = last ? 1 : w->n;
-    for (int c = 0; c < 3; c++) w->fill[c] = how.normalize ? -how.mean[c] / how.std[c] : 0.0f;
-    return TIBA_OK;
-}
-
-/* The id that stands for a word that is not there. */
-static int64_t mask_id(const tb_tokenizer *tokenizer) {
-    static const char *const names[] = {"[MASK]", "<mask>", "[UNK]", "<unk>"};
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
-        for (size_t i = 0; i < tb_tokenizer_vocab_size(tokenizer); i++) {
-            tb_text token = tb_tokenizer_token(tokenizer, (int64_t)i);
-            if (token.size == strlen(names[k]) && memcmp(token.data, names[k], token.size) == 0)
-                return (int64_t)i;
-        }
-    int64_t pad = tb_tokenizer_pad_id(tokenizer);
-    return pad < 0 ? 0 : pad;
-}
-
-static tiba_status text_units(work *w, const tb_eval *eval, tiba_error *error) {
-    const tb_encoding *e = &w->sample.encodings[0];
-    int64_t *tokens = TB_NEW(w->arena, int64_t, e->count + 1);
-    if (!tokens) return tb_out_of_memory(error);
-    while (strcmp(w->sample.feeds[w->feed].name, w->sample.text_input) != 0) w->feed++;
-    for (size_t i = 0; i < e->count; i++)
-        if (!e->special_tokens[i]) tokens[w->n++] = (int64_t)i;
-    w->tokens = tokens;
-    w->mask = mask_id(eval->subject->tokenizer);
-    return TIBA_OK;
-}
-
-static void remove_unit(const work *w, tiba_tensor *batch, int64_t row, int64_t unit) {
-    int64_t each = tb_tensor_count(batch) / batch->dims[0];
-    if (w->tokens) {
-        tb_set_i64(batch, row * each + w->tokens[unit], w->mask);
-        return;
-    }
-    float *x = (float *)batch->data + row * each + unit * w->step;
-    for (int64_t c = 0; c < w->channels; c++) x[c * w->channel] = w->fill[c < 3 ? c : 2];
-}
 
 /* -------------------------------------------------------------------- explaining */
 
-static tiba_status unit_scores(float **out, const work *w, const tiba_result *result,
+static tiba_status part_scores(float **out, const work *w, const tiba_result *result,
                                tiba_error *error) {
-    if (!w->tokens) return tb_eval_map(out, w->arena, result, &w->sample, error);
+    const tb_removal *r = &w->removal;
+    if (!r->tokens) return tb_eval_map(out, w->arena, result, &w->sample, error);
     for (int t = 0; t < tiba_result_towers(result); t++) {
         const tiba_tower *tower = tiba_result_tower(result, t);
         if (strcmp(tower->input, w->sample.text_input) != 0) continue;
-        *out = TB_NEW(w->arena, float, w->n + 1);
+        *out = TB_NEW(w->arena, float, r->n + 1);
         if (!*out) return tb_out_of_memory(error);
-        for (int64_t i = 0; i < w->n; i++) (*out)[i] = tower->relevance[w->tokens[i]];
+        for (int64_t i = 0; i < r->n; i++) (*out)[i] = tower->relevance[r->tokens[i]];
         return TIBA_OK;
     }
     return tb_fail(error, TIBA_ERROR_INPUT, "the model has no text tower");
 }
 
-static tiba_status explain_work(work *w, tb_eval *eval, tiba_run *run, const int64_t *classes,
-                                int n_classes, tiba_error *error) {
+/* Of several right answers the target is the one that the model finds likeliest. */
+static tiba_status find_classes(work *w, const tiba_run *run, const int64_t *classes, int n_classes,
+                                tiba_error *error) {
     int64_t n;
     const float *scores = tb_eval_scores(run, 0, &n);
     if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
-    w->target = -1; /* of several right answers the one that the model finds likeliest */
+    w->target = -1;
     for (int k = 0; k < n_classes; k++) {
         if (classes[k] >= n)
             return tb_fail(error, TIBA_ERROR_INPUT, "%s: the model has no class %lld", w->name,
@@ -112,76 +71,69 @@ static tiba_status explain_work(work *w, tb_eval *eval, tiba_run *run, const int
     w->explained[0] = tb_eval_best(scores, n);
     w->explained[1] = w->target;
     w->correct = w->explained[0] == w->target;
+    return TIBA_OK;
+}
+
+/* Both classes have the same explanation. */
+static bool alike(const work *w, const tb_eval *eval, int method) {
+    tiba_method_facts facts;
+    tiba_method_at(&facts, (int)eval->methods[method]);
+    return w->correct || !facts.per_class;
+}
+
+static tiba_status explain(work *w, tb_eval *eval, tiba_run *run, tiba_error *error) {
     for (int m = 0; m < eval->n_methods; m++)
         for (int v = 0; v < VARIANTS; v++) {
-            if (v && w->correct) {
-                w->scores[m][v] = w->scores[m][0];
-                continue;
-            }
+            if (v && alike(w, eval, m)) continue;
             tiba_result *result;
             TB_TRY(tb_eval_explain(&result, eval, m, run, w->explained[v], error));
             if (!result) continue;
-            tiba_status status = unit_scores(&w->scores[m][v], w, result, error);
+            tiba_status status = part_scores(&w->scores[m][v], w, result, error);
             tiba_result_destroy(result);
             TB_TRY(status);
         }
     return TIBA_OK;
 }
 
-static tiba_status start_work(work *w, tb_eval *eval, const tb_scene *scene,
-                              const tb_review *review, tiba_error *error) {
-    w->arena = tb_arena_create(NULL);
-    if (!w->arena) return tb_out_of_memory(error);
+static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
+    const data *d = eval->state;
+    const tb_scene *scene = d->scenes ? &d->scenes[unit] : NULL;
+    const tb_review *review = scene ? NULL : &d->reviews[unit];
     tiba_run *run = NULL;
     if (scene) {
         w->name = scene->name;
         TB_TRY(tb_subject_sample(&w->sample, eval->subject, w->arena, 1, &scene->path, error));
-        TB_TRY(picture_units(w, eval, error));
+        TB_TRY(tb_removal_picture(&w->removal, eval->subject, &w->sample, w->sample.image_input, 0,
+                                  0, 0, error));
     } else {
+        w->name = tb_arena_format(eval->arena, "text %d", unit + 1);
+        if (!w->name) return tb_out_of_memory(error);
         TB_TRY(tb_subject_sample_texts(&w->sample, eval->subject, w->arena, 0, NULL, 1,
                                        &review->text, error));
-        TB_TRY(text_units(w, eval, error));
+        TB_TRY(tb_removal_text(&w->removal, eval->subject, &w->sample, 0, w->arena, error));
     }
     TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, w->sample.feeds, NULL,
                            error));
-    tiba_status status = explain_work(w, eval, run, scene ? scene->classes : &review->label,
-                                      scene ? scene->n : 1, error);
+    tiba_status status =
+        find_classes(w, run, scene ? scene->classes : &review->label, scene ? scene->n : 1, error);
+    if (status == TIBA_OK) status = explain(w, eval, run, error);
     tiba_run_destroy(run);
     return status;
 }
 
 /* -------------------------------------------------------------------- removing */
 
-/* The work's feeds `rows` times over. */
-static tiba_status repeat_feeds(tiba_feed **out, const work *w, int64_t rows, tb_arena *arena,
-                                tiba_error *error) {
-    tiba_feed *feeds = TB_NEW(arena, tiba_feed, w->sample.n_feeds);
-    if (!feeds) return tb_out_of_memory(error);
-    for (int i = 0; i < w->sample.n_feeds; i++) {
-        const tiba_tensor *from = &w->sample.feeds[i].tensor;
-        int64_t dims[TIBA_MAX_RANK];
-        memcpy(dims, from->dims, sizeof dims);
-        dims[0] *= rows;
-        feeds[i].name = w->sample.feeds[i].name;
-        TB_TRY(tb_tensor_create(&feeds[i].tensor, arena, from->dtype, from->rank, dims, error));
-        size_t bytes = tb_tensor_bytes(from);
-        for (int64_t r = 0; r < rows; r++)
-            memcpy((char *)feeds[i].tensor.data + (size_t)r * bytes, from->data, bytes);
-    }
-    *out = feeds;
-    return TIBA_OK;
-}
-
 /* Whether the model still says the target, for rows `first` … of both signs' steps. */
-static tiba_status run_rows(bool *right, tb_eval *eval, const work *w, const int64_t *order,
+static tiba_status run_rows(bool *right, const tb_eval *eval, const work *w, const int64_t *order,
                             int first, int rows, tb_arena *arena, tiba_error *error) {
+    const tb_removal *removal = &w->removal;
     tiba_feed *feeds = NULL;
-    TB_TRY(repeat_feeds(&feeds, w, rows, arena, error));
+    TB_TRY(tb_removal_feeds(&feeds, removal, rows, arena, error));
     for (int r = 0; r < rows; r++) {
         int sign = (first + r) / STEPS, step = (first + r) % STEPS + 1;
-        int64_t many = (int64_t)(0.1 * step * (double)w->n + 0.5);
+        int64_t many = (int64_t)(0.1 * step * (double)removal->n + 0.5);
         for (int64_t i = 0; i < many; i++)
-            remove_unit(w, &feeds[w->feed].tensor, r, order[sign ? w->n - 1 - i : i]);
+            tb_removal_apply(removal, feeds, r, order[sign ? removal->n - 1 - i : i]);
     }
     tiba_run *run;
     TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, feeds, NULL, error));
@@ -198,107 +150,97 @@ static void set_curves(const tb_eval *eval, const tb_eval_item *item, const work
                        const bool *right) {
     for (int sign = 0; sign < SIGNS; sign++) {
         double area = 0, before = w->correct;
-        int curve = v * SIGNS + sign;
+        int curve = v * SIGNS + sign, first = CURVES + curve * POINTS;
+        tb_eval_set(eval, item, m, first, 100 * before);
         for (int s = 0; s < STEPS; s++) {
             double now = right[sign * STEPS + s];
             area += 0.1 * 0.5 * (before + now);
             before = now;
-            tb_eval_set(eval, item, m, CURVES + curve * STEPS + s, 100 * now);
+            tb_eval_set(eval, item, m, first + 1 + s, 100 * now);
         }
         tb_eval_set(eval, item, m, curve, 100 * area);
     }
 }
 
-static tiba_status remove_all(tb_eval *eval, const tb_eval_item *item, const work *w,
-                              tb_arena *arena, tiba_error *error) {
-    /* a graph that was exported for one sample gets one at a time */
-    tiba_port port = {0};
-    for (int i = 0; i < tiba_model_inputs(eval->subject->model); i++) {
-        tiba_port at = tiba_model_input(eval->subject->model, i);
-        if (strcmp(at.name, w->sample.feeds[w->feed].name) == 0) port = at;
-    }
-    int rows = port.rank > 0 && port.dims[0] > 0 ? 1 : ROWS;
-    double *values = TB_NEW(arena, double, w->n + 1);
-    int64_t *order = TB_NEW(arena, int64_t, w->n + 1);
+static tiba_status remove_parts(const tb_eval *eval, const tb_eval_item *item, const work *w,
+                                tb_arena *arena, tiba_error *error) {
+    int64_t n = w->removal.n;
+    int rows = w->removal.batches ? ROWS : 1;
+    double *values = TB_NEW(arena, double, n + 1);
+    int64_t *order = TB_NEW(arena, int64_t, n + 1);
     if (!values || !order) return tb_out_of_memory(error);
-    for (int m = 0; m < eval->n_methods; m++)
+    for (int m = 0; m < eval->n_methods; m++) {
+        bool right[ROWS];
         for (int v = 0; v < VARIANTS; v++) {
-            bool right[ROWS];
-            if (!w->scores[m][v]) continue;
-            if (v && w->correct) { /* the same class */
-                for (int k = 0; k < eval->n_metrics; k++) {
-                    int curve = k < CURVES ? k : (k - CURVES) / STEPS;
-                    int back = k < CURVES ? SIGNS : SIGNS * STEPS;
-                    if (curve >= SIGNS)
-                        *tb_eval_at(eval, item, m, k) = *tb_eval_at(eval, item, m, k - back);
-                }
-                continue;
+            const float *scores = w->scores[m][v];
+            for (int64_t i = 0; scores && i < n; i++) values[i] = (double)scores[i];
+            if (scores) TB_TRY(tb_eval_order(order, values, n, error));
+            for (int r = 0; scores && r < ROWS; r += rows) {
+                tb_arena *room = tb_arena_create(NULL);
+                tiba_status status = room ? run_rows(right, eval, w, order, r, rows, room, error)
+                                          : tb_out_of_memory(error);
+                tb_arena_destroy(room);
+                TB_TRY(status);
             }
-            for (int64_t i = 0; i < w->n; i++) values[i] = (double)w->scores[m][v][i];
-            TB_TRY(tb_eval_order(order, values, w->n, error));
-            for (int r = 0; r < ROWS; r += rows)
-                TB_TRY(run_rows(right, eval, w, order, r, rows, arena, error));
-            set_curves(eval, item, w, m, v, right);
+            if (w->scores[m][0]) set_curves(eval, item, w, m, v, right);
         }
+    }
     return TIBA_OK;
 }
 
+static tiba_status measure_work(tb_eval *eval, int unit, work *w, tiba_error *error) {
+    tb_eval_item *item;
+    TB_TRY(start(w, eval, unit, error));
+    TB_TRY(tb_eval_add(&item, eval, w->name, w->correct, error));
+    return remove_parts(eval, item, w, w->arena, error);
+}
+
+static tiba_status measure(tb_eval *eval, int unit, tiba_error *error) {
+    work *w = tb_calloc(NULL, 1, sizeof *w);
+    if (w) w->arena = tb_arena_create(NULL);
+    tiba_status status =
+        w && w->arena ? measure_work(eval, unit, w, error) : tb_out_of_memory(error);
+    if (w) tb_arena_destroy(w->arena);
+    tb_free(w);
+    return status;
+}
+
+/* -------------------------------------------------------------------- the data */
+
 static tiba_status make_metrics(tb_eval *eval, tiba_error *error) {
-    tb_eval_metric *list = TB_NEW(eval->arena, tb_eval_metric, CURVES * (STEPS + 1));
+    int n = CURVES * (POINTS + 1);
+    tb_eval_metric *list = TB_NEW(eval->arena, tb_eval_metric, n);
     if (!list) return tb_out_of_memory(error);
     for (int c = 0; c < CURVES; c++) {
         const char *sign = signs[c % SIGNS], *variant = variants[c / SIGNS];
         list[c] = (tb_eval_metric){
-            tb_arena_format(eval->arena, "%s; %s", sign, variant),
-            c % SIGNS ? "area under accuracy, the least relevant first: higher is better"
-                      : "area under accuracy, the most relevant first: lower is better",
-            1, true};
-        for (int s = 0; s < STEPS; s++)
-            list[CURVES + c * STEPS + s] = (tb_eval_metric){
-                tb_arena_format(eval->arena, "%s; %s; %d %%", sign, variant, 10 * (s + 1)),
-                "accuracy, in %", 1, false};
+            .name = tb_arena_format(eval->arena, "%s; %s", sign, variant),
+            .summary = c % SIGNS ? "area under accuracy, the least relevant first: higher is better"
+                                 : "area under accuracy, the most relevant first: lower is better",
+            .shown = true};
+        for (int p = 0; p < POINTS; p++)
+            list[CURVES + c * POINTS + p] = (tb_eval_metric){
+                .name = tb_arena_format(eval->arena, "%s; %s; %d %%", sign, variant, 10 * p),
+                .summary = "accuracy, in %",
+                .curve = list[c].name,
+                .x = 10 * p};
     }
-    for (int k = 0; k < CURVES * (STEPS + 1); k++)
+    for (int k = 0; k < n; k++)
         if (!list[k].name) return tb_out_of_memory(error);
     eval->metrics = list;
-    eval->n_metrics = CURVES * (STEPS + 1);
+    eval->n_metrics = n;
     return TIBA_OK;
 }
 
-static tiba_status run_works(tb_eval *eval, work *works, int count, const tb_scene *scenes,
-                             const tb_review *reviews, tiba_error *error) {
-    /* first all explanations, then all removals: each has a plan of its own, used again */
-    for (int i = 0; i < count; i++)
-        TB_TRY(start_work(&works[i], eval, scenes ? &scenes[i] : NULL, reviews ? &reviews[i] : NULL,
-                          error));
-    for (int i = 0; i < count; i++) {
-        tb_eval_item *item;
-        TB_TRY(tb_eval_add(&item, eval, works[i].name, works[i].correct, error));
-        tb_arena *arena = tb_arena_create(NULL);
-        tiba_status status =
-            arena ? remove_all(eval, item, &works[i], arena, error) : tb_out_of_memory(error);
-        tb_arena_destroy(arena);
-        TB_TRY(status);
-    }
-    return TIBA_OK;
-}
-
-tiba_status tb_eval_perturbation(tb_eval *eval, tiba_error *error) {
-    tb_scene *scenes = NULL;
-    tb_review *reviews = NULL;
-    int count;
+static tiba_status open_data(tb_eval *eval, tiba_error *error) {
+    data *d = TB_NEW(eval->arena, data, 1);
+    if (!d) return tb_out_of_memory(error);
+    eval->state = d;
     TB_TRY(make_metrics(eval, error));
-    if (tb_eval_is_text(eval))
-        TB_TRY(tb_reviews_read(&reviews, &count, eval, error));
-    else
-        TB_TRY(tb_scenes_read(&scenes, &count, eval, error));
-    work *works = TB_NEW(eval->arena, work, count);
-    if (!works) return tb_out_of_memory(error);
-    for (int i = 0; reviews && i < count; i++) {
-        works[i].name = tb_arena_format(eval->arena, "text %d", i + 1);
-        if (!works[i].name) return tb_out_of_memory(error);
-    }
-    tiba_status status = run_works(eval, works, count, scenes, reviews, error);
-    for (int i = 0; i < count; i++) tb_arena_destroy(works[i].arena);
-    return status;
+    if (tb_eval_is_text(eval)) return tb_reviews_read(&d->reviews, &eval->n_units, eval, error);
+    return tb_scenes_read(&d->scenes, &eval->n_units, eval, error);
 }
+
+const tb_eval_kind tb_eval_perturbation = {
+    "perturbation", "accuracy as more and more of the input is removed, by relevance", open_data,
+    measure};

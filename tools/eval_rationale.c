@@ -1,8 +1,10 @@
 /*
  * eval_rationale.c: are the words that a method calls relevant for the label the ones that people
- * marked? The paper's token F1 of the k most relevant words, and the measurements of ERASER
- * (DeYoung et al., ACL 2020): IOU-F1 and average precision against the marked words,
- * comprehensiveness and sufficiency by taking words out of the text.
+ * marked, and do the words that it calls relevant for the model's answer carry that answer? The
+ * paper's token F1 of the k most relevant words, and the measurements of ERASER (DeYoung et al.,
+ * ACL 2020): IOU-F1 and the area under precision and recall against the marked words;
+ * comprehensiveness and sufficiency by taking words out of the text, as means over the most
+ * relevant 1, 5, 10, 20 and 50 % of the words.
  */
 #include <math.h>
 #include <string.h>
@@ -10,9 +12,27 @@
 #include "tools/eval.h"
 #include "tools/words.h"
 
-enum { N_TOP = 16, IOU_F1 = N_TOP, AUPRC, COMPREHENSIVE, SUFFICIENT, N_METRICS };
+enum {
+    N_TOP = 16,
+    N_BINS = 5,
+    IOU_F1 = N_TOP,
+    AUPRC,
+    COMPREHENSIVE,
+    SUFFICIENT,
+    LENGTH_COMPREHENSIVE,
+    LENGTH_SUFFICIENT,
+    BIN_COMPREHENSIVE,
+    BIN_SUFFICIENT = BIN_COMPREHENSIVE + N_BINS,
+    N_METRICS = BIN_SUFFICIENT + N_BINS
+};
+static const int bins[N_BINS] = {1, 5, 10, 20, 50}; /* % of the words */
 #define TOP(k, shown)                                                                              \
-    { "token F1 at " #k, "of the " #k " most relevant words, in %", 1, shown }
+    {                                                                                              \
+        "token F1 at " #k, "of the " #k " most relevant words, in %", TB_EVAL_MEAN, shown,         \
+            "token F1", k                                                                          \
+    }
+#define BIN(of, k)                                                                                 \
+    { of " at " #k " %", "of the " #k " % most relevant words", TB_EVAL_MEAN, false, of, k }
 static const tb_eval_metric metrics[N_METRICS] = {
     TOP(5, true),
     TOP(10, true),
@@ -30,25 +50,57 @@ static const tb_eval_metric metrics[N_METRICS] = {
     TOP(70, false),
     TOP(75, false),
     TOP(80, false),
-    [IOU_F1] = {"IOU-F1", "spans that overlap a marked one by half, in %", 1, true},
-    [AUPRC] = {"AUPRC", "average precision of the words' relevance, in %", 1, true},
+    [IOU_F1] = {"IOU-F1", "spans that overlap a marked one by half, in %", TB_EVAL_F1, true},
+    [AUPRC] = {"AUPRC", "area under precision against recall of the words, in %", TB_EVAL_MEAN,
+               true},
     [COMPREHENSIVE] = {"comprehensiveness",
-                       "what the probability loses without the relevant words: higher is better", 1,
-                       true},
-    [SUFFICIENT] = {"sufficiency", "what it loses with the relevant words alone: lower is better",
-                    1, true}};
+                       "what the answer's probability loses without the most relevant 1, 5, 10, 20 "
+                       "and 50 % of the words, on average: higher is better",
+                       TB_EVAL_MEAN, true},
+    [SUFFICIENT] = {"sufficiency", "what it loses with those words alone: lower is better",
+                    TB_EVAL_MEAN, true},
+    [LENGTH_COMPREHENSIVE] = {"comprehensiveness at the marked length",
+                              "with as many words as people mark on average", TB_EVAL_MEAN, false},
+    [LENGTH_SUFFICIENT] = {"sufficiency at the marked length",
+                           "with as many words as people mark on average", TB_EVAL_MEAN, false},
+    [BIN_COMPREHENSIVE] = BIN("comprehensiveness", 1),
+    BIN("comprehensiveness", 5),
+    BIN("comprehensiveness", 10),
+    BIN("comprehensiveness", 20),
+    BIN("comprehensiveness", 50),
+    BIN("sufficiency", 1),
+    BIN("sufficiency", 5),
+    BIN("sufficiency", 10),
+    BIN("sufficiency", 20),
+    BIN("sufficiency", 50)};
+
+enum { N_TESTS = 2 * (N_BINS + 1), MOST_VARIANTS = N_TESTS * TB_MOST_METHODS, MOST_AT_ONCE = 16 };
+
+typedef struct data {
+    tb_review *reviews;
+    double share; /* of the words that people mark, over all texts */
+} data;
 
 /* A text's words and which of them are marked. */
 typedef struct text {
+    tb_eval *eval;
     tb_arena *arena;
     const tb_review *review;
     tb_sample sample;
     const tb_encoding *encoding;
+    double share;
     int n;
+    tb_words words;        /* without values */
     bool *marked, *chosen; /* [n] */
     double *value;         /* [n] */
     int64_t *order;        /* [n] most relevant first */
-    double full;           /* probability of the label */
+    int64_t answer;        /* class that the model gives */
+    double full;           /* its probability */
+    int n_variants;        /* texts without words */
+    const char *variants[MOST_VARIANTS];
+    double probability[MOST_VARIANTS];
+    int tests[TB_MOST_METHODS][N_TESTS]; /* index in variants: the bins', then of the length; each
+                                            without and alone */
 } text;
 
 static bool overlaps(const tb_review *r, tb_offsets at) {
@@ -94,66 +146,120 @@ static int matched_spans(const bool *a, const bool *b, int words, int *n) {
     return found;
 }
 
-static double iou_f1(const text *t) {
+/* Precision and recall of the spans; F1 of their means over the texts is ERASER's macro average. */
+static tb_eval_cell iou_f1(const text *t) {
     int said, marked, hits = matched_spans(t->chosen, t->marked, t->n, &said);
     matched_spans(t->marked, t->chosen, t->n, &marked);
-    return f1(hits, said, marked);
+    double precision = said ? 100.0 * hits / said : 0, recall = marked ? 100.0 * hits / marked : 0;
+    return (tb_eval_cell){{precision, recall}, {said > 0, marked > 0}};
 }
 
-/* Probability of the label for the words that are (or are not) chosen, as a text of their own. */
-static tiba_status probability_of(double *out, const tb_eval *eval, const text *t,
-                                  const tb_words *words, bool chosen, tiba_error *error) {
-    tb_arena *arena = tb_arena_create(NULL);
-    size_t size = strlen(t->review->text) + (size_t)t->n + 1, used = 0;
-    char *rest = arena ? TB_NEW(arena, char, size) : NULL;
-    tiba_status status = rest ? TIBA_OK : tb_out_of_memory(error);
-    for (int i = 0; rest && i < t->n; i++) {
-        if (t->chosen[i] != chosen) continue;
-        if (used) rest[used++] = ' ';
-        memcpy(rest + used, words->words[i].text.data, words->words[i].text.size);
-        used += words->words[i].text.size;
-    }
-    tb_sample sample;
-    tiba_run *run = NULL;
-    const char *texts[1] = {rest};
-    if (status == TIBA_OK)
-        status = tb_subject_sample_texts(&sample, eval->subject, arena, 0, NULL, 1, texts, error);
-    if (status == TIBA_OK)
-        status =
-            tiba_run_create(&run, eval->subject->model, sample.n_feeds, sample.feeds, NULL, error);
-    int64_t n;
-    const float *scores = run ? tb_eval_scores(run, 0, &n) : NULL;
-    *out = scores ? tb_eval_probability(scores, n, t->review->label) : NAN;
-    tiba_run_destroy(run);
-    tb_arena_destroy(arena);
-    return status;
+/* -------------------------------------------------------------------- against marked words */
+
+static tiba_status order_words(text *t, const tb_words *words, tiba_error *error) {
+    for (int i = 0; i < t->n; i++) t->value[i] = words->words[i].value;
+    return tb_eval_order(t->order, t->value, t->n, error);
 }
 
-static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, text *t,
-                           const tb_words *words, double share, tiba_error *error) {
+/* As many words as people mark on average. */
+static int marked_length(const text *t) {
+    int k = (int)(t->share * t->n + 0.5);
+    return k > 0 ? k : 1;
+}
+
+static tiba_status compare(text *t, const tb_eval_item *item, int m, tiba_error *error) {
+    const tb_eval *eval = t->eval;
     int marked = 0;
-    for (int i = 0; i < t->n; i++) {
-        t->value[i] = words->words[i].value;
-        marked += t->marked[i];
-    }
-    TB_TRY(tb_eval_order(t->order, t->value, t->n, error));
+    double average, area;
+    for (int i = 0; i < t->n; i++) marked += t->marked[i];
     for (int k = 0; k < N_TOP; k++) {
         int hits = 0, said = choose(t, 5 * (k + 1));
         for (int i = 0; i < t->n; i++) hits += t->chosen[i] && t->marked[i];
         tb_eval_set(eval, item, m, k, f1(hits, said, marked));
     }
-    double precision, without, alone;
-    TB_TRY(tb_eval_precision(&precision, t->value, t->marked, t->n, error));
-    tb_eval_set(eval, item, m, AUPRC, 100 * precision);
-    int k = (int)(share * t->n + 0.5);
-    choose(t, k > 0 ? k : 1);
-    tb_eval_set(eval, item, m, IOU_F1, iou_f1(t));
-    TB_TRY(probability_of(&without, eval, t, words, false, error));
-    TB_TRY(probability_of(&alone, eval, t, words, true, error));
-    tb_eval_set(eval, item, m, COMPREHENSIVE, t->full - without);
-    tb_eval_set(eval, item, m, SUFFICIENT, t->full - alone);
+    TB_TRY(tb_eval_precision(&average, &area, t->value, t->marked, t->n, error));
+    if (marked) tb_eval_set(eval, item, m, AUPRC, 100 * area);
+    choose(t, marked_length(t));
+    *tb_eval_at(eval, item, m, IOU_F1) = iou_f1(t);
     return TIBA_OK;
 }
+
+/* -------------------------------------------------------------------- taking words out */
+
+/* The words that are (or are not) chosen as a text of their own: its place in the variants, where
+ * methods that choose the same words share one. -1: out of memory. */
+static int add_variant(text *t, bool chosen) {
+    size_t size = strlen(t->review->text) + (size_t)t->n + 1, used = 0;
+    char *rest = TB_NEW(t->arena, char, size);
+    for (int i = 0; rest && i < t->n; i++) {
+        if (t->chosen[i] != chosen) continue;
+        if (used) rest[used++] = ' ';
+        memcpy(rest + used, t->words.words[i].text.data, t->words.words[i].text.size);
+        used += t->words.words[i].text.size;
+    }
+    if (!rest) return -1;
+    for (int i = 0; i < t->n_variants; i++)
+        if (strcmp(t->variants[i], rest) == 0) return i;
+    t->variants[t->n_variants] = rest;
+    return t->n_variants++;
+}
+
+static tiba_status plan_tests(text *t, int m, tiba_error *error) {
+    for (int k = 0; k <= N_BINS; k++) {
+        int many = k < N_BINS ? (int)ceil(bins[k] * t->n / 100.0) : marked_length(t);
+        choose(t, many);
+        t->tests[m][2 * k] = add_variant(t, false);
+        t->tests[m][2 * k + 1] = add_variant(t, true);
+        if (t->tests[m][2 * k] < 0 || t->tests[m][2 * k + 1] < 0) return tb_out_of_memory(error);
+    }
+    return TIBA_OK;
+}
+
+/* The answer's probability in variants [from, to), padded to one length. */
+static tiba_status run_variants(text *t, int from, int to, tiba_error *error) {
+    tb_arena *arena = tb_arena_create(NULL);
+    tb_sample sample;
+    tiba_run *run = NULL;
+    if (!arena) return tb_out_of_memory(error);
+    tiba_status status = tb_subject_sample_texts(&sample, t->eval->subject, arena, 0, NULL,
+                                                 to - from, t->variants + from, error);
+    if (status == TIBA_OK)
+        status = tiba_run_create(&run, t->eval->subject->model, sample.n_feeds, sample.feeds, NULL,
+                                 error);
+    for (int i = from; i < to && status == TIBA_OK; i++) {
+        int64_t n;
+        const float *scores = tb_eval_scores(run, i - from, &n);
+        t->probability[i] = scores ? tb_eval_probability(scores, n, t->answer) : NAN;
+    }
+    tiba_run_destroy(run);
+    tb_arena_destroy(arena);
+    return status;
+}
+
+static tiba_status run_tests(text *t, tiba_error *error) {
+    int most = tb_eval_pads(t->eval) ? MOST_AT_ONCE : 1;
+    for (int i = 0; i < t->n_variants; i += most) {
+        int end = i + most < t->n_variants ? i + most : t->n_variants;
+        TB_TRY(run_variants(t, i, end, error));
+    }
+    return TIBA_OK;
+}
+
+static void set_tests(const text *t, const tb_eval_item *item, int m) {
+    double sum[2] = {0};
+    for (int k = 0; k <= N_BINS; k++)
+        for (int alone = 0; alone < 2; alone++) {
+            double loss = t->full - t->probability[t->tests[m][2 * k + alone]];
+            int metric =
+                k == N_BINS ? LENGTH_COMPREHENSIVE + alone : BIN_COMPREHENSIVE + N_BINS * alone + k;
+            tb_eval_set(t->eval, item, m, metric, loss);
+            if (k < N_BINS) sum[alone] += loss / N_BINS;
+        }
+    tb_eval_set(t->eval, item, m, COMPREHENSIVE, sum[0]);
+    tb_eval_set(t->eval, item, m, SUFFICIENT, sum[1]);
+}
+
+/* -------------------------------------------------------------------- a text */
 
 static tiba_status words_of(tb_words *out, const text *t, const tiba_result *result,
                             tiba_error *error) {
@@ -165,86 +271,133 @@ static tiba_status words_of(tb_words *out, const text *t, const tiba_result *res
     return tb_fail(error, TIBA_ERROR_INPUT, "the model has no text tower");
 }
 
-static tiba_status open_text(text *t, tb_eval *eval, tiba_error *error) {
-    tb_words words;
-    TB_TRY(tb_subject_sample_texts(&t->sample, eval->subject, t->arena, 0, NULL, 1,
+static tiba_status open_text(text *t, tiba_error *error) {
+    TB_TRY(tb_subject_sample_texts(&t->sample, t->eval->subject, t->arena, 0, NULL, 1,
                                    &t->review->text, error));
     t->encoding = &t->sample.encodings[0];
     float *none = TB_NEW(t->arena, float, t->encoding->count + 1);
     if (!none) return tb_out_of_memory(error);
-    TB_TRY(tb_words_make(&words, t->arena, t->review->text, t->encoding, none, error));
-    t->n = words.n_words;
+    TB_TRY(tb_words_make(&t->words, t->arena, t->review->text, t->encoding, none, error));
+    t->n = t->words.n_words;
     t->marked = TB_NEW(t->arena, bool, t->n + 1);
     t->chosen = TB_NEW(t->arena, bool, t->n + 1);
     t->value = TB_NEW(t->arena, double, t->n + 1);
     t->order = TB_NEW(t->arena, int64_t, t->n + 1);
     if (!t->marked || !t->chosen || !t->value || !t->order) return tb_out_of_memory(error);
-    for (int i = 0; i < t->n; i++) t->marked[i] = overlaps(t->review, words.words[i].at);
+    for (int i = 0; i < t->n; i++) t->marked[i] = overlaps(t->review, t->words.words[i].at);
     return TIBA_OK;
 }
 
-static tiba_status run_text(tb_eval *eval, text *t, const char *name, double share,
-                            tiba_error *error) {
-    tiba_run *run;
-    tiba_result *results[TB_MOST_METHODS] = {NULL};
-    TB_TRY(tiba_run_create(&run, eval->subject->model, t->sample.n_feeds, t->sample.feeds, NULL,
-                           error));
-    int64_t n;
-    tb_eval_item *item = NULL;
-    const float *scores = tb_eval_scores(run, 0, &n);
-    tiba_status status = TIBA_OK;
-    if (!scores || t->review->label >= n)
-        status = tb_fail(error, TIBA_ERROR_INPUT, "the model has no class %lld for %s",
-                         (long long)t->review->label, name);
-    else
-        status = tb_eval_add(&item, eval, name, tb_eval_best(scores, n) == t->review->label, error);
-    if (status == TIBA_OK) t->full = tb_eval_probability(scores, n, t->review->label);
-    for (int m = 0; m < eval->n_methods && status == TIBA_OK; m++)
-        status = tb_eval_explain(&results[m], eval, m, run, t->review->label, error);
-    tiba_run_destroy(run); /* its plan is not that of the shorter texts */
-    for (int m = 0; m < eval->n_methods; m++) {
-        tb_words words;
-        if (results[m] && status == TIBA_OK) status = words_of(&words, t, results[m], error);
-        if (results[m] && status == TIBA_OK)
-            status = measure(eval, item, m, t, &words, share, error);
-        tiba_result_destroy(results[m]);
-    }
+/* The order of the words for a class. *there: the method has one. */
+static tiba_status explain(bool *there, text *t, int m, tiba_run *run, int64_t class,
+                           tiba_error *error) {
+    tiba_result *result;
+    tb_words words;
+    TB_TRY(tb_eval_explain(&result, t->eval, m, run, class, error));
+    *there = result != NULL;
+    if (!result) return TIBA_OK;
+    tiba_status status = words_of(&words, t, result, error);
+    if (status == TIBA_OK) status = order_words(t, &words, error);
+    tiba_result_destroy(result);
     return status;
 }
 
-/* The marked share of the words, which says how many words a rationale has (ERASER). */
-static tiba_status run_texts(tb_eval *eval, text *texts, const tb_review *reviews, int count,
-                             tiba_error *error) {
-    double marked = 0, words = 0;
-    for (int i = 0; i < count; i++) {
-        texts[i].review = &reviews[i];
-        texts[i].arena = tb_arena_create(NULL);
-        if (!texts[i].arena) return tb_out_of_memory(error);
-        TB_TRY(open_text(&texts[i], eval, error));
-        for (int k = 0; k < texts[i].n; k++) marked += texts[i].marked[k];
-        words += texts[i].n;
-    }
-    for (int i = 0; i < count; i++) {
-        const char *name = tb_arena_format(eval->arena, "text %d", i + 1);
-        if (!name) return tb_out_of_memory(error);
-        TB_TRY(run_text(eval, &texts[i], name, words > 0 ? marked / words : 0, error));
+/* Words are compared with the marked ones by what speaks for the label, and taken out by what
+ * speaks for the model's answer, as the paper and ERASER do. */
+static tiba_status explain_all(text *t, const tb_eval_item *item, tiba_run *run,
+                               tiba_error *error) {
+    for (int m = 0; m < t->eval->n_methods; m++) {
+        bool there;
+        TB_TRY(explain(&there, t, m, run, t->review->label, error));
+        if (!there) continue;
+        TB_TRY(compare(t, item, m, error));
+        if (t->answer != t->review->label) TB_TRY(explain(&there, t, m, run, t->answer, error));
+        TB_TRY(plan_tests(t, m, error));
     }
     return TIBA_OK;
 }
 
-tiba_status tb_eval_rationale(tb_eval *eval, tiba_error *error) {
-    tb_review *reviews;
-    int count;
+static tiba_status measure_text(text *t, const char *name, tiba_error *error) {
+    tb_eval *eval = t->eval;
+    tiba_run *run;
+    tb_eval_item *item;
+    int64_t n;
+    TB_TRY(open_text(t, error));
+    TB_TRY(tiba_run_create(&run, eval->subject->model, t->sample.n_feeds, t->sample.feeds, NULL,
+                           error));
+    const float *scores = tb_eval_scores(run, 0, &n);
+    tiba_status status = TIBA_OK;
+    if (!scores || t->review->label >= n) {
+        status = tb_fail(error, TIBA_ERROR_INPUT, "the model has no class %lld for %s",
+                         (long long)t->review->label, name);
+    } else {
+        t->answer = tb_eval_best(scores, n);
+        t->full = tb_eval_probability(scores, n, t->answer);
+        status = tb_eval_add(&item, eval, name, t->answer == t->review->label, error);
+    }
+    if (status == TIBA_OK) status = explain_all(t, item, run, error);
+    tiba_run_destroy(run);
+    if (status == TIBA_OK) status = run_tests(t, error);
+    for (int m = 0; m < eval->n_methods && status == TIBA_OK; m++)
+        if (!eval->refused[m]) set_tests(t, item, m);
+    return status;
+}
+
+static text *new_text(tb_eval *eval, int unit) {
+    const data *d = eval->state;
+    text *t = tb_calloc(NULL, 1, sizeof *t);
+    if (!t) return NULL;
+    t->eval = eval;
+    t->review = &d->reviews[unit];
+    t->share = d->share;
+    t->arena = tb_arena_create(NULL);
+    return t;
+}
+
+static void free_text(text *t) {
+    if (t) tb_arena_destroy(t->arena);
+    tb_free(t);
+}
+
+static tiba_status measure(tb_eval *eval, int unit, tiba_error *error) {
+    const char *name = tb_arena_format(eval->arena, "text %d", unit + 1);
+    text *t = new_text(eval, unit);
+    tiba_status status =
+        name && t && t->arena ? measure_text(t, name, error) : tb_out_of_memory(error);
+    free_text(t);
+    return status;
+}
+
+/* -------------------------------------------------------------------- the data */
+
+/* The marked share of the words, which says how many words a rationale has (ERASER). */
+static tiba_status find_share(tb_eval *eval, data *d, tiba_error *error) {
+    double marked = 0, words = 0;
+    for (int i = 0; i < eval->n_units; i++) {
+        text *t = new_text(eval, i);
+        tiba_status status = t && t->arena ? open_text(t, error) : tb_out_of_memory(error);
+        for (int k = 0; status == TIBA_OK && k < t->n; k++) marked += t->marked[k];
+        words += t ? t->n : 0;
+        free_text(t);
+        TB_TRY(status);
+    }
+    d->share = words > 0 ? marked / words : 0;
+    return TIBA_OK;
+}
+
+static tiba_status open_data(tb_eval *eval, tiba_error *error) {
+    data *d = TB_NEW(eval->arena, data, 1);
+    if (!d) return tb_out_of_memory(error);
+    eval->state = d;
     eval->metrics = metrics;
     eval->n_metrics = N_METRICS;
     if (!tb_eval_is_text(eval))
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "%s: rationale wants a .json file of texts or a folder with docs/",
                        eval->data);
-    TB_TRY(tb_reviews_read(&reviews, &count, eval, error));
-    text *texts = TB_NEW(eval->arena, text, count);
-    if (!texts) return tb_out_of_memory(error);
-    tiba_status status = run_texts(eval, texts, reviews, count, error);
-    for (int i = 0; i < count; i++) tb_arena_destroy(texts[i].arena);
-    return status;
+    TB_TRY(tb_reviews_read(&d->reviews, &eval->n_units, eval, error));
+    return find_share(eval, d, error);
 }
+
+const tb_eval_kind tb_eval_rationale = {"rationale", "words against those that people marked",
+                                        open_data, measure};

@@ -41,7 +41,8 @@ static tiba_status read_review(tb_review *to, tb_eval *eval, const tb_json *item
 
 static tiba_status read_list(tb_review **out, int *count, tb_eval *eval, tiba_error *error) {
     tb_json root, item = {0};
-    TB_TRY(tb_json_read(&root, eval->arena, eval->data, NULL, error));
+    eval->list = eval->data;
+    TB_TRY(tb_json_read(&root, eval->arena, eval->list, NULL, error));
     TB_TRY(tb_json_need_array(&root, error));
     *out = TB_NEW(eval->arena, tb_review, tb_json_count(&root) + 1);
     if (!*out) return tb_out_of_memory(error);
@@ -159,6 +160,7 @@ static tiba_status read_eraser(tb_review **out, int *count, tb_eval *eval, tiba_
         const char *path = tb_path_join(eval->arena, eval->data, names[i]);
         if (!path) return tb_out_of_memory(error);
         if (!tb_is_file(path)) continue;
+        eval->list = path;
         tb_file file;
         TB_TRY(tb_file_open(&file, path, error));
         tiba_status status = read_lines(out, count, eval, &file, error);

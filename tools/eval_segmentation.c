@@ -9,17 +9,40 @@
 #include "io/heatmap.h"
 #include "tools/eval.h"
 
-enum { ACCURACY, IOU, PRECISION, BEST_IOU, OTSU_IOU, POINTING, OWN, N_METRICS, BINS = 256 };
+enum {
+    ACCURACY,
+    IOU,
+    PRECISION,
+    BEST_ACCURACY,
+    BEST_IOU,
+    OTSU_ACCURACY,
+    OTSU_IOU,
+    POINTING,
+    OWN,
+    SHARE,
+    N_METRICS,
+    BINS = 256,
+    CUTS = 64
+};
 static const tb_eval_metric metrics[N_METRICS] = {
-    [ACCURACY] = {"pixel accuracy", "share of pixels on the right side of the cut, in %", 1, true},
-    [IOU] = {"mean IoU", "of object and background, over all pixels, in %", 2, true},
-    [PRECISION] = {"mAP", "average precision of object and background scores, in %", 1, true},
-    [BEST_IOU] = {"mean IoU at the best cut", "cut where each picture's IoU is best, in %", 2,
-                  false},
-    [OTSU_IOU] = {"mean IoU by Otsu", "cut by Otsu's method, in %", 2, false},
-    [POINTING] = {"pointing game", "the map's maximum lies on the object, in %", 1, true},
+    [ACCURACY] = {"pixel accuracy", "share of pixels on the right side of the cut, in %",
+                  TB_EVAL_MEAN, true},
+    [IOU] = {"mean IoU", "of object and background, over all pixels, in %", TB_EVAL_MEAN2, true},
+    [PRECISION] = {"mAP", "average precision of object and background scores, in %", TB_EVAL_MEAN,
+                   true},
+    [BEST_ACCURACY] = {"pixel accuracy at the best cut",
+                       "cut where each picture's IoU is best, in %", TB_EVAL_MEAN, false},
+    [BEST_IOU] = {"mean IoU at the best cut", "cut where each picture's IoU is best, in %",
+                  TB_EVAL_MEAN2, false},
+    [OTSU_ACCURACY] = {"pixel accuracy by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN, false},
+    [OTSU_IOU] = {"mean IoU by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN2, false},
+    [POINTING] = {"pointing game", "the map's maximum lies on the object, in %", TB_EVAL_MEAN,
+                  true},
     [OWN] = {"own object",
-             "mean relevance is higher on the class's object than on the others, in %", 1, true}};
+             "mean relevance is higher on the class's object than on the others, in %",
+             TB_EVAL_MEAN, true},
+    [SHARE] = {"own share", "of the mean relevance on the class's object and on the others, in %",
+               TB_EVAL_MEAN, true}};
 
 typedef struct region {
     int64_t n;
@@ -99,7 +122,8 @@ static tiba_status precision(double *out, tb_arena *arena, const double *x, cons
         scores[i] = 1 - x[i], labels[i] = !r->inside[i];
         scores[r->n + i] = x[i], labels[r->n + i] = r->inside[i];
     }
-    return tb_eval_precision(out, scores, labels, 2 * r->n, error);
+    double area;
+    return tb_eval_precision(out, &area, scores, labels, 2 * r->n, error);
 }
 
 static void compare_objects(const tb_eval *eval, const tb_eval_item *item, int m, const double *x,
@@ -112,8 +136,11 @@ static void compare_objects(const tb_eval *eval, const tb_eval_item *item, int m
         if (r->other[i] && !r->inside[i]) other += x[i], n_other++;
     }
     tb_eval_set(eval, item, m, POINTING, r->inside[best] ? 100 : 0);
-    if (n_own > 0 && n_other > 0)
-        tb_eval_set(eval, item, m, OWN, own / n_own > other / n_other ? 100 : 0);
+    if (n_own == 0 || n_other == 0) return;
+    tb_eval_set(eval, item, m, OWN, own / n_own > other / n_other ? 100 : 0);
+    /* of means, so that the objects' sizes do not count */
+    double all = own / n_own + other / n_other;
+    tb_eval_set(eval, item, m, SHARE, all > 0 ? 100 * own / n_own / all : 50);
 }
 
 static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, tb_arena *arena,
@@ -133,11 +160,14 @@ static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, tb_ar
     TB_TRY(precision(&ap, arena, x, r, error));
     tb_eval_set(eval, item, m, PRECISION, 100 * ap);
     tb_eval_cell *best = tb_eval_at(eval, item, m, BEST_IOU);
-    for (int cut = 0; cut < 64; cut++) {
-        tb_eval_cell at = iou(x, r, cut / 64.0, &right);
-        if (cut == 0 || quality(&at) > quality(best)) *best = at;
+    for (int cut = 0; cut < CUTS; cut++) {
+        tb_eval_cell at = iou(x, r, (double)cut / CUTS, &right);
+        if (cut > 0 && quality(&at) <= quality(best)) continue;
+        *best = at;
+        tb_eval_set(eval, item, m, BEST_ACCURACY, 100 * right);
     }
     *tb_eval_at(eval, item, m, OTSU_IOU) = iou(x, r, otsu(x, r->n), &right);
+    tb_eval_set(eval, item, m, OTSU_ACCURACY, 100 * right);
     compare_objects(eval, item, m, x, r);
     return TIBA_OK;
 }
@@ -184,21 +214,29 @@ static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *are
     return TIBA_OK;
 }
 
-tiba_status tb_eval_segmentation(tb_eval *eval, tiba_error *error) {
+static tiba_status measure_scene(tb_eval *eval, int unit, tiba_error *error) {
+    const tb_scene *scenes = eval->state;
+    tb_arena *arena = tb_arena_create(NULL);
+    tiba_run *run = NULL;
+    if (!arena) return tb_out_of_memory(error);
+    tiba_status status = run_scene(eval, &scenes[unit], arena, &run, error);
+    tiba_run_destroy(run);
+    tb_arena_destroy(arena);
+    return status;
+}
+
+static tiba_status open_data(tb_eval *eval, tiba_error *error) {
     tb_scene *scenes;
-    int count;
+    bool masks = false;
     eval->metrics = metrics;
     eval->n_metrics = N_METRICS;
-    TB_TRY(tb_scenes_read(&scenes, &count, eval, error));
-    for (int i = 0; i < count; i++) {
-        tb_arena *arena = tb_arena_create(NULL);
-        tiba_run *run = NULL;
-        if (!arena) return tb_out_of_memory(error);
-        tiba_status status = run_scene(eval, &scenes[i], arena, &run, error);
-        tiba_run_destroy(run);
-        tb_arena_destroy(arena);
-        TB_TRY(status);
-    }
-    if (eval->n_items) return TIBA_OK;
-    return tb_fail(error, TIBA_ERROR_INPUT, "%s/truth.json names no masks", eval->data);
+    TB_TRY(tb_scenes_read(&scenes, &eval->n_units, eval, error));
+    eval->state = scenes;
+    for (int i = 0; i < eval->n_units; i++)
+        for (int k = 0; k < scenes[i].n; k++) masks |= scenes[i].masks[k] != NULL;
+    if (masks) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_INPUT, "%s names no masks", eval->list);
 }
+
+const tb_eval_kind tb_eval_segmentation = {"segmentation", "maps against the masks of objects",
+                                           open_data, measure_scene};

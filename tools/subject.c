@@ -175,6 +175,7 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     tb_pixels pixels;
     TB_TRY(tb_preprocess_run(&pixels, arena, &how, &sample->picture, error));
     sample->geometry = pixels.geometry;
+    memcpy(sample->black, pixels.black, sizeof sample->black);
     sample->image_input = port.name;
     sample->picture_path = path;
     sample->guessed = how.guessed;

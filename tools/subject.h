@@ -53,6 +53,7 @@ typedef struct tb_sample {
     const char *picture_path;
     tb_picture picture; /**< upright */
     tb_geometry geometry;
+    float black[3];         /**< what a pixel of 0 becomes in each channel of the input */
     bool guessed;           /**< there was no preprocessing configuration */
     const char *text_input; /**< graph input that the texts' ids went to, NULL if none */
     int n_texts;
