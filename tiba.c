@@ -354,9 +354,12 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
     float *relevance = TB_NEW(result->arena, float, count);
     float *readout = TB_NEW(result->arena, float, count_read);
     int64_t *sample = TB_NEW(result->arena, int64_t, samples);
+    int64_t *not_finite = TB_NEW(result->arena, int64_t, samples);
+    double *relevance_in = TB_NEW(result->arena, double, samples);
     const float **blocks =
         from->blocks ? TB_NEW(result->arena, const float *, from->n_blocks) : NULL;
-    if (!relevance || !readout || !sample || (from->blocks && !blocks))
+    if (!relevance || !readout || !sample || !not_finite || !relevance_in ||
+        (from->blocks && !blocks))
         return tb_out_of_memory(error);
     for (int b = 0; blocks && b < from->n_blocks; b++) {
         float *block = tb_arena_alloc(result->arena, count, n * sizeof(float));
@@ -385,7 +388,8 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
                        .n_blocks = from->n_blocks,
                        .blocks = blocks,
                        .sample = sample,
-                       .relevance_in = from->relevance_in,
+                       .relevance_in = relevance_in,
+                       .not_finite = not_finite,
                        .map_rows = rows,
                        .map_columns = columns,
                        .map = map,
@@ -399,6 +403,8 @@ static void put_sample(const tiba_tower *to, const tb_tower_explanation *from, i
     size_t m = (size_t)to->readout_tokens;
     memcpy((float *)(uintptr_t)to->readout + at * m, from->readout, m * sizeof(float));
     ((int64_t *)(uintptr_t)to->sample)[s] = from->sample;
+    ((int64_t *)(uintptr_t)to->not_finite)[s] = from->not_finite;
+    ((double *)(uintptr_t)to->relevance_in)[s] = from->relevance_in;
     size_t size = (size_t)(to->map_rows * to->map_columns);
     const float *map = from->map ? from->map : from->tokens + from->tower->prefix;
     if (to->map) memcpy((float *)(uintptr_t)to->map + at * size, map, size * sizeof(float));

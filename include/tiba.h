@@ -268,8 +268,10 @@ typedef struct tiba_tower {
     const float *const *blocks; /**< [n_blocks] of E_b [samples, tokens, tokens]; NULL unless asked
                                      for, and where tokens move or merge */
     const int64_t *sample;      /**< [samples] which sample of the input each one is */
-    double relevance_in;        /**< relevance that arrives at the readout, summed over tokens, of
-                                     the first sample: 1 where it is conserved */
+    const double *relevance_in; /**< [samples] relevance that arrives at the readout, summed over
+                                     tokens: 1 where it is conserved, shared by several towers */
+    const int64_t *not_finite;  /**< [samples] how many of the attentions' values that the method
+                                     read are NaN or infinite: a sound graph has none */
     int64_t map_rows, map_columns; /**< of `map`; 0 if there is none */
     const float *map; /**< [samples, map_rows, map_columns] of a picture: the patches' relevance, or
                            the pixels' of methods that go to the input (`relevance` then has the

@@ -89,6 +89,11 @@ static void weigh_heads(const collect *c, int t, const tb_attention *a, float *e
                      a->transposed);
 }
 
+/* Counts what the method reads of an attention and is no finite number. */
+static void count_not_finite(collect *c, int t, const float *x, int64_t n) {
+    if (x) c->towers[t].not_finite += tb_not_finite(x, n);
+}
+
 static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
                                  const float *gradient, const float *relevance, tiba_error *error) {
     bool routed = c->x->towers[t].route != NULL;
@@ -122,9 +127,12 @@ static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a
     default: /* GradCAM */
         memset(e, 0, (size_t)n * sizeof *e);
         if (gradient) weigh_heads(c, t, a, e, p + at, gradient + at);
+        count_not_finite(c, t, gradient ? gradient + at : NULL, a->heads * n);
         c->blocks[t][b] = e;
         return TIBA_OK;
     }
+    count_not_finite(c, t, first ? first + at : NULL, groups * a->heads * n);
+    count_not_finite(c, t, second ? second + at : NULL, groups * a->heads * n);
     tb_block_combine(e, first ? first + at : NULL, second ? second + at : NULL, groups, a->heads,
                      routed ? a->group_of : NULL, a->queries, a->keys, a->transposed,
                      c->options->keep_sign);

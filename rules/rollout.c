@@ -40,6 +40,18 @@ void tb_block_relevance(float *e, const float *gradient, const float *relevance,
                                keep_sign);
 }
 
+/* By their bits, which the compiler makes vectors of. */
+int64_t tb_not_finite(const float *x, int64_t n) {
+    const uint32_t exponent = 0x7f800000u;
+    int64_t found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        found += (bits & exponent) == exponent;
+    }
+    return found;
+}
+
 void tb_block_read(double *r, double *scratch, const float *e, int64_t tokens) {
     memset(scratch, 0, (size_t)tokens * sizeof *scratch);
     for (int64_t i = 0; i < tokens; i++)

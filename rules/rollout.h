@@ -31,6 +31,9 @@ void tb_block_combine(float *e, const float *a, const float *b, int64_t groups, 
                       const int *group_of, int64_t queries, int64_t keys, bool transposed,
                       bool keep_sign);
 
+/** How many of n values are NaN or infinite. */
+int64_t tb_not_finite(const float *x, int64_t n);
+
 /** r ← Eᵀ r, r: [tokens]; `scratch` has room for [tokens]. */
 void tb_block_read(double *r, double *scratch, const float *e, int64_t tokens);
 

@@ -26,7 +26,7 @@ def check(good, text):
 
 def run(tool, *arguments, status=0):
     done = subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True, timeout=300)
-    check(done.returncode == status, f"{' '.join(map(str, arguments))}: status {done.returncode}: {done.stderr}")
+    check(status in (None, done.returncode), f"{' '.join(map(str, arguments))}: status {done.returncode}: {done.stderr}")
     return done
 
 
@@ -100,7 +100,7 @@ def test_segmentation(tool, examples, folder, truth):
     vit = examples / "fashion-vit"
     arguments = ("eval", "segmentation", vit, folder, "--draws", 50, "--csv", folder / "s.csv", "--json", folder / "s.json")
     text = run(tool, *arguments).stdout
-    check(run(tool, *arguments, "--threads", 3).stdout == text, "two runs differ")
+    check(run(tool, *arguments, "--jobs", 3).stdout == text, "two runs differ")
     lines = [line.split(",") for line in (folder / "s.csv").read_text().splitlines()[1:]]
     values, item = {}, {}
     for name, _, method, metric, value in lines:
@@ -166,6 +166,173 @@ def test_texts(tool, examples, folder):
             check(abs(metric["all"]["value"] - want) < 1e-6, f"{m['method']}: {name} is {metric['all']['value']}, not {want}")
 
 
+def black_of(vit):
+    how = json.loads((vit / "preprocessor_config.json").read_text())
+    return -np.array(how["image_mean"]) / np.array(how["image_std"])
+
+
+def without(x, parts, columns, patch, black):
+    x = x.copy()
+    for part in parts:
+        top, left = part // columns * patch, part % columns * patch
+        x[:, :, top:top + patch, left:left + patch] = black[:, None, None]
+    return x.astype(np.float32)
+
+
+def scores_of(tool, vit, x, folder):
+    np.save(folder / "x.npy", x)
+    run(tool, vit, f"pixel_values={folder}/x.npy", "--npy", folder / "y")
+    return np.load(folder / "y/output.logits.npy")[0]
+
+
+def test_trust(tool, examples, folder):
+    """The check's numbers again, by other means; every explanation says whether it is sound."""
+    vit, bert, clip = (examples / name for name in ("fashion-vit", "movie-sentiment", "garment-clip"))
+    page = folder / "t.html"
+    text = run(tool, vit, folder / "0.png", "--check", "-o", folder / "t.png").stdout
+    check("trust: relevance is conserved" in text and "no NaN" in text and "check: without the top 13 of 64" in text,
+          f"no trust line: {text}")
+    run(tool, vit, folder / "0.png", "--check", "--html", page, "--json", folder / "t.json")
+    view = json.loads((folder / "t.json").read_text())["explanations"][0]
+    tower, grid = view["towers"][0], view["towers"][0]["grid"]
+    found = tower["check"]
+    check(found["text"] in page.read_text() and view["trust"] in page.read_text(), "the page has no trust line")
+    run(tool, "preprocess", vit, folder / "0.png", "--npy", folder / "p.npy")
+    x = np.load(folder / "p.npy")
+    order = np.argsort(-np.array(grid["values"], np.float32).ravel(), kind="stable")[:found["removed"]]
+    columns = grid["columns"]
+    y = scores_of(tool, vit, without(x, order, columns, x.shape[3] // columns, black_of(vit)), folder)
+    target = view["target"]["index"][-1]
+    check(found["removed"] == 13 and abs(y[target] - found["after"]) < 1e-4, f"without the top {found['removed']}: {y[target]}, said {found['after']}")
+    check(abs(scores_of(tool, vit, x, folder)[target] - found["before"]) < 1e-4, "the score before")
+    check(found["random_least"] <= found["random_mean"] and 0 <= found["draws_as_low"] <= found["draws"] == 20, f"{found}")
+    # a wrong map is found out: random relevance removes no more than random patches do
+    said = json.loads(run(tool, vit, folder / "0.png", "--method", "random", "--check", "--json", "-").stdout)
+    check(said["explanations"][0]["towers"][0]["check"]["draws_as_low"] > 0, "chance does as well as relevance")
+    # the check of a text is by its mask token, and of two towers there are two
+    said = run(tool, bert, "A warm and truly wonderful film.", "--check").stdout
+    check("check: without the top 1 of 7 tokens" in said, f"a text's check: {said}")
+    picture = sorted((clip / "pictures").glob("*.png"))[0]
+    texts = ("--text", "a white boot", "--text", "a blue bag", "-o", folder / "t.png")
+    said = run(tool, clip, picture, *texts, "--check").stdout
+    check(said.count("check: without") == 2 and "conserved" in said, f"two towers: {said}")
+    said = run(tool, clip, picture, *texts, "--contrast", "a blue bag", "--check").stdout
+    check(said.count("not checked") == 2, f"what is not checked says so: {said}")
+
+
+def test_course(tool, examples, folder):
+    """A run that was stopped goes on, and the number of processes changes nothing."""
+    vit, kept = examples / "fashion-vit", folder / "kept"
+    command = ("eval", "perturbation", vit, folder, "-m", "tiba", "-m", "random", "--draws", 50, "--csv", "-")
+    whole = run(tool, *command, "--jobs", 1).stdout
+    check(run(tool, *command, "--jobs", 3).stdout == whole, "three processes say something else")
+    check(run(tool, *command, "--resume", kept).stdout == whole, "the first run with a file")
+    data = kept.read_bytes()
+    for size in (len(data) - 1, len(data) // 2, len(data) // 3, 1):
+        kept.write_bytes(data[:size])
+        done = run(tool, *command, "--resume", kept, "--jobs", 2, status=None)
+        check(done.returncode == (2 if size == 1 else 0), f"cut to {size} bytes: {done.stderr}")
+        check(size == 1 or done.stdout == whole, f"gone on with {size} bytes")
+    broken = bytearray(data)
+    broken[len(data) // 2] ^= 1
+    kept.write_bytes(broken)
+    check(run(tool, *command, "--resume", kept).stdout == whole, "a damaged record is measured again")
+    run(tool, *command[:-4], "--draws", 60, "--resume", kept)
+    refused = run(tool, "eval", "perturbation", vit, folder, "-m", "rollout", "--resume", kept, status=2)
+    check("other options" in refused.stderr, refused.stderr)
+
+
+def test_perturbation(tool, examples, folder, truth):
+    """The curve of a picture again, pixel by pixel."""
+    vit = examples / "fashion-vit"
+    run(tool, "eval", "perturbation", vit, folder, "-m", "tiba", "--draws", 50, "--limit", 1, "--json", folder / "p.json")
+    metrics = json.loads((folder / "p.json").read_text())["methods"][0]["metrics"]
+    run(tool, "preprocess", vit, folder / "0.png", "--npy", folder / "p.npy")
+    x, black = np.load(folder / "p.npy"), black_of(vit)
+    size = x.shape[3]
+    y = scores_of(tool, vit, x, folder)
+    target = max(truth[0]["classes"], key=lambda k: y[k])
+    for variant, explained in (("predicted class", int(np.argmax(y))), ("target class", target)):
+        run(tool, vit, folder / "0.png", "--target", explained, "--npy", folder / "m")
+        order = np.argsort(-upsample(np.load(folder / "m/map.pixel_values.npy").astype(np.float64), size).ravel(), kind="stable")
+        for sign, places in (("positive", order), ("negative", order[::-1])):
+            right = []
+            for step in range(10):
+                gone = without(x, places[:int(0.1 * step * size * size + 0.5)], size, 1, black)
+                right.append(float(np.argmax(scores_of(tool, vit, gone, folder)) == target))
+                got = metrics[f"{sign}; {variant}; {10 * step} %"]["all"]["value"]
+                check(got == 100 * right[-1], f"{sign}; {variant}; {10 * step} %: {got}")
+            area = 100 * sum(0.1 * 0.5 * (a + b) for a, b in zip(right, right[1:]))
+            got = metrics[f"{sign}; {variant}"]["all"]["value"]
+            check(abs(got - area) < 1e-9, f"{sign}; {variant}: {got}, not {area}")
+
+
+def curve_area(scores, labels):
+    """Area under precision against recall by trapezoids, from recall 0 with precision 1."""
+    order = np.argsort(-scores, kind="stable")
+    s, l = scores[order], labels[order]
+    ends = np.append(np.flatnonzero(np.diff(s)), len(s) - 1)
+    hits = np.cumsum(l)[ends]
+    precision, recall = np.append(1, hits / (ends + 1)), np.append(0, hits / l.sum())
+    return np.sum(np.diff(recall) * 0.5 * (precision[1:] + precision[:-1]))
+
+
+def spans(flags):
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(int), [0]))))
+    return list(zip(edges[::2], edges[1::2]))
+
+
+def test_rationale(tool, examples, folder):
+    """ERASER's numbers again from the words' values."""
+    bert = examples / "movie-sentiment"
+    reviews = [{"text": "A warm and moving film, truly wonderful.", "label": 1, "evidence": [[2, 6], [11, 17], [24, 39]]},
+               {"text": "A dull and boring mess without a single warm idea in it.", "label": 0, "evidence": [[2, 6], [11, 22]]},
+               {"text": "The plot is thin, but the cast is a wonderful surprise.", "label": 0, "evidence": [[12, 16]]}]
+    (folder / "e.json").write_text(json.dumps(reviews))
+    run(tool, "eval", "rationale", bert, folder / "e.json", "-m", "tiba", "--draws", 50, "--json", folder / "e1.json")
+    found = {k: v["all"]["value"] for k, v in json.loads((folder / "e1.json").read_text())["methods"][0]["metrics"].items()}
+
+    def explain(text, target=None):
+        run(tool, bert, *(["--target", target] if target is not None else []), "--json", folder / "e2.json", "--", text)
+        said = json.loads((folder / "e2.json").read_text())
+        return said["explanations"][0]["text"]["words"], {s["index"]: s["probability"] for s in said["scores"][0]}
+
+    items = []
+    for r in reviews:
+        words, p = explain(r["text"], r["label"])
+        marked = np.array([any(w["start"] < b and a < w["end"] for a, b in r["evidence"]) for w in words])
+        items.append((r, words, p, marked))
+    share = sum(m.sum() for *_, m in items) / sum(len(m) for *_, m in items)
+    f1, area, precision, recall, comprehensive, sufficient = [], [], [], [], [], []
+    for r, words, p, marked in items:
+        order = np.argsort(-np.array([w["value"] for w in words]), kind="stable")
+        said = np.zeros(len(words), bool)
+        said[order[:5]] = True
+        f1.append(200 * (said & marked).sum() / (said.sum() + marked.sum()))
+        area.append(100 * curve_area(np.array([w["value"] for w in words]), marked))
+        said[:] = False
+        said[order[:max(1, int(share * len(words) + 0.5))]] = True
+        overlap = lambda a, b: (min(a[1], b[1]) - max(a[0], b[0])) / (max(a[1], b[1]) - min(a[0], b[0]))
+        hits = lambda one, other: sum(any(overlap(a, b) >= 0.5 for b in spans(other)) for a in spans(one))
+        precision.append(hits(said, marked) / len(spans(said)))
+        recall.append(hits(marked, said) / len(spans(marked)))
+        answer = max(p, key=p.get)
+        if answer != r["label"]:
+            words, _ = explain(r["text"], answer)
+            order = np.argsort(-np.array([w["value"] for w in words]), kind="stable")
+        for k in (1, 5, 10, 20, 50):
+            chosen = set(order[:int(np.ceil(k * len(words) / 100))].tolist())
+            rest = " ".join(w["word"] for i, w in enumerate(words) if i not in chosen)
+            alone = " ".join(w["word"] for i, w in enumerate(words) if i in chosen)
+            comprehensive.append(p[answer] - explain(rest)[1][answer])
+            sufficient.append(p[answer] - explain(alone)[1][answer])
+    mean = np.mean(precision), np.mean(recall)
+    for name, want, room in (("token F1 at 5", np.mean(f1), 1e-6), ("AUPRC", np.mean(area), 1e-6),
+                             ("IOU-F1", 200 * mean[0] * mean[1] / sum(mean), 1e-6),
+                             ("comprehensiveness", np.mean(comprehensive), 1e-4), ("sufficiency", np.mean(sufficient), 1e-4)):
+        check(abs(found[name] - want) < room, f"{name} is {found[name]}, not {want}")
+
+
 def test_moving_tokens(tool, examples, folder):
     """What can't be done where tokens merge says so; the rest works."""
     swin = pathlib.Path(__file__).parent / "data/zoo/swin_hf-dyn18"
@@ -198,6 +365,10 @@ def main(tool, examples):
         truth = make_pictures(folder)
         test_compare(tool, examples, folder)
         test_segmentation(tool, examples, folder, truth)
+        test_perturbation(tool, examples, folder, truth)
+        test_course(tool, examples, folder)
+        test_trust(tool, examples, folder)
+        test_rationale(tool, examples, folder)
         test_texts(tool, examples, folder)
         test_moving_tokens(tool, examples, folder)
         test_refusals(tool, examples, folder)

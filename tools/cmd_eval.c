@@ -14,7 +14,7 @@
 typedef struct options {
     tb_texts methods;
     tb_subject_options how;
-    const char *json, *csv, *plot, *resume;
+    const char *json, *csv, *resume;
     int limit, draws, jobs;
     bool help;
 } options;
@@ -27,7 +27,6 @@ static const tb_option table[] = {
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
     {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric"},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
-    {"--plot", NULL, TB_ARG_TEXT, AT(plot), "FILE", "the curves and intervals, as .png or .svg"},
     {"--resume", NULL, TB_ARG_TEXT, AT(resume), "FILE",
      "keeps what is done; a run that was stopped goes on"},
     {"--jobs", "-j", TB_ARG_INT, AT(jobs), "N", "processes (default: one per processor)"},
@@ -59,11 +58,6 @@ static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *output
         TB_TRY(tb_eval_csv(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, o->csv, text, size, error));
     }
-    if (o->plot) {
-        uint8_t *plot;
-        TB_TRY(tb_eval_plot(&plot, &size, eval, o->plot, error));
-        TB_TRY(tb_outputs_add(outputs, o->plot, plot, size, error));
-    }
     if (!o->json || strcmp(o->json, "-") != 0) {
         TB_TRY(tb_eval_text(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, "-", text, size, error));
@@ -82,9 +76,13 @@ static tiba_status find_kind(const tb_eval_kind **out, const char *name, tiba_er
 
 static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *rest, int argc,
                             char **argv, tiba_error *error) {
-    static const tb_free_option free_ones[] = {
-        {"--json", true},   {"--csv", true},  {"--plot", true}, {"--draws", true},
-        {"--resume", true}, {"--jobs", true}, {"-j", true},     {0}};
+    static const tb_free_option free_ones[] = {{"--json", true},
+                                               {"--csv", true},
+                                               {"--draws", true},
+                                               {"--resume", true},
+                                               {"--jobs", true},
+                                               {"-j", true},
+                                               {0}};
     TB_TRY(find_kind(&eval->kind, rest->items[0], error));
     eval->data = rest->items[2];
     eval->limit = o->limit;
@@ -98,8 +96,8 @@ static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *res
     TB_TRY(tb_methods_find(&eval->n_methods, eval->methods, &o->methods, error));
     TB_TRY(tb_subject_open(eval->subject, rest->items[1], &how, &o->how, error));
     if (o->resume)
-        TB_TRY(tb_settings_text(&settings, eval->arena, eval->subject->path, argc, argv, free_ones,
-                                error));
+        TB_TRY(
+            tb_settings_text(&settings, eval->arena, eval->subject, argc, argv, free_ones, error));
     course.settings = settings;
     TB_TRY(tb_eval_run(eval, &course, error));
     TB_TRY(tb_eval_summarise(eval, error));

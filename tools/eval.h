@@ -107,10 +107,6 @@ int tb_eval_counted(const tb_eval *eval, int metric);
 tiba_status tb_eval_text(char **out, size_t *size, const tb_eval *eval, tiba_error *error);
 tiba_status tb_eval_json(char **out, size_t *size, const tb_eval *eval, tiba_error *error);
 tiba_status tb_eval_csv(char **out, size_t *size, const tb_eval *eval, tiba_error *error);
-/** Curves with their intervals, and the other shown metrics as points on a scale: as PNG, or as SVG
- *  if `path` ends so. */
-tiba_status tb_eval_plot(uint8_t **out, size_t *size, const tb_eval *eval, const char *path,
-                         tiba_error *error);
 
 /* Shared by the measurements. */
 
@@ -127,8 +123,6 @@ double tb_eval_probability(const float *scores, int64_t n, int64_t k);
  *  precision against recall; ties are one point. NAN without a positive one. */
 tiba_status tb_eval_precision(double *average, double *area, const double *scores,
                               const bool *labels, int64_t n, tiba_error *error);
-/** Indices of n values, largest first, ties by index. */
-tiba_status tb_eval_order(int64_t *order, const double *values, int64_t n, tiba_error *error);
 
 enum { TB_MOST_OBJECTS = 32 };
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "io/heatmap.h"
 #include "tools/eval.h"
+#include "tools/order.h"
 
 tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run,
                             int64_t target, tiba_error *error) {
@@ -44,32 +45,11 @@ double tb_eval_probability(const float *scores, int64_t n, int64_t k) {
     return 1.0 / sum;
 }
 
-typedef struct ranked {
-    double value;
-    int64_t index;
-} ranked;
-
-static int by_value(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->value != y->value) return x->value < y->value ? 1 : -1;
-    return x->index < y->index ? -1 : 1;
-}
-
-tiba_status tb_eval_order(int64_t *order, const double *values, int64_t n, tiba_error *error) {
-    ranked *list = tb_calloc(NULL, (size_t)n + 1, sizeof *list);
-    if (!list) return tb_out_of_memory(error);
-    for (int64_t i = 0; i < n; i++) list[i] = (ranked){isnan(values[i]) ? -INFINITY : values[i], i};
-    qsort(list, (size_t)n, sizeof *list, by_value);
-    for (int64_t i = 0; i < n; i++) order[i] = list[i].index;
-    tb_free(list);
-    return TIBA_OK;
-}
-
 tiba_status tb_eval_precision(double *average, double *area, const double *scores,
                               const bool *labels, int64_t n, tiba_error *error) {
     int64_t *order = tb_calloc(NULL, (size_t)n + 1, sizeof *order), positives = 0, hits = 0;
     if (!order) return tb_out_of_memory(error);
-    tiba_status status = tb_eval_order(order, scores, n, error);
+    tiba_status status = tb_order(order, scores, n, error);
     for (int64_t i = 0; i < n; i++) positives += labels[i];
     double steps = 0, trapezoids = 0, last = 1; /* precision where nothing is recalled */
     int64_t before = 0;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tools/eval.h"
+#include "tools/order.h"
 #include "tools/removal.h"
 
 enum {
@@ -174,7 +175,7 @@ static tiba_status remove_parts(const tb_eval *eval, const tb_eval_item *item, c
         for (int v = 0; v < VARIANTS; v++) {
             const float *scores = w->scores[m][v];
             for (int64_t i = 0; scores && i < n; i++) values[i] = (double)scores[i];
-            if (scores) TB_TRY(tb_eval_order(order, values, n, error));
+            if (scores) TB_TRY(tb_order(order, values, n, error));
             for (int r = 0; scores && r < ROWS; r += rows) {
                 tb_arena *room = tb_arena_create(NULL);
                 tiba_status status = room ? run_rows(right, eval, w, order, r, rows, room, error)

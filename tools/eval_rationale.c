@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tools/eval.h"
+#include "tools/order.h"
 #include "tools/words.h"
 
 enum {
@@ -158,7 +159,7 @@ static tb_eval_cell iou_f1(const text *t) {
 
 static tiba_status order_words(text *t, const tb_words *words, tiba_error *error) {
     for (int i = 0; i < t->n; i++) t->value[i] = words->words[i].value;
-    return tb_eval_order(t->order, t->value, t->n, error);
+    return tb_order(t->order, t->value, t->n, error);
 }
 
 /* As many words as people mark on average. */

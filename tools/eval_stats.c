@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tools/eval.h"
+#include "tools/order.h"
 
 /* -------------------------------------------------------------------- items */
 
@@ -92,13 +93,6 @@ static int find_method(const tb_eval *eval, tiba_method method) {
     return -1;
 }
 
-static uint64_t next_random(uint64_t *state) { /* splitmix64 */
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* A metric's values over the draws, of every method. */
 typedef struct bootstrap {
     const tb_eval *eval;
@@ -141,7 +135,7 @@ tiba_status tb_eval_summarise(tb_eval *eval, tiba_error *error) {
     if (!picks || !b.values || !b.room || !eval->summary) return tb_out_of_memory(error);
     uint64_t state = 1;
     for (size_t i = 0; i < (size_t)b.draws * (size_t)n; i++)
-        picks[i] = (int)(next_random(&state) % (uint64_t)n);
+        picks[i] = (int)(tb_random(&state) % (uint64_t)n);
     b.picks = picks;
     int tiba = find_method(eval, TIBA_METHOD_TIBA), chance = find_method(eval, TIBA_METHOD_RANDOM);
     for (b.metric = 0; b.metric < metrics; b.metric++) {

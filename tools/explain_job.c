@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tools/methods.h"
+#include "tools/trust.h"
 
 enum { MOST_TOP = 24 };
 
@@ -313,9 +314,12 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
                            request.method == TIBA_METHOD_FULL_TIBA_LRP ||
                            request.method == TIBA_METHOD_GRAD_X_INPUT;
     job->report.repeats = 1;
-    if (job->subject->partner)
-        return tb_pairs_separate(job, count, inputs, texts.count, texts.items, error);
-    TB_TRY(tb_subject_sample_texts(&job->sample, job->subject, job->arena, count, inputs,
-                                   texts.count, texts.items, error));
-    return explain_often(job, count, inputs, error);
+    if (job->subject->partner) {
+        TB_TRY(tb_pairs_separate(job, count, inputs, texts.count, texts.items, error));
+    } else {
+        TB_TRY(tb_subject_sample_texts(&job->sample, job->subject, job->arena, count, inputs,
+                                       texts.count, texts.items, error));
+        TB_TRY(explain_often(job, count, inputs, error));
+    }
+    return tb_trust(job, error);
 }

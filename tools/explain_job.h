@@ -22,6 +22,7 @@ typedef struct tb_job_options {
     const char *contrast; /**< pairs: explain the difference to the score of this text */
     bool table;           /**< pairs: the picture × word table */
     bool keep_sign, blocks;
+    bool check;   /**< whether the target falls without what is relevant (trust.h) */
     double scale; /**< of the cosine of separate encoders; 0: 100 */
 } tb_job_options;
 

@@ -27,6 +27,8 @@
         {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", ""},                                   \
         {"--signed",        NULL, TB_ARG_FLAG,                                                     \
          AT(job.keep_sign), NULL, SAY("show what speaks against it as well")},                     \
+        {"--check",     NULL, TB_ARG_FLAG,                                                         \
+         AT(job.check), NULL, SAY("does the score fall without what is relevant?")},               \
         {"--method",     "-m",   TB_ARG_TEXT,                                                      \
          AT(job.method), "NAME", SAY("how (default: tiba); compare --help lists them")},           \
         {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", ""},                             \

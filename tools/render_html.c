@@ -12,6 +12,7 @@
 #include "io/resample.h"
 #include "tools/page_assets.h"
 #include "tools/render.h"
+#include "tools/trust.h"
 
 enum { LARGEST_EDGE = 640, MAP_EDGE = 160, MOST_SCORES = 10 };
 
@@ -441,6 +442,17 @@ static tiba_status put_image(page *p, const tb_view *v, int index) {
     return put_grids(p, v, vt);
 }
 
+static void put_trust(page *p, const tb_view *v) {
+    put(p, "<p class=soft>Trust: ");
+    put_text(p, v->trust ? v->trust : "");
+    for (int t = 0; t < v->n_towers; t++) {
+        if (!v->towers[t].check) continue;
+        put(p, "<br>Check: ");
+        put_text(p, v->towers[t].check->text);
+    }
+    put(p, "</p>\n");
+}
+
 static tiba_status put_view(page *p, int index) {
     const tb_view *v = &p->r->views[index];
     putf(p, "<section class=view data-view=%d><h2>", index);
@@ -453,6 +465,7 @@ static tiba_status put_view(page *p, int index) {
     else if (v->target.rank)
         putf(p, "; logit %.6g", v->logit);
     put(p, "</p>\n");
+    put_trust(p, v);
     if (v->image && p->original) TB_TRY(put_image(p, v, index));
     if (v->words) TB_TRY(put_words(p, v->words, "Words"));
     if (v->words) TB_TRY(put_word_layers(p, v));
@@ -538,7 +551,7 @@ static tiba_status put_facts(page *p) {
     for (int i = 0; i < r->n_views; i++)
         for (int t = 0; t < r->views[i].n_towers; t++)
             putf(p, "<tr><th scope=row>relevance at the readout<td>%.6g of 1 (%s)\n",
-                 r->views[i].towers[t].tower->relevance_in,
+                 r->views[i].towers[t].tower->relevance_in[r->views[i].towers[t].at],
                  r->views[i].towers[t].tower->rows ? "picture" : "text");
     const tiba_timings *s = &r->timings;
     putf(p,

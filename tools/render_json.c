@@ -8,6 +8,7 @@
 #include "io/json.h"
 #include "io/json_write.h"
 #include "tools/render.h"
+#include "tools/trust.h"
 
 enum { FORMAT_VERSION = 1, MOST_SCORES = 10 };
 
@@ -161,6 +162,29 @@ static void put_grid(tb_json_writer *w, int64_t rows, int64_t columns, const flo
     put_range(w, (double)low, (double)high);
 }
 
+static void put_check(tb_json_writer *w, const tb_check *c) {
+    if (!c) {
+        tb_json_write_null(w, "check");
+        return;
+    }
+    tb_json_open(w, "check", '{');
+    put(w, "removes", c->what);
+    put(w, "text", c->text);
+    if (c->refusal) {
+        put(w, "refused", c->refusal);
+    } else {
+        tb_json_write_integer(w, "parts", c->parts);
+        tb_json_write_integer(w, "removed", c->removed);
+        tb_json_write_number(w, "before", c->before);
+        tb_json_write_number(w, "after", c->after);
+        tb_json_write_integer(w, "draws", TB_TRUST_DRAWS);
+        tb_json_write_number(w, "random_mean", c->random_mean);
+        tb_json_write_number(w, "random_least", c->random_least);
+        tb_json_write_integer(w, "draws_as_low", c->as_low);
+    }
+    tb_json_close(w, '}');
+}
+
 static void put_tower(tb_json_writer *w, const tb_view_tower *vt) {
     const tiba_tower *t = vt->tower;
     tb_json_open(w, NULL, '{');
@@ -170,13 +194,14 @@ static void put_tower(tb_json_writer *w, const tb_view_tower *vt) {
     tb_json_write_integer(w, "attentions", t->n_blocks);
     put_floats(w, "relevance", t->relevance + vt->at * t->tokens, t->tokens);
     put_floats(w, "readout", t->readout + vt->at * t->readout_tokens, t->readout_tokens);
-    /* the sum is kept of the first sample */
-    double in = vt->at == 0 ? t->relevance_in : NAN;
+    double in = t->relevance_in[vt->at];
     tb_json_open(w, "conservation", '{');
     tb_json_write_number(w, "target", 1.0);
     tb_json_write_number(w, "readout", in);
     tb_json_write_number(w, "residual", 1.0 - in);
     tb_json_close(w, '}');
+    tb_json_write_integer(w, "not_finite", t->not_finite[vt->at]);
+    put_check(w, vt->check);
     if (t->rows) {
         tb_json_open(w, "grid", '{');
         tb_json_write_integer(w, "prefix_tokens", t->prefix);
@@ -241,6 +266,7 @@ static void put_views(tb_json_writer *w, const tb_report *r) {
         tb_json_open(w, "towers", '[');
         for (int t = 0; t < v->n_towers; t++) put_tower(w, &v->towers[t]);
         tb_json_close(w, ']');
+        put(w, "trust", v->trust ? v->trust : "");
         put_words(w, "text", v->words);
         put_words(w, "other_text", v->other);
         tb_json_close(w, '}');

@@ -12,6 +12,7 @@
 
 #include "io/unicode.h"
 #include "tools/render.h"
+#include "tools/trust.h"
 
 enum { MOST_SCORES = 5, BAR_WIDTH = 24, PLAIN_WORDS = 60 };
 
@@ -333,6 +334,12 @@ static void print_rows(const tb_report *r, const tb_look *look, tb_color_depth d
     }
 }
 
+static void print_trust(const tb_view *v) {
+    if (v->trust) printf("trust: %s\n", v->trust);
+    for (int t = 0; t < v->n_towers; t++)
+        if (v->towers[t].check) printf("check: %s\n", v->towers[t].check->text);
+}
+
 void tb_render_text(const tb_report *r, const tb_look *look, tb_color_depth depth,
                     const char *const *files) {
     for (int s = 0; s < r->n_samples; s++) {
@@ -343,7 +350,10 @@ void tb_render_text(const tb_report *r, const tb_look *look, tb_color_depth dept
         }
         print_scores(r, &r->scores[s], depth);
     }
-    for (int v = 0; v < r->n_views; v++) print_view(r, &r->views[v], look, depth);
+    for (int v = 0; v < r->n_views; v++) {
+        print_view(r, &r->views[v], look, depth);
+        print_trust(&r->views[v]);
+    }
     print_rows(r, look, depth);
     for (int i = 0; i < r->n_notes; i++) printf("note: %s\n", r->notes[i]);
     for (int i = 0; files && files[i]; i++) printf("wrote %s\n", files[i]);

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "io/heatmap.h"
+#include "tools/order.h"
 
 const char *tb_kind_name(tb_kind kind) {
     static const char *const names[] = {
@@ -23,17 +24,6 @@ void tb_report_note(tb_report *r, const char *text) {
 
 /* -------------------------------------------------------------------- scores */
 
-typedef struct ranked {
-    double value;
-    int64_t index;
-} ranked;
-
-static int by_value(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->value != y->value) return x->value < y->value ? 1 : -1;
-    return x->index < y->index ? -1 : 1;
-}
-
 static void softmax(double *p, const double *x, int64_t n) {
     double most = -INFINITY, sum = 0;
     for (int64_t i = 0; i < n; i++) most = fmax(most, x[i]);
@@ -46,21 +36,16 @@ tiba_status tb_scores_make(tb_scores *out, tb_arena *arena, int64_t n, const dou
     *out = (tb_scores){.n = n};
     out->logit = TB_NEW(arena, double, n);
     out->order = TB_NEW(arena, int64_t, n);
-    ranked *list = TB_NEW(arena, ranked, n);
     bool some = kind == TB_KIND_CLASSES || kind == TB_KIND_MULTI_LABEL || kind == TB_KIND_TOKENS ||
                 (kind == TB_KIND_PAIRS && n > 1);
     if (some) out->probability = TB_NEW(arena, double, n);
-    if (!out->logit || !out->order || !list || (some && !out->probability))
-        return tb_out_of_memory(error);
+    if (!out->logit || !out->order || (some && !out->probability)) return tb_out_of_memory(error);
     for (int64_t i = 0; i < n; i++) {
         out->logit[i] = logit[i];
-        list[i] = (ranked){isnan(logit[i]) ? -INFINITY : logit[i], i};
         if (kind == TB_KIND_MULTI_LABEL) out->probability[i] = 1.0 / (1.0 + exp(-logit[i]));
     }
     if (some && kind != TB_KIND_MULTI_LABEL) softmax(out->probability, logit, n);
-    qsort(list, (size_t)n, sizeof *list, by_value);
-    for (int64_t i = 0; i < n; i++) out->order[i] = list[i].index;
-    return TIBA_OK;
+    return tb_order(out->order, logit, n, error);
 }
 
 static bool mentions(const char *text, const char *part) {
@@ -229,7 +214,7 @@ tiba_status tb_view_add_towers(tb_view *v, tb_report *r, const tiba_result *resu
                                tiba_error *error) {
     int at = 0;
     for (int t = 0; t < tiba_result_towers(result) && v->n_towers < TB_MOST_TOWERS; t++)
-        v->towers[v->n_towers++] = (tb_view_tower){tiba_result_tower(result, t), at};
+        v->towers[v->n_towers++] = (tb_view_tower){.tower = tiba_result_tower(result, t), .at = at};
     return v->words ? TIBA_OK : tb_report_words(&v->words, r, result, at, text, error);
 }
 
@@ -273,7 +258,7 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
     v->logit = v->probability = NAN;
     v->detail = "";
     for (int t = 0; t < tiba_result_towers(result) && v->n_towers < TB_MOST_TOWERS; t++)
-        v->towers[v->n_towers++] = (tb_view_tower){tiba_result_tower(result, t), at};
+        v->towers[v->n_towers++] = (tb_view_tower){.tower = tiba_result_tower(result, t), .at = at};
     for (int t = 0; t < v->n_towers; t++) tb_report_note(r, v->towers[t].tower->note);
     v->image = tb_image_tower(result, r->sample->image_input);
     if (v->image) {

@@ -32,7 +32,8 @@ typedef struct tb_scores {
 /** One tower of a view. */
 typedef struct tb_view_tower {
     const tiba_tower *tower;
-    int64_t at; /**< sample within the tower's arrays */
+    int64_t at;                   /**< sample within the tower's arrays */
+    const struct tb_check *check; /**< tools/trust.h; NULL: not asked for */
 } tb_view_tower;
 
 enum { TB_MOST_TOWERS = 8 };
@@ -50,9 +51,12 @@ typedef struct tb_view {
     const float *grid;       /**< [rows, columns] raw patch relevance of the image tower */
     const float *map;        /**< its map to show: `grid`, or pixels */
     int map_rows, map_columns;
-    float low, high; /**< its range */
-    tb_words *words; /**< NULL: none */
-    tb_words *other; /**< of the second text of a contrast or similarity, NULL: none */
+    float low, high;    /**< its range */
+    tb_words *words;    /**< NULL: none */
+    double residual;    /**< of relevance, on the way to the readouts; NaN: not defined */
+    int64_t not_finite; /**< values on the way that are NaN or infinite */
+    const char *trust;  /**< both and the check in words */
+    tb_words *other;    /**< of the second text of a contrast or similarity, NULL: none */
 } tb_view;
 
 /** A row of the picture × word table: what the score loses without the word, and where. */
