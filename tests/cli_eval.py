@@ -205,10 +205,10 @@ def test_trust(tool, examples, folder):
     target = view["target"]["index"][-1]
     check(found["removed"] == 13 and abs(y[target] - found["after"]) < 1e-4, f"without the top {found['removed']}: {y[target]}, said {found['after']}")
     check(abs(scores_of(tool, vit, x, folder)[target] - found["before"]) < 1e-4, "the score before")
-    check(found["random_least"] <= found["random_mean"] and 0 <= found["draws_as_low"] <= found["draws"] == 20, f"{found}")
+    check(found["random_least"] <= found["random_mean"] and 0 <= found["draws_lower"] <= found["draws"] == 20, f"{found}")
     # a wrong map is found out: random relevance removes no more than random patches do
     said = json.loads(run(tool, vit, folder / "0.png", "--method", "random", "--check", "--json", "-").stdout)
-    check(said["explanations"][0]["towers"][0]["check"]["draws_as_low"] > 0, "chance does as well as relevance")
+    check(said["explanations"][0]["towers"][0]["check"]["draws_lower"] > 0, "chance does as well as relevance")
     # the check of a text is by its mask token, and of two towers there are two
     said = run(tool, bert, "A warm and truly wonderful film.", "--check").stdout
     check("check: without the top 1 of 7 tokens" in said, f"a text's check: {said}")

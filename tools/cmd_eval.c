@@ -25,7 +25,7 @@ static const tb_option table[] = {
     {"--limit", NULL, TB_ARG_INT, AT(limit), "N", "the first N pictures or texts"},
     {"--draws", NULL, TB_ARG_INT, AT(draws), "N", "of the bootstrap (default: 1000)"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
-    {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric"},
+    {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric; or -"},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
     {"--resume", NULL, TB_ARG_TEXT, AT(resume), "FILE",
      "keeps what is done; a run that was stopped goes on"},
@@ -46,6 +46,10 @@ static void print_help(void) {
     tb_methods_list();
 }
 
+static bool is_output(const char *path) {
+    return path && strcmp(path, "-") == 0;
+}
+
 static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *outputs,
                              tiba_error *error) {
     char *text;
@@ -58,7 +62,7 @@ static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *output
         TB_TRY(tb_eval_csv(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, o->csv, text, size, error));
     }
-    if (!o->json || strcmp(o->json, "-") != 0) {
+    if (!is_output(o->json) && !is_output(o->csv)) {
         TB_TRY(tb_eval_text(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, "-", text, size, error));
     }

@@ -136,6 +136,7 @@ static tiba_status run_rows(bool *right, const tb_eval *eval, const work *w, con
         for (int64_t i = 0; i < many; i++)
             tb_removal_apply(removal, feeds, r, order[sign ? removal->n - 1 - i : i]);
     }
+    tb_removal_close(removal, feeds, rows);
     tiba_run *run;
     TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, feeds, NULL, error));
     for (int r = 0; r < rows; r++) {

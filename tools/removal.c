@@ -42,7 +42,7 @@ tiba_status tb_removal_picture(tb_removal *out, const tb_subject *subject, const
     return TIBA_OK;
 }
 
-/* The id that stands for a word that is not there. */
+/* The id that stands for a word that is not there, -1: none. */
 static int64_t mask_id(const tb_tokenizer *tokenizer) {
     static const char *const names[] = {"[MASK]", "<mask>", "[UNK]", "<unk>"};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++)
@@ -51,8 +51,18 @@ static int64_t mask_id(const tb_tokenizer *tokenizer) {
             if (token.size == strlen(names[k]) && memcmp(token.data, names[k], token.size) == 0)
                 return (int64_t)i;
         }
-    int64_t pad = tb_tokenizer_pad_id(tokenizer);
-    return pad < 0 ? 0 : pad;
+    return -1;
+}
+
+/* Whether the graph takes texts of any length, and this one is alone. */
+static bool may_shorten(const tb_removal *r, const tb_subject *subject) {
+    const tiba_tensor *ids = &r->sample->feeds[r->feed].tensor;
+    if (ids->rank != 2 || ids->dims[0] != 1) return false;
+    for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+        tiba_port port = tiba_model_input(subject->model, i);
+        if (port.rank != 2 || port.dims[1] > 0) return false;
+    }
+    return true;
 }
 
 tiba_status tb_removal_text(tb_removal *out, const tb_subject *subject, const tb_sample *sample,
@@ -66,6 +76,11 @@ tiba_status tb_removal_text(tb_removal *out, const tb_subject *subject, const tb
         if (!e->special_tokens[i]) tokens[out->n++] = (int64_t)i;
     out->tokens = tokens;
     out->mask = mask_id(subject->tokenizer);
+    if (out->mask >= 0) return TIBA_OK;
+    out->pad = tb_tokenizer_pad_id(subject->tokenizer);
+    if (out->pad < 0) out->pad = 0;
+    out->shortens = may_shorten(out, subject);
+    if (out->shortens) out->batches = false;
     return TIBA_OK;
 }
 
@@ -103,4 +118,34 @@ void tb_removal_apply(const tb_removal *r, tiba_feed *feeds, int64_t copy, int64
             for (int64_t c = 0; c < r->channels; c++)
                 pixel[c * r->channel] = r->fill[c < 3 ? c : 2];
         }
+}
+
+/* Moves what is left of a row of ids and its mask together, padding behind; how many are left. */
+static int64_t close_gaps(const tb_removal *r, tiba_tensor *ids, tiba_tensor *mask, int64_t first,
+                          int64_t length) {
+    int64_t to = 0;
+    for (int64_t i = 0; i < length; i++) {
+        int64_t id = tb_get_i64(ids, first + i);
+        if (id < 0) continue;
+        tb_set_i64(ids, first + to, id);
+        if (mask) tb_set_i64(mask, first + to, tb_get_i64(mask, first + i));
+        to++;
+    }
+    for (int64_t i = to; i < length; i++) {
+        tb_set_i64(ids, first + i, r->pad);
+        if (mask) tb_set_i64(mask, first + i, 0);
+    }
+    return to;
+}
+
+void tb_removal_close(const tb_removal *r, tiba_feed *feeds, int64_t copies) {
+    if (!r->tokens || r->mask >= 0) return;
+    const tiba_tensor *from = &r->sample->feeds[r->feed].tensor;
+    int64_t each = tb_tensor_count(from), length = each / from->dims[0], left = length;
+    tiba_tensor *mask = NULL;
+    for (int i = 0; i < r->sample->n_feeds; i++)
+        if (strcmp(feeds[i].name, "attention_mask") == 0) mask = &feeds[i].tensor;
+    for (int64_t c = 0; c < copies; c++)
+        left = close_gaps(r, &feeds[r->feed].tensor, mask, c * each + r->row * length, length);
+    for (int i = 0; i < r->sample->n_feeds && r->shortens; i++) feeds[i].tensor.dims[1] = left;
 }

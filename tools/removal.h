@@ -1,7 +1,7 @@
 /*
  * removal.h: inputs with parts taken away. A part of a picture is a pixel or a patch, set to 0
- * before normalisation; a part of a text is a token, replaced by the mask token (by the unknown or
- * padding token where the vocabulary has none).
+ * before normalisation; a part of a text is a token, replaced by the mask token or the
+ * unknown one, or left out where the vocabulary has neither.
  */
 #ifndef TB_TOOLS_REMOVAL_H
 #define TB_TOOLS_REMOVAL_H
@@ -15,7 +15,8 @@ typedef struct tb_removal {
     int64_t n;             /**< parts */
     bool batches;          /**< copies go through the graph together: it was not exported for one */
     const int64_t *tokens; /**< [n] of a text; NULL: a picture */
-    int64_t mask;          /**< id */
+    int64_t mask, pad;     /**< ids; mask < 0: there is none */
+    bool shortens;         /**< a text without tokens may be shorter: it needs no padding */
     int64_t columns, patch_height, patch_width; /**< of a picture: parts in a row, pixels of one */
     int64_t width, channels, step, channel;     /**< pixels in a row; strides */
     float fill[3];
@@ -33,7 +34,8 @@ tiba_status tb_removal_text(tb_removal *out, const tb_subject *subject, const tb
 /** The sample's feeds, `copies` times over along the first axis. */
 tiba_status tb_removal_feeds(tiba_feed **out, const tb_removal *removal, int64_t copies,
                              tb_arena *arena, tiba_error *error);
-/** Takes a part out of a copy. */
+/** Takes a part out of a copy; when all are out, tb_removal_close. */
 void tb_removal_apply(const tb_removal *removal, tiba_feed *feeds, int64_t copy, int64_t part);
+void tb_removal_close(const tb_removal *removal, tiba_feed *feeds, int64_t copies);
 
 #endif

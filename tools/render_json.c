@@ -180,7 +180,7 @@ static void put_check(tb_json_writer *w, const tb_check *c) {
         tb_json_write_integer(w, "draws", TB_TRUST_DRAWS);
         tb_json_write_number(w, "random_mean", c->random_mean);
         tb_json_write_number(w, "random_least", c->random_least);
-        tb_json_write_integer(w, "draws_as_low", c->as_low);
+        tb_json_write_integer(w, "draws_lower", c->lower);
     }
     tb_json_close(w, '}');
 }

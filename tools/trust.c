@@ -30,6 +30,7 @@ static tiba_status value_without(double *out, const trial *t, int64_t many, tiba
     tiba_status status = tb_removal_feeds(&feeds, &t->removal, 1, arena, error);
     for (int64_t i = 0; status == TIBA_OK && i < many; i++)
         tb_removal_apply(&t->removal, feeds, 0, t->order[i]);
+    if (status == TIBA_OK) tb_removal_close(&t->removal, feeds, 1);
     if (status == TIBA_OK)
         status = tiba_run_create(&run, t->job->subject->model, t->job->sample.n_feeds, feeds,
                                  t->job->options->output, error);
@@ -70,7 +71,7 @@ static tiba_status run_trial(trial *t, tiba_error *error) {
         TB_TRY(value_without(&value, t, c->removed, error));
         c->random_mean += value / TB_TRUST_DRAWS;
         c->random_least = fmin(c->random_least, value);
-        c->as_low += value <= c->after;
+        c->lower += value < c->after;
     }
     return TIBA_OK;
 }
@@ -129,10 +130,11 @@ static tiba_status run_check(tb_check *check, tb_job *job, const tb_view *view,
 static const char *check_text(const tb_check *c, tb_arena *arena) {
     if (c->refusal)
         return tb_arena_format(arena, "not checked by removing %s: %s", c->what, c->refusal);
-    const char *verdict = c->as_low == 0 ? "further than without any of them, as it should"
-                          : c->after < c->random_mean
-                              ? "further than on average, but not than all: rely on it with care"
-                              : "no further: do not rely on this explanation";
+    const char *verdict =
+        c->lower == 0 && c->after < c->random_mean ? "no draw falls further, as it should"
+        : c->after < c->random_mean
+            ? "further than on average, but some draws fall further: rely on it with care"
+            : "no further than at random: do not rely on this explanation";
     return tb_arena_format(
         arena,
         "without the top %lld of %lld %s the score goes from %.4g to %.4g, without as many random "
