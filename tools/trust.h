@@ -17,7 +17,7 @@ typedef struct tb_check {
     int64_t parts, removed;
     double before, after;             /**< the target with all of them, without the most relevant */
     double random_mean, random_least; /**< of TB_TRUST_DRAWS draws without random ones */
-    int lower;                       /**< draws that fell further */
+    int lower;                        /**< draws that fell further */
     const char *text;                 /**< all of it in words */
 } tb_check;
 
