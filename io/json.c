@@ -258,9 +258,7 @@ tiba_status tb_json_read(tb_json *out, tb_arena *arena, const char *path,
     tb_file file;
     *out = (tb_json){.index = -1};
     TB_TRY(tb_file_open(&file, path, error));
-    const char *slash = strrchr(path, '/');
-    tiba_status status =
-        tb_json_parse(out, arena, slash ? slash + 1 : path, file.data, file.size, limits, error);
+    tiba_status status = tb_json_parse(out, arena, path, file.data, file.size, limits, error);
     tb_file_close(&file);
     return status;
 }

@@ -54,7 +54,7 @@ typedef enum tb_json_kind {
  *  document. The document belongs to the arena. */
 tiba_status tb_json_parse(tb_json *out, tb_arena *arena, const char *name, const void *text,
                           size_t size, const tb_json_limits *limits, tiba_error *error);
-/** Parses the file `path`; its last part becomes the document's name. */
+/** Parses the file `path`, which becomes the document's name. */
 tiba_status tb_json_read(tb_json *out, tb_arena *arena, const char *path,
                          const tb_json_limits *limits, tiba_error *error);
 

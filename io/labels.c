@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "io/json.h"
+#include "io/nearest.h"
 
 enum { MOST_CLASSES = 1 << 20 };
 
@@ -71,14 +72,32 @@ static bool contains(const char *label, const char *part) {
     return false;
 }
 
-/* Common prefix and letters in common: enough to suggest a label for a misspelt one. */
-static int likeness(const char *label, const char *text) {
-    int score = 0;
-    for (size_t i = 0; label[i] && text[i]; i++)
-        score += tolower((unsigned char)label[i]) == tolower((unsigned char)text[i]) ? 2 : 0;
-    for (const char *c = text; *c; c++) score += strchr(label, *c) != NULL;
-    int longer = (int)strlen(label) - (int)strlen(text);
-    return score - (longer < 0 ? -longer : longer);
+enum { LISTED = 8 };
+
+/* What to say of a text that names no single class. */
+static tiba_status no_label(const tb_labels *labels, int64_t classes, const char *text, int found,
+                            tiba_error *error) {
+    const char *some[LISTED];
+    char list[240];
+    int64_t n = 0, fitting = 0;
+    long near = tb_nearest_index(text, (long)classes, labels->names);
+    if (!found && near >= 0)
+        return tb_fail(error, TIBA_ERROR_USAGE, "no class '%s'; the nearest label is '%s'", text,
+                       labels->names[near]);
+    for (int64_t i = 0; i < classes; i++) {
+        bool fits = labels->names[i] && (!found || contains(labels->names[i], text));
+        fitting += fits;
+        if (fits && n < LISTED) some[n++] = labels->names[i];
+    }
+    if (n == 0)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "no class '%s': the model has no labels, give an index", text);
+    tb_list_names(list, sizeof list, (long)n, some);
+    const char *more = fitting > n ? " …" : "";
+    if (found)
+        return tb_fail(error, TIBA_ERROR_USAGE, "'%s' is part of %d labels: %s%s", text, found,
+                       list, more);
+    return tb_fail(error, TIBA_ERROR_USAGE, "no class '%s'; the labels are %s%s", text, list, more);
 }
 
 tiba_status tb_label_find(int64_t *out, const tb_labels *labels, int64_t classes, const char *text,
@@ -94,9 +113,9 @@ tiba_status tb_label_find(int64_t *out, const tb_labels *labels, int64_t classes
         *out = index;
         return TIBA_OK;
     }
-    int64_t partial = -1, nearest = -1;
-    int found = 0, best = -1000;
-    for (int64_t i = 0; i < labels->count && i < classes; i++) {
+    int64_t partial = -1, known = labels->count < classes ? labels->count : classes;
+    int found = 0;
+    for (int64_t i = 0; i < known; i++) {
         const char *name = labels->names[i];
         if (!name) continue;
         if (strcasecmp(name, text) == 0) {
@@ -104,19 +123,8 @@ tiba_status tb_label_find(int64_t *out, const tb_labels *labels, int64_t classes
             return TIBA_OK;
         }
         if (contains(name, text)) partial = i, found++;
-        int score = likeness(name, text);
-        if (score > best) best = score, nearest = i;
     }
-    if (found == 1) {
-        *out = partial;
-        return TIBA_OK;
-    }
-    if (found > 1)
-        return tb_fail(error, TIBA_ERROR_USAGE, "'%s' is part of %d labels, for instance '%s'",
-                       text, found, labels->names[partial]);
-    if (nearest < 0)
-        return tb_fail(error, TIBA_ERROR_USAGE,
-                       "no class '%s': the model has no labels, give an index", text);
-    return tb_fail(error, TIBA_ERROR_USAGE, "no class '%s'; the nearest label is '%s'", text,
-                   labels->names[nearest]);
+    if (found != 1) return no_label(labels, known, text, found, error);
+    *out = partial;
+    return TIBA_OK;
 }

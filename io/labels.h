@@ -27,7 +27,7 @@ tiba_status tb_labels_read(tb_labels *out, tb_arena *arena, const char *folder, 
 /** The name of a class, or "class N" written into `text`. */
 const char *tb_label(const tb_labels *labels, int64_t index, char *text, size_t capacity);
 /** The class that `text` names: an index, a label (case does not matter), or an unambiguous part of
- *  one. TIBA_ERROR_USAGE with the nearest label on a miss. */
+ *  one. TIBA_ERROR_USAGE with the labels that may be meant on a miss. */
 tiba_status tb_label_find(int64_t *out, const tb_labels *labels, int64_t classes, const char *text,
                           tiba_error *error);
 

@@ -251,11 +251,25 @@ static bool set_option(tb_preprocess *how, const char *name, const char *value) 
     return true;
 }
 
+static const char *expected(const char *name) {
+    static const char *const forms[][2] = {
+        {"size", "N or HEIGHTxWIDTH"},
+        {"crop", "N, HEIGHTxWIDTH or none"},
+        {"mean", "a number, or three with commas"},
+        {"std", "a number, or three with commas, not 0"},
+        {"resample", "nearest, box, bilinear, hamming, bicubic or lanczos"},
+        {"layout", "nchw or nhwc"}};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(name, forms[i][0]) == 0) return forms[i][1];
+    return "another option";
+}
+
 tiba_status tb_preprocess_override(tb_preprocess *how, const char *name, const char *value,
                                    tiba_error *error) {
     tb_preprocess changed = *how;
     if (!set_option(&changed, name, value))
-        return tb_fail(error, TIBA_ERROR_USAGE, "--%s %s: not understood", name, value);
+        return tb_fail(error, TIBA_ERROR_USAGE, "--%s %s: expected %s", name, value,
+                       expected(name));
     *how = changed;
     return TIBA_OK;
 }

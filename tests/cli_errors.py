@@ -81,6 +81,8 @@ def make_models(folder):
     (folder / "text.onnx").write_text("this is no model\n")
     (folder / "folder.onnx").mkdir()
     (folder / "bare").mkdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "model_fp16.onnx").write_bytes(good)
 
 
 def make_inputs(folder):
@@ -101,7 +103,7 @@ def make_inputs(folder):
     (folder / "folder.png").mkdir()
 
 
-VIT = str(examples / "fashion-vit")
+VIT, CLIP = str(examples / "fashion-vit"), str(examples / "garment-clip")
 GOOD = ["good.onnx", "x=x.npy"]
 
 # What is wrong, the arguments, the exit status, what the line must say.
@@ -112,6 +114,8 @@ ROWS = [
     ("truncated model", ["truncated.onnx", "x=x.npy"], 1, ["truncated.onnx"]),
     ("text as a model", ["text.onnx", "x=x.npy"], 1, ["text.onnx"]),
     ("folder without a model", ["bare", "x=x.npy"], 1, ["bare", "model.onnx"]),
+    ("folder with another model", ["other", "x=x.npy"], 1, ["model.onnx", "model_fp16.onnx"]),
+    ("misspelt command", ["explian", "good.onnx", "x=x.npy"], 1, ["explian", "explain"]),
     ("folder named like a model", ["folder.onnx", "x=x.npy"], 1, ["folder.onnx"]),
     ("unknown operator", ["unknown_op.onnx", "x=x.npy"], 1, ["NoSuchOp", "node_z"]),
     ("no attention", ["no_attention.onnx", "x=x.npy"], 1, ["attention"]),
@@ -131,6 +135,10 @@ ROWS = [
     ("cut array", ["good.onnx", "x=cut.npy"], 1, ["cut.npy"]),
     ("empty array file", ["good.onnx", "x=empty.npy"], 1, ["empty.npy"]),
     ("unknown input", ["good.onnx", "pixels=x.npy"], 2, ["pixels", "'x'"]),
+    ("no text for a pair", [CLIP, "good.png"], 2, ["'input_ids'", "--text"]),
+    ("no picture for a pair", [CLIP, "--text", "a boot"], 2, ["'pixel_values'", "picture"]),
+    ("no tokenizer", ["ids.onnx", "a text"], 1, ["tokenizer.json", "--tokenizer"]),
+    ("text beyond the length", [CLIP, "good.png", "--text", "a boot " * 30], 1, ["--truncate"]),
     ("input without a name", ["good.onnx", "x.npy"], 2, ["x.npy"]),
     ("input twice", ["good.onnx", "x=x.npy", "x=x.npy"], 2, ["'x'", "twice"]),
     ("no input", ["good.onnx"], 2, ["input"]),
@@ -146,6 +154,9 @@ ROWS = [
     ("class out of range", [*GOOD, "--class", "3"], 2, ["3", "classes"]),
     ("negative class", [*GOOD, "--class", "-1"], 2, ["-1"]),
     ("label of a model without labels", [*GOOD, "--class", "cat"], 2, ["cat"]),
+    ("misspelt label", [VIT, "good.png", "--class", "trousr"], 2, ["trousr", "'trousers'"]),
+    ("label like no other", [VIT, "good.png", "--class", "zzzzz"], 2, ["zzzzz", "'dress'", "'sandal'"]),
+    ("part of several labels", [VIT, "good.png", "--class", "t"], 2, ["'t-shirt'", "'ankle boot'"]),
     ("unknown label", [VIT, "good.png", "--class", "trouser leg"], 2, ["trouser leg", "trouser"]),
     ("target out of range", [*GOOD, "--target", "0,3"], 2, ["3", "'y'"]),
     ("negative target", [*GOOD, "--target", "-2"], 2, ["-2"]),
@@ -162,6 +173,9 @@ ROWS = [
     ("option that is no number", [*GOOD, "--threads", "many"], 2, ["--threads", "many"]),
     ("negative threads", [*GOOD, "--threads", "-1"], 2, ["--threads"]),
     ("far too many threads", [*GOOD, "--threads", "9999999"], 3, []),
+    ("none of the most likely", [*GOOD, "--top", "0"], 2, ["--top", "0"]),
+    ("unlike any option", [*GOOD, "--xyzzy"], 2, ["--xyzzy", "--help"]),
+    ("wrong size", [VIT, "good.png", "--size", "abc"], 2, ["--size", "abc", "HEIGHT"]),
     ("wrong rollout", [*GOOD, "--rollout", "round"], 2, ["round", "raw"]),
     ("target and class", [*GOOD, "--target", "0", "--class", "1"], 2, ["--target", "--class"]),
     ("class and top", [*GOOD, "--class", "1", "--top", "2"], 2, ["--class", "--top"]),

@@ -451,7 +451,7 @@ def test_outputs():
         for s in out["scores"][0]:
             check(abs(s["probability"] - 1 / (1 + math.exp(-s["logit"]))) < 1e-9, "sigmoid", s)
         one = struct.pack("<q", 1)
-        value = cut(data, "score", 2, [node("Gather", ["logits", "one"], "score", 1)], [tensor("one", 7, [1], one)])
+        value = cut(data, "score", 2, [node("Gather", ["logits", "one"], "score", axis=1)], [tensor("one", 7, [1], one)])
         out = explain(make_folder(folder, "regression", bert, {"model.onnx": value}, problem_type="regression",
                                   id2label={"0": "stars"}), text)
         check(out["kind"] == "regression" and out["explanations"][0]["target"]["label"] == "stars", "regression")
@@ -472,15 +472,66 @@ def test_outputs():
         turned = explain(plain, "a great movie", text)["explanations"][0]
         values = [[w["value"] for w in x["words"]] for x in (turned["other_text"], out["explanations"][0]["text"])]
         check(near(*values), "turned round it is the same")
-        os.mkdir(os.path.join(plain, "1_Pooling"))
-        json.dump({"pooling_mode_cls_token": True}, open(os.path.join(plain, "1_Pooling", "config.json"), "w"))
-        other = explain(plain, text, "a great movie")["explanations"][0]["target"]["logit"]
-        check(abs(other - out["explanations"][0]["target"]["logit"]) > 1e-6, "the folder's pooling is used")
-        json.dump({"pooling_mode_max_tokens": True}, open(os.path.join(plain, "1_Pooling", "config.json"), "w"))
-        check("pooling_mode_max_tokens" in run(plain, text, text, status=1).stderr, "others are refused by name")
 
 
-tests = (test_separate_encoders, test_outputs, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay,
+# A pooling as its setting, and as nodes from the hidden states x; n is the number of tokens.
+POOLINGS = {
+    "cls_token": lambda n: [node("Gather", ["x", "first"], "pooled", axis=1)],
+    "lasttoken": lambda n: [node("Gather", ["x", "last"], "pooled", axis=1)],
+    "mean_tokens": lambda n: [node("ReduceMean", ["x"], "pooled", axes=[1], keepdims=0)],
+    "max_tokens": lambda n: [node("ReduceMax", ["x"], "pooled", axes=[1], keepdims=0)],
+    "mean_sqrt_len_tokens": lambda n: [node("ReduceSum", ["x", "axis1"], "sum", keepdims=0),
+                                       node("Div", ["sum", "root"], "pooled")],
+    "weightedmean_tokens": lambda n: [node("Mul", ["x", "places"], "weighted"),
+                                      node("ReduceSum", ["weighted", "axis1"], "sum", keepdims=0),
+                                      node("Div", ["sum", "total"], "pooled")],
+}
+
+
+def test_pooling():
+    """Pooling by the folder's word is pooling inside the graph."""
+    data = open(os.path.join(bert, "model.onnx"), "rb").read()
+    hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
+    texts, n = ["a wonderful film", "a terrible bore"], 5
+    floats = {"root": [math.sqrt(n)], "places": range(1, n + 1), "total": [n * (n + 1) / 2]}
+    tensors = [tensor(name, 1, [1, n, 1] if name == "places" else [], struct.pack(f"<{len(v)}f", *v))
+               for name, v in floats.items()]
+    tensors += [tensor(name, 7, dims, struct.pack("<q", v))
+                for name, dims, v in (("first", [], 0), ("last", [], n - 1), ("axis1", [1], 1))]
+    with tempfile.TemporaryDirectory() as folder:
+        outside = make_folder(folder, "outside", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
+        check("tokens' mean" in explain(outside, *texts)["notes"][0], "without a word the mean, with a note")
+        os.mkdir(os.path.join(outside, "1_Pooling"))
+
+        def say(settings, file="1_Pooling/config.json"):
+            json.dump(settings, open(os.path.join(outside, file), "w"))
+        for mode, nodes in POOLINGS.items():
+            inside = make_folder(folder, mode, bert, id2label=None, models={"model.onnx": cut(
+                data, "pooled", 2, [node("Identity", [hidden], "x"), *nodes(n)], tensors)})
+            os.mkdir(os.path.join(inside, "1_Pooling"))
+            say({"pooling_mode_" + mode: True})
+            a, b = (explain(where, *texts)["explanations"][0] for where in (inside, outside))
+            check(near([b["target"]["logit"]], [a["target"]["logit"]], 1e-5), "the same cosine", mode)
+            for part in ("text", "other_text"):
+                values = [[w["value"] for w in x[part]["words"]] for x in (b, a)]
+                check(near(*values, tolerance=1e-3), "the same words", mode, part, values)
+        say({"pooling_mode": "weightedmean"})
+        check(near([explain(outside, *texts)["explanations"][0]["target"]["logit"]], [a["target"]["logit"]]), "by name")
+        say({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True})
+        explain(outside, *texts)
+        say({"pooling_mode": "median"})
+        check("'median'" in run(outside, *texts, status=1).stderr, "an unknown pooling is named")
+        os.rename(os.path.join(outside, "1_Pooling"), os.path.join(outside, "here"))
+        say({"pooling_mode_cls_token": True}, "here/config.json")
+        kinds = [("", "Transformer"), ("here", "Pooling"), ("2", "Normalize")]
+        modules = [{"path": path, "type": "sentence_transformers.models." + kind} for path, kind in kinds]
+        say(modules, "modules.json")
+        check(not explain(outside, *texts)["notes"], "modules.json says where")
+        say(modules + [{"path": "3", "type": "sentence_transformers.models.Dense"}], "modules.json")
+        check("Dense" in run(outside, *texts, status=1).stderr, "a module that is not in the graph is refused")
+
+
+tests = (test_separate_encoders, test_outputs, test_pooling, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay,
          test_page, test_batch)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:

@@ -45,9 +45,12 @@ def fields(data):
             yield key >> 3, data[start + 1:at], data[start:at]
 
 
-def node(kind, inputs, output, axis=None):
-    attribute = b"" if axis is None else field(5, field(1, "axis") + field(3, axis) + field(20, 2))
-    return b"".join(field(1, i) for i in inputs) + field(2, output) + field(4, kind) + attribute
+def node(kind, inputs, output, axes=None, **integers):
+    attributes = [field(1, name) + field(3, value) + field(20, 2) for name, value in integers.items()]
+    if axes:
+        attributes.append(field(1, "axes") + b"".join(field(8, axis) for axis in axes) + field(20, 7))
+    return (b"".join(field(1, i) for i in inputs) + field(2, output) + field(4, kind)
+            + b"".join(field(5, a) for a in attributes))
 
 
 def tensor(name, dtype, dims, raw):

@@ -6,32 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Levenshtein distance of the first 63 characters. */
-static int distance(const char *a, const char *b) {
-    int row[64], n = (int)strnlen(b, 63);
-    for (int j = 0; j <= n; j++) row[j] = j;
-    for (int i = 1; a[i - 1] && i < 64; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int replace = diagonal + (a[i - 1] != b[j - 1]), best = row[j] + 1;
-            diagonal = row[j];
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = replace < best ? replace : best;
-        }
-    }
-    return row[n];
-}
-
-const char *tb_nearest(const char *text, int count, const char *const *names) {
-    const char *best = NULL;
-    int least = (int)strlen(text) / 2 + 1;
-    for (int i = 0; i < count; i++) {
-        int d = distance(text, names[i]);
-        if (d < least) least = d, best = names[i];
-    }
-    return best;
-}
+#include "io/nearest.h"
 
 static const tb_option *find(const tb_option *table, const char *name, size_t length) {
     for (const tb_option *o = table; o->name; o++)
@@ -74,10 +49,12 @@ static tiba_status store(void *options, const tb_option *o, tb_arena *arena, con
         return TIBA_OK;
     case TB_ARG_TEXTS:
         return append(to, arena, value, error);
-    case TB_ARG_INT: {
-        long number = strtol(value, &end, 10);
-        if (end == value || *end || errno || number < 0 || number > INT_MAX)
-            return tb_fail(error, TIBA_ERROR_USAGE, "%s: '%s' is no whole number", o->name, value);
+    case TB_ARG_INT:
+    case TB_ARG_COUNT: {
+        long number = strtol(value, &end, 10), least = o->kind == TB_ARG_COUNT;
+        if (end == value || *end || errno || number < least || number > INT_MAX)
+            return tb_fail(error, TIBA_ERROR_USAGE, "%s: '%s' is no whole number from %ld on",
+                           o->name, value, least);
         *(int *)to = (int)number;
         return TIBA_OK;
     }

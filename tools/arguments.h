@@ -14,6 +14,7 @@
 typedef enum tb_argument_kind {
     TB_ARG_FLAG,  /**< bool */
     TB_ARG_INT,   /**< int >= 0 */
+    TB_ARG_COUNT, /**< int >= 1 */
     TB_ARG_TEXT,  /**< const char * */
     TB_ARG_TEXTS, /**< tb_texts: may be repeated */
     TB_ARG_FLOAT  /**< double */
@@ -40,8 +41,5 @@ tiba_status tb_arguments_parse(void *options, const tb_option *table, tb_arena *
 
 /** Prints the table for people; options without a summary stand together at its end. */
 void tb_arguments_help(const tb_option *table);
-
-/** The name among `count` that is nearest to `text`, NULL if none is near. */
-const char *tb_nearest(const char *text, int count, const char *const *names);
 
 #endif

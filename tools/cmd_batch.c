@@ -36,7 +36,7 @@ typedef struct options {
 static const tb_option table[] = {
     {"--out", "-O", TB_ARG_TEXT, AT(folder), "OUTDIR",
      "where the results go: NAME.json, the index"},
-    {"--jobs", NULL, TB_ARG_INT, AT(jobs), "N", "worker processes (default: one per processor)"},
+    {"--jobs", NULL, TB_ARG_COUNT, AT(jobs), "N", "worker processes (default: one per processor)"},
     {"--shard", NULL, TB_ARG_TEXT, AT(shard), "I/N", "every N-th item from the I-th on"},
     {"--retry", NULL, TB_ARG_FLAG, AT(retry), NULL, "try items again that failed before"},
     {"--png", NULL, TB_ARG_FLAG, AT(png), NULL, "a panel NAME.png for each picture as well"},

@@ -32,7 +32,7 @@ static const tb_option table[] = {
      "everything for programs; - is standard output"},
     {"--npy", NULL, TB_ARG_TEXT, AT(npy), "DIR", "the arrays as .npy files"},
     {"--color", NULL, TB_ARG_TEXT, AT(color), "WHEN", ""},
-    {"--repeat", NULL, TB_ARG_INT, AT(job.repeat), "N", ""},
+    {"--repeat", NULL, TB_ARG_COUNT, AT(job.repeat), "N", ""},
     {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};

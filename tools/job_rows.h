@@ -12,7 +12,7 @@
 #define TB_JOB_ROWS(AT, SAY)                                                                       \
     {"--class",       "-c",    TB_ARG_TEXTS,                                                       \
      AT(job.classes), "CLASS", SAY("label, index or top; repeatable")},                            \
-        {"--top", NULL, TB_ARG_INT, AT(job.top), "K", SAY("explain the K most likely classes")},   \
+        {"--top", NULL, TB_ARG_COUNT, AT(job.top), "K", SAY("explain the K most likely classes")}, \
         {"--target",     NULL,       TB_ARG_TEXT,                                                  \
          AT(job.target), "I[,J...]", SAY("explain this scalar of the output")},                    \
         {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},                               \

@@ -3,7 +3,9 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "io/nearest.h"
 #include "tiba.h"
 #include "tools/commands.h"
 
@@ -38,6 +40,16 @@ static void print_help(void) {
            "             2 wrong usage; 3 out of memory or output not writable\n");
 }
 
+/* A misspelt command is no model either. */
+static int no_model(const char *name) {
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
+    const char *near = tb_nearest(name, N_COMMANDS, names);
+    fprintf(stderr, "tiba-onnx: %s: no such file or folder%s%s%s\n", name,
+            near ? "; did you mean the command " : "", near ? near : "", near ? "?" : "");
+    return TIBA_ERROR_INPUT;
+}
+
 static int run(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr, "tiba-onnx: no model given; try tiba-onnx --help\n");
@@ -53,6 +65,7 @@ static int run(int argc, char **argv) {
     }
     for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    if (argv[1][0] != '-' && access(argv[1], F_OK) != 0) return no_model(argv[1]);
     return tb_cmd_explain(argc, argv);
 }
 

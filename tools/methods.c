@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "io/nearest.h"
+
 int tb_methods_count(void) {
     tiba_method_facts facts;
     int n = 0;

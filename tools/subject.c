@@ -1,10 +1,19 @@
 #include "tools/subject.h"
 
+#include <dirent.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/npy.h"
+#include "io/nearest.h"
 #include "io/sha256.h"
+
+enum { MOST_NAMES = 16 };
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
 
 /* -------------------------------------------------------------------- models */
 
@@ -24,6 +33,17 @@ static tiba_status open_partner(tb_subject *s, const char *path, const tiba_opti
     tb_subject_options how = s->options;
     if (!how.tokenizer) how.tokenizer = s->folder;
     return tb_subject_open(s->partner, path, options, &how, error);
+}
+
+/* A .onnx file of another name in the folder, NULL if there is none. */
+static const char *some_model(tb_arena *arena, const char *folder) {
+    DIR *list = opendir(folder);
+    const char *found = NULL;
+    for (struct dirent *entry; list && (entry = readdir(list));)
+        if (ends_with(entry->d_name, ".onnx") && (!found || strcmp(entry->d_name, found) < 0))
+            found = tb_arena_strdup(arena, entry->d_name);
+    if (list) closedir(list);
+    return found;
 }
 
 static tiba_status find_model(tb_subject *s, const char *path, const tiba_options *options,
@@ -46,7 +66,9 @@ static tiba_status find_model(tb_subject *s, const char *path, const tiba_option
         if (!s->path || !text) return tb_out_of_memory(error);
         if (tb_is_file(s->path) && tb_is_file(text)) return open_partner(s, text, options, error);
     }
-    return tb_fail(error, TIBA_ERROR_INPUT, "%s: the folder has no model.onnx", path);
+    const char *other = some_model(s->arena, path);
+    return tb_fail(error, TIBA_ERROR_INPUT, "%s: the folder has no model.onnx%s%s", path,
+                   other ? "; give the file itself, for instance " : "", other ? other : "");
 }
 
 static tiba_status open_all(tb_subject *s, const char *path, const tiba_options *options,
@@ -131,11 +153,6 @@ static int named_input(const tb_subject *subject, const char *text, const char *
     return -1;
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 /* The input that wants a picture: float, four axes. -1 if there is none. */
 static int picture_input(const tb_subject *subject) {
     for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
@@ -197,7 +214,12 @@ static int text_input(const tb_subject *subject) {
 static tiba_status open_tokenizer(tb_subject *subject, tiba_error *error) {
     if (subject->tokenizer) return TIBA_OK;
     const char *from = subject->options.tokenizer ? subject->options.tokenizer : subject->folder;
-    return tb_tokenizer_open(&subject->tokenizer, from, NULL, error);
+    tiba_status status = tb_tokenizer_open(&subject->tokenizer, from, NULL, error);
+    if (status == TIBA_OK || subject->options.tokenizer) return status;
+    const char *path = tb_path_join(subject->arena, from, "tokenizer.json");
+    if (!path || tb_is_file(path)) return status;
+    tiba_error why = *error;
+    return tb_fail(error, status, "%.400s; --tokenizer FILE names one", why.message);
 }
 
 static tiba_status encode_text(tb_sample *sample, tb_subject *subject, tb_arena *arena,
@@ -244,6 +266,27 @@ bool tb_is_picture_name(const char *text) {
            (tb_is_file(text) && !ends_with(text, ".txt"));
 }
 
+static tiba_status no_such_input(const tb_subject *subject, const char *text, tiba_error *error) {
+    const char *names[MOST_NAMES];
+    char list[300];
+    int n = tiba_model_inputs(subject->model);
+    for (int i = 0; i < n && i < MOST_NAMES; i++)
+        names[i] = tiba_model_input(subject->model, i).name;
+    tb_list_names(list, sizeof list, n < MOST_NAMES ? n : MOST_NAMES, names);
+    return tb_fail(error, TIBA_ERROR_USAGE, "%s: the model has no input of that name, but %s", text,
+                   list);
+}
+
+/* What a user may give for an input that is missing. */
+static tiba_status missing_input(const tb_subject *subject, int index, tiba_error *error) {
+    tiba_port port = tiba_model_input(subject->model, index);
+    const char *way = index == picture_input(subject) ? "a picture, or "
+                      : index == text_input(subject)  ? "a text (--text TEXT), or "
+                                                      : "";
+    return tb_fail(error, TIBA_ERROR_USAGE, "input '%s' (%s) is missing: give %s%s=FILE.npy",
+                   port.name, tb_dtype_name(port.dtype), way, port.name);
+}
+
 static tiba_status add_input(tb_sample *sample, tb_subject *subject, tb_arena *arena,
                              const char *text, tiba_error *error) {
     const char *file;
@@ -253,10 +296,7 @@ static tiba_status add_input(tb_sample *sample, tb_subject *subject, tb_arena *a
         TB_TRY(tb_npy_read(&tensor, arena, file, error));
         return add_feed(sample, tiba_model_input(subject->model, index).name, tensor, error);
     }
-    if (ends_with(text, ".npy") && strchr(text, '='))
-        return tb_fail(error, TIBA_ERROR_USAGE,
-                       "%s: the model has no input of that name; its first one is '%s'", text,
-                       tiba_model_input(subject->model, 0).name);
+    if (ends_with(text, ".npy") && strchr(text, '=')) return no_such_input(subject, text, error);
     if (ends_with(text, ".npy"))
         return tb_fail(error, TIBA_ERROR_USAGE, "%s: say which input it is for: NAME=%s", text,
                        text);
@@ -365,8 +405,7 @@ tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_aren
     for (int i = 0; i < n; i++) {
         tiba_port port = tiba_model_input(subject->model, i);
         if (find_feed(out, port.name)) continue;
-        return tb_fail(error, TIBA_ERROR_USAGE, "input '%s' (%s) is missing: give %s=FILE.npy",
-                       port.name, tb_dtype_name(port.dtype), port.name);
+        return missing_input(subject, i, error);
     }
     return TIBA_OK;
 }
