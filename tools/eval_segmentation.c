@@ -26,23 +26,25 @@ enum {
 };
 static const tb_eval_metric metrics[N_METRICS] = {
     [ACCURACY] = {"pixel accuracy", "share of pixels on the right side of the cut, in %",
-                  TB_EVAL_MEAN, true},
-    [IOU] = {"mean IoU", "of object and background, over all pixels, in %", TB_EVAL_MEAN2, true},
+                  TB_EVAL_MEAN, true, NULL, 0},
+    [IOU] = {"mean IoU", "of object and background, over all pixels, in %", TB_EVAL_MEAN2, true,
+             NULL, 0},
     [PRECISION] = {"mAP", "average precision of object and background scores, in %", TB_EVAL_MEAN,
-                   true},
+                   true, NULL, 0},
     [BEST_ACCURACY] = {"pixel accuracy at the best cut",
-                       "cut where each picture's IoU is best, in %", TB_EVAL_MEAN, false},
+                       "cut where each picture's IoU is best, in %", TB_EVAL_MEAN, false, NULL, 0},
     [BEST_IOU] = {"mean IoU at the best cut", "cut where each picture's IoU is best, in %",
-                  TB_EVAL_MEAN2, false},
-    [OTSU_ACCURACY] = {"pixel accuracy by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN, false},
-    [OTSU_IOU] = {"mean IoU by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN2, false},
-    [POINTING] = {"pointing game", "the map's maximum lies on the object, in %", TB_EVAL_MEAN,
-                  true},
+                  TB_EVAL_MEAN2, false, NULL, 0},
+    [OTSU_ACCURACY] = {"pixel accuracy by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN, false,
+                       NULL, 0},
+    [OTSU_IOU] = {"mean IoU by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN2, false, NULL, 0},
+    [POINTING] = {"pointing game", "the map's maximum lies on the object, in %", TB_EVAL_MEAN, true,
+                  NULL, 0},
     [OWN] = {"own object",
              "mean relevance is higher on the class's object than on the others, in %",
-             TB_EVAL_MEAN, true},
+             TB_EVAL_MEAN, true, NULL, 0},
     [SHARE] = {"own share", "of the mean relevance on the class's object and on the others, in %",
-               TB_EVAL_MEAN, true}};
+               TB_EVAL_MEAN, true, NULL, 0}};
 
 typedef struct region {
     int64_t n;
