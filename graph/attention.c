@@ -191,6 +191,26 @@ static void grid_of_merge(const tb_axes *axes, const tb_label *l, tb_tower *towe
     tower->columns = axes->labels[tb_axes_root(axes, l->parents[l->n_parents - 1])].count;
 }
 
+static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower, int depth);
+
+/* Do the operands that Concat joined hold tokens of one input at different distances from where
+ * they were: rolled, say? What is only put together again is in order. */
+static bool is_out_of_order(const tb_axes *axes, const tb_label *join, int64_t from, int depth) {
+    tb_tower before = {.input = -1};
+    for (int i = 0; i < join->n_parents; i++) {
+        if (join->parents[i] < 0) continue;
+        tb_tower piece = {.input = -1, .tokens = INT64_MAX};
+        int64_t first = from + join->offsets[i];
+        int64_t end = first + axes->labels[tb_axes_root(axes, join->parents[i])].count;
+        trace(axes, join->parents[i], first, &piece, depth + 1);
+        bool holds = piece.input >= 0 && piece.prefix < end && first < piece.prefix + piece.length;
+        if (!holds) continue;
+        if (before.input == piece.input && before.prefix != piece.prefix) return true;
+        before = piece;
+    }
+    return false;
+}
+
 /* Follows a token label back to the input that feeds it; `from` is its place in the tower's axis.
  */
 static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower, int depth) {
@@ -202,6 +222,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
     case TB_LABEL_LOOKUP:
         tower->input = l->input;
         tower->prefix = from;
+        tower->length = l->count;
         break;
     case TB_LABEL_GRID: /* frames of a one-dimensional convolution */
         tower->input = input_behind(l->node);
@@ -209,6 +230,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         tower->rows = 1;
         tower->columns = l->count;
         tower->prefix = from;
+        tower->length = l->count;
         break;
     case TB_LABEL_MERGE: {
         const tb_label *first = &axes->labels[tb_axes_root(axes, l->parents[0])];
@@ -217,6 +239,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         tower->image = first->kind != TB_LABEL_LOOKUP;
         grid_of_merge(axes, l, tower);
         tower->prefix = from;
+        tower->length = l->count;
         break;
     }
     case TB_LABEL_JOIN: { /* the longest operand that comes from an input */
@@ -227,6 +250,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
             int64_t count = axes->labels[tb_axes_root(axes, l->parents[i])].count;
             if (count > most) most = count, best = i;
         }
+        tower->reordered |= depth < 8 && is_out_of_order(axes, l, from, depth);
         if (best >= 0) trace(axes, l->parents[best], from + l->offsets[best], tower, depth + 1);
         break;
     }
@@ -237,6 +261,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         /* a piece of the patches has no grid of its own */
         if (l->step != 1 || tower->prefix < 0 || parent->count < l->count)
             tower->rows = tower->columns = 0;
+        tower->reordered |= l->step != 1;
         break;
     }
     case TB_LABEL_PART:
@@ -249,9 +274,12 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
     case TB_LABEL_OTHER:
         if (l->n_parents) trace(axes, l->parents[0], from, tower, depth + 1);
         tower->rows = tower->columns = 0;
+        tower->reordered |= !tb_is(l->node, TB_OP_Pad) && !tb_is(l->node, TB_OP_Resize) &&
+                            !tb_is(l->node, TB_OP_Tile);
         break;
     }
     /* the grid must fit into the tokens */
+    if (tower->reordered) tower->rows = tower->columns = 0;
     if (tower->rows * tower->columns + tower->prefix > tower->tokens)
         tower->rows = tower->columns = 0;
 }
@@ -290,6 +318,10 @@ static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_a
     if (!found->towers) return tb_out_of_memory(error);
     for (int i = 0; i < found->n_attentions; i++) {
         tb_attention *a = &found->attentions[i];
+        /* keys or values may be in other places than the tokens they were lined up with */
+        int key = a->p->t.rank - (a->transposed ? 2 : 1),
+            token = a->v->t.rank - (a->transposed ? 1 : 2);
+        if (tb_axes_moved(axes, a->p, key) || tb_axes_moved(axes, a->v, token)) a->plain = false;
         /* labels may have been lined up since */
         a->query_label = tb_axes_root(axes, a->query_label);
         a->key_label = tb_axes_root(axes, a->key_label);

@@ -35,6 +35,8 @@ typedef struct tb_tower {
     bool image;            /**< tokens are patches of a picture (or spectrogram) */
     int64_t rows, columns; /**< patch grid, 0 × 0 if none; a sequence of frames is 1 × n */
     int64_t prefix;        /**< tokens in front of the first patch */
+    int64_t length;        /**< how many tokens the input has, whatever was put to them */
+    bool reordered;        /**< tokens are not in the input's order */
 } tb_tower;
 
 typedef struct tb_attentions {

@@ -85,6 +85,7 @@ static void add_factor(tb_axes *axes, tb_value_axes *to, tb_factor f) {
         const tb_factor *g = &to->factors[at];
         if (g->inner == f.inner && g->count == f.count) {
             unify(axes, g->label, f.label);
+            to->factors[at].label = tb_axes_root(axes, g->label);
             return;
         }
         if (f.inner < g->inner * g->count && g->inner < f.inner * f.count) return;
@@ -224,6 +225,31 @@ int tb_axes_merge(tb_axes *axes, int n, const tb_factor *factors) {
     if (n == 1) return parents[0];
     int label = intern(axes, merge, parents, offsets);
     return label < 0 ? -2 : tb_axes_root(axes, label);
+}
+
+/* Does the label come from `root` by more than being lined up with it? */
+static bool derives(const tb_axes *axes, int label, int root, int depth) {
+    const tb_label *l = &axes->labels[label];
+    for (int i = 0; i < l->n_parents && depth < 32; i++) /* parents are older: this ends */
+        if (l->parents[i] >= 0 && (tb_axes_root(axes, l->parents[i]) == root ||
+                                   derives(axes, l->parents[i], root, depth + 1)))
+            return true;
+    return false;
+}
+
+bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim) {
+    if (dim < 0 || dim >= value->t.rank || value->t.dims[dim] <= 1) return false;
+    tb_value_axes va = *axes_of(axes, value);
+    align(axes, &va, &value->t);
+    int64_t stride = dim_stride(&value->t, dim), size = stride * value->t.dims[dim];
+    for (int i = 0; i < va.n; i++) {
+        const tb_factor *f = &va.factors[i];
+        int root = tb_axes_root(axes, f->label);
+        if (f->inner == stride && f->inner * f->count == size && f->label != root &&
+            derives(axes, f->label, root, 0))
+            return true;
+    }
+    return false;
 }
 
 bool tb_axes_carries(const tb_axes *axes, const tb_value *value, int label, int64_t *inner) {
@@ -655,12 +681,13 @@ static void op_transpose(pass *p, const tb_value *out) {
     carry(p->axes, p->to, in, out, map);
 }
 
-/* Dimensions that keep their size keep their label; one that changes is an axis of its own. */
-static void op_resized(pass *p, const tb_value *out) {
+/* Dimensions that stay keep their label; one that changes is an axis of its own. */
+static void some_change(pass *p, const tb_value *out, unsigned changes) {
     const tb_value *in = p->node->in[0];
     int map[TIBA_MAX_RANK];
     if (in->t.rank != out->t.rank) return;
-    for (int d = 0; d < in->t.rank; d++) map[d] = in->t.dims[d] == out->t.dims[d] ? d : -1;
+    for (int d = 0; d < in->t.rank; d++)
+        map[d] = in->t.dims[d] == out->t.dims[d] && !(changes >> d & 1) ? d : -1;
     carry(p->axes, p->to, in, out, map);
     for (int d = 0; d < in->t.rank; d++) {
         int parent = map[d] < 0 ? tb_axes_dim(p->axes, in, d) : -1;
@@ -670,6 +697,27 @@ static void op_resized(pass *p, const tb_value *out) {
             .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = d, .n_parents = 1};
         new_axis(p, out, d, other, &parent, &offset);
     }
+}
+
+static void op_resized(pass *p, const tb_value *out) {
+    some_change(p, out, 0);
+}
+
+/* Elements of one axis are chosen, each line's on its own. */
+static void op_chosen(pass *p, const tb_value *out) {
+    int64_t axis = tb_is(p->node, TB_OP_TopK) ? -1 : 0;
+    some_change(p, out, 1u << wrapped(tb_attr_int(p->node, "axis", axis), out->t.rank));
+}
+
+/* What is cut off in front and put on behind is another axis, though of the same size. */
+static void op_pad(pass *p, const tb_value *out) {
+    const tb_value *pads = p->node->in[1], *axes = p->node->n_in > 3 ? p->node->in[3] : NULL;
+    unsigned changes = 0;
+    int64_t n = pads->t.data ? tb_tensor_count(&pads->t) / 2 : 0;
+    for (int64_t i = 0; i < n; i++)
+        if (tb_get_i64(&pads->t, i) != 0)
+            changes |= 1u << wrapped(axes ? tb_get_i64(&axes->t, i) : i, out->t.rank);
+    some_change(p, out, changes);
 }
 
 /* All but the axis that is transformed and the parts of a number. */
@@ -708,14 +756,14 @@ static const struct {
     {TB_OP_Gemm, op_gemm},           {TB_OP_Linear, op_linear},
     {TB_OP_Conv, op_window},         {TB_OP_DFT, op_dft},
     {TB_OP_Transpose, op_transpose}, {TB_OP_Expand, op_first},
-    {TB_OP_Where, op_elementwise},   {TB_OP_Pad, op_resized},
+    {TB_OP_Where, op_elementwise},   {TB_OP_Pad, op_pad},
     {TB_OP_Resize, op_resized},      {TB_OP_Tile, op_resized},
     {TB_OP_Trilu, op_first},         {TB_OP_CumSum, op_first},
     {TB_OP_ScatterND, op_first},     {TB_OP_ScatterElements, op_first},
     {TB_OP_ArgMax, op_reduce},       {TB_OP_ArgMin, op_reduce},
     {TB_OP_Equal, op_elementwise},   {TB_OP_Greater, op_elementwise},
-    {TB_OP_Less, op_elementwise},    {TB_OP_GatherElements, op_resized},
-    {TB_OP_TopK, op_resized},
+    {TB_OP_Less, op_elementwise},    {TB_OP_GatherElements, op_chosen},
+    {TB_OP_TopK, op_chosen},
 };
 
 static void carry_node(pass *p, const tb_value *out, int which) {

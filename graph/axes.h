@@ -72,6 +72,9 @@ int tb_axes_root(const tb_axes *axes, int label);
 /** The label that covers dimension `dim` of the value exactly (a MERGE label where it takes
  *  several factors), -1 if there is none; -2 out of memory. */
 int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim);
+/** Is dimension `dim` lined up with tokens that it holds in other places: permuted, rolled or
+ * shifted ones were added to them? */
+bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim);
 /** The label of several axes, outermost first, seen as one; -2 out of memory. */
 int tb_axes_merge(tb_axes *axes, int n, const tb_factor *factors);
 /** Does the value carry the label? If so, *inner is its stride in flat order. MERGE labels count as

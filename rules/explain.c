@@ -83,16 +83,45 @@ static bool is_plain(const tb_explainer *x, const tb_plan_tower *group, int *tow
     return true;
 }
 
-static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, tiba_error *error) {
+/* Does an attention that is none of the tower's lie below the readout, though its queries are the
+ * tower's tokens in other places, or unknown? A chain of the tower's own would leave it out.
+ * Queries from another input's tokens are cross-attention, which is no part of the chain. */
+static tiba_status leaves_out(bool *out, tb_explainer *x, const tb_tower *group, int tower,
+                              const tb_value *readout, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
-    int *attentions = to->tower.attentions, n = 0;
-    for (int i = 0; i < to->tower.n_attentions; i++)
-        if (found->attentions[attentions[i]].tower == tower) attentions[n++] = attentions[i];
+    unsigned char *below = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!below) return tb_out_of_memory(error);
+    tb_mark_ancestors(x->graph, readout, below);
+    *out = false;
+    for (int i = 0; i < group->n_attentions; i++) {
+        const tb_attention *a = &found->attentions[group->attentions[i]];
+        int label = found->towers[tower].label;
+        bool own =
+            a->query_label < 0 || tb_label_includes(x->analysis->axes, a->query_label, label);
+        *out |= a->tower != tower && own && below[a->product->out[0]->id];
+    }
+    return TIBA_OK;
+}
+
+/* *fits is false, and nothing planned, if the tower's attentions alone are no chain. */
+static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, bool *fits,
+                              tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_tower group = to->tower;
+    int *attentions = TB_NEW(x->arena, int, group.n_attentions), n = 0;
+    if (!attentions) return tb_out_of_memory(error);
+    for (int i = 0; i < group.n_attentions; i++)
+        if (found->attentions[group.attentions[i]].tower == tower)
+            attentions[n++] = group.attentions[i];
     to->tower = found->towers[tower];
     to->tower.attentions = attentions;
     to->tower.n_attentions = n;
     to->readout =
         tb_tower_readout(x->graph, x->analysis->axes, found, &to->tower, x->target, &to->inner);
+    bool skips = false;
+    if (to->readout) TB_TRY(leaves_out(&skips, x, &group, tower, to->readout, error));
+    *fits = !skips;
+    if (skips) to->tower = group;
     if (to->readout) return TIBA_OK;
     return tb_node_fail(error, TIBA_ERROR_INPUT, found->attentions[attentions[n - 1]].product,
                         "no value with the %lld tokens of this attention lies on every path to the "
@@ -141,15 +170,15 @@ static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions);
-    unsigned char *tokens = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    if (!x->towers || !tokens) return tb_out_of_memory(error);
-    mark_tokens(x, tokens);
+    unsigned char *marks = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!x->towers || !marks) return tb_out_of_memory(error);
+    mark_tokens(x, marks);
     for (int i = 0; i < found->n_attentions; i++) {
         const tb_attention *a = &found->attentions[i];
         if (!above[a->product->out[0]->id]) continue;
         int input = input_of(x, a), t = 0;
         /* learned queries that attend to each other hold no tokens of an input */
-        if (input < 0 && !tokens[a->p->id] && !tokens[a->v->id]) continue;
+        if (input < 0 && !marks[a->p->id] && !marks[a->v->id]) continue;
         if (input < 0)
             return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
                                 "this attention (%lld queries, %lld keys) fits no tower: its "
@@ -173,10 +202,15 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
                        x->target->name);
     for (int t = 0; t < x->n_towers; t++) {
         int tower;
-        if (is_plain(x, &x->towers[t], &tower))
-            TB_TRY(plan_plain(x, &x->towers[t], tower, error));
-        else
-            TB_TRY(plan_routed(x, &x->towers[t], error));
+        bool plain = is_plain(x, &x->towers[t], &tower);
+        if (plain) TB_TRY(plan_plain(x, &x->towers[t], tower, &plain, error));
+        if (!plain) TB_TRY(plan_routed(x, &x->towers[t], error));
+        const tb_tower *tokens = &x->towers[t].tower;
+        if (tokens->reordered && !tokens->image)
+            return tb_node_fail(error, TIBA_ERROR_INPUT,
+                                found->attentions[tokens->attentions[0]].product,
+                                "the tokens of this attention are not in the order of the input "
+                                "that they come from");
     }
     return TIBA_OK;
 }

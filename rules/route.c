@@ -133,8 +133,8 @@ static bool fits(const tb_route *r, const tb_node *node) {
         return actives == 1;
     case TB_CLASS_SHAPE:
         return false;
-    case TB_CLASS_OTHER:
-        return actives == 1 && node->op->def->vjp;
+    case TB_CLASS_OTHER: /* choices and resampling; sums and transforms along tokens are neither */
+        return actives == 1 && (tb_is(node, TB_OP_TopK) || tb_is(node, TB_OP_Resize));
     default:
         return true;
     }

@@ -65,8 +65,8 @@ typedef struct subject {
     tb_explainer *explainer;
 } subject;
 
-/* O of a softmax attention over x [windows, tokens, features]. */
-static tb_value *attend(subject *s, tb_value *x, bool transposed) {
+/* O of a softmax attention of `query` over x, both [windows, tokens, features]. */
+static tb_value *attend_to(subject *s, tb_value *query, tb_value *x, bool transposed) {
     making *m = &s->m;
     char split[64], whole[64];
     long long w = x->t.dims[0], n = x->t.dims[1];
@@ -74,7 +74,8 @@ static tb_value *attend(subject *s, tb_value *x, bool transposed) {
     snprintf(whole, sizeof whole, "%lld,%lld,%d", w, n, FEATURES);
     tb_value *qkv[3];
     for (int i = 0; i < 3; i++)
-        qkv[i] = make_reshape(m, make2(m, TB_OP_MatMul, x, make_random(m, "4,4")), split);
+        qkv[i] =
+            make_reshape(m, make2(m, TB_OP_MatMul, i ? x : query, make_random(m, "4,4")), split);
     tb_value *o;
     if (transposed) { /* Pᵀ = softmax of K Qᵀ over the keys, O = (Vᵀ Pᵀ)ᵀ */
         tb_value *scores = make2(m, TB_OP_MatMul, make_transpose(m, qkv[1], "0,2,1,3"),
@@ -92,6 +93,10 @@ static tb_value *attend(subject *s, tb_value *x, bool transposed) {
         o = make_transpose(m, o, "0,2,1,3");
     }
     return make2(m, TB_OP_MatMul, make_reshape(m, o, whole), make_random(m, "4,4"));
+}
+
+static tb_value *attend(subject *s, tb_value *x, bool transposed) {
+    return attend_to(s, x, x, transposed);
 }
 
 static tb_value *feed_forward(subject *s, tb_value *x) {
@@ -436,7 +441,159 @@ static void check_moved(const moved *c) {
     end(&s);
 }
 
+/* -------------------------------------------------------------------- tokens beside their places
+ */
+
+static tb_value *reversed(subject *s, tb_value *x) {
+    return make_slice(&s->m, x, 5, INT64_MIN / 2, 1, -1);
+}
+
+static void reversed_matrix(double *m) {
+    for (int i = 0; i < 6; i++) m[i * 6 + 5 - i] = 1;
+}
+
+static tb_value *chosen(subject *s, tb_value *x) {
+    int64_t at[6 * FEATURES];
+    for (int i = 0; i < 6 * FEATURES; i++) at[i] = permutation[i / FEATURES];
+    tb_value *in[] = {x, make_ints(&s->m, 6 * FEATURES, at)};
+    in[1] = make_reshape(&s->m, in[1], "1,6,4");
+    return make(&s->m, TB_OP_GatherElements, 2, in, 1, &TB_INT_ATTR("axis", 1));
+}
+
+static tb_value *shifted(subject *s, tb_value *x) {
+    tb_value *in[] = {x, make_ints(&s->m, 6, (int64_t[]){0, 1, 0, 0, -1, 0})};
+    return make(&s->m, TB_OP_Pad, 2, in, 0, NULL);
+}
+
+static void shifted_matrix(double *m) {
+    for (int i = 1; i < 6; i++) m[i * 6 + i - 1] = 1;
+}
+
+static tb_value *by_sequence(subject *s, tb_value *x) {
+    tb_attr attrs[] = {TB_INT_ATTR("time_axis", 1), TB_INT_ATTR("batch_axis", 0)};
+    tb_value *in[] = {x, make_ints(&s->m, 1, (int64_t[]){6})};
+    return make(&s->m, TB_OP_ReverseSequence, 2, in, 2, attrs);
+}
+
+static tb_value *by_matrix(subject *s, tb_value *x) {
+    return make2(&s->m, TB_OP_MatMul, make_random(&s->m, "6,6"), x);
+}
+
+static tb_value *with_features(subject *s, tb_value *x) {
+    return make_reshape(&s->m, make_transpose(&s->m, x, "0,2,1"), "1,6,4");
+}
+
+static tb_value *compressed(subject *s, tb_value *x) {
+    static const float all[6] = {1, 1, 1, 1, 1, 1};
+    tb_value *bits = make_constant(&s->m, "6", all);
+    bits = make(&s->m, TB_OP_Cast, 1, &bits, 1, &TB_INT_ATTR("to", TIBA_BOOL));
+    return make(&s->m, TB_OP_Compress, 2, (tb_value *[]){x, bits}, 1, &TB_INT_ATTR("axis", 1));
+}
+
+static tb_value *summed(subject *s, tb_value *x) {
+    return make2(&s->m, TB_OP_CumSum, x, make_ints(&s->m, 1, (int64_t[]){1}));
+}
+
+/* The second block attends over moved tokens and its result is added to those that stayed: the
+ * weights of its keys go to where the tokens came from. */
+typedef struct beside {
+    const char *name;
+    tb_value *(*move)(subject *s, tb_value *x);
+    void (*matrix)(double *m); /* NULL: refused */
+    bool queries;              /* only the queries are moved, and the result moved back */
+} beside;
+
+static const beside stays[] = {
+    {"permuted beside", permute, permute_matrix, false},
+    {"rolled beside", roll, roll_matrix, false},
+    {"reversed beside", reversed, reversed_matrix, false},
+    {"chosen beside", chosen, permute_matrix, false},
+    {"shifted beside", shifted, shifted_matrix, false},
+    {"reversed queries", reversed, reversed_matrix, true},
+    {"reversed by lengths", by_sequence, NULL, false},
+    {"mixed by a matrix", by_matrix, NULL, false},
+    {"mixed with features", with_features, NULL, false},
+    {"compressed", compressed, NULL, false},
+};
+
+static void end_refused(subject *s, const char *name, tb_value *target) {
+    tiba_error error = {0};
+    make_output(&s->m, target);
+    making_run(&s->m);
+    making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
+    tiba_status status =
+        tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error);
+    CHECK_CASE(status == TIBA_ERROR_INPUT, "%s: a map", name);
+    CHECK_CASE(error.message[0] && error.node[0], "%s: '%s'", name, error.message);
+    end(s);
+}
+
+static void check_beside(const beside *c) {
+    subject s;
+    tb_value *y = block(&s, start(&s, "1,6,3"), false), *moved_y = c->move(&s, y), *o;
+    if (c->queries)
+        o = c->move(&s, attend_to(&s, moved_y, y, false));
+    else
+        o = attend(&s, moved_y, false);
+    tb_value *z = block(&s, feed_forward(&s, make2(&s.m, TB_OP_Add, y, o)), false);
+    tb_value *mean_in[] = {z, make_ints(&s.m, 1, (int64_t[]){1})};
+    tb_value *mean = make(&s.m, TB_OP_ReduceMean, 2, mean_in, 1, &TB_INT_ATTR("keepdims", 0));
+    tb_value *target = make2(&s.m, TB_OP_MatMul, mean, make_random(&s.m, "4,3"));
+    if (!c->matrix) {
+        end_refused(&s, c->name, target);
+        return;
+    }
+    finish(&s, target);
+    seen *at = watch(&s, 1, z);
+    double r[MOST] = {0}, w[MOST] = {0}, sum = 0, m[MOST * MOST] = {0}, e[MOST * MOST];
+    for (int t = 0; t < 6; t++) {
+        for (int d = 0; d < FEATURES; d++) w[t] += at[3].relevance[t * FEATURES + d];
+        sum += w[t] = fmax(0, w[t]);
+    }
+    for (int t = 0; t < 6; t++) r[t] = w[t] / sum;
+    naive_block(e, &s, at, 2, false);
+    naive_step(r, e, 6, false);
+    double handed[MOST] = {0}, rows[MOST];
+    memcpy(rows, r, sizeof rows);
+    c->matrix(m);
+    naive_block(e, &s, at, 1, false);
+    if (c->queries) mix(rows, m, 6, 6);
+    for (int q = 0; q < 6; q++)
+        for (int k = 0; k < 6; k++) handed[k] += rows[q] * e[q * 6 + k];
+    if (!c->queries) mix(handed, m, 6, 6);
+    for (int t = 0; t < 6; t++) r[t] += handed[t];
+    naive_block(e, &s, at, 0, false);
+    naive_step(r, e, 6, false);
+    tb_tower_explanation tower = explain(&s, 1, (tb_explain_options){.rollout = TB_ROLLOUT_RAW});
+    CHECK_CASE(tower.routed, "%s: a plain tower", c->name);
+    check_tokens(c->name, tower.tokens, r, 6);
+    end(&s);
+}
+
+/* Between attentions whose tokens move, an operator that is neither a move nor a merge. */
+static void check_refused_step(void) {
+    subject s;
+    tb_value *y = roll(&s, block(&s, start(&s, "1,6,3"), false));
+    tb_value *z = block(&s, summed(&s, y), false);
+    tb_value *mean_in[] = {z, make_ints(&s.m, 1, (int64_t[]){1})};
+    tb_value *mean = make(&s.m, TB_OP_ReduceMean, 2, mean_in, 1, &TB_INT_ATTR("keepdims", 0));
+    make_output(&s.m, make2(&s.m, TB_OP_MatMul, mean, make_random(&s.m, "4,3")));
+    tiba_error error = {0};
+    tb_tower_explanation tower;
+    making_run(&s.m);
+    making_try(tb_analysis_create(&s.analysis, s.m.graph, NULL, &error), &error);
+    tiba_status status = tb_explainer_create(&s.explainer, s.m.graph, s.analysis, 0, NULL, &error);
+    if (status == TIBA_OK)
+        status = tb_explainer_run(s.explainer, s.m.program, 1, &(tb_explain_options){0}, &tower,
+                                  s.m.arena, &s.m.exec, &error);
+    CHECK_CASE(status == TIBA_ERROR_INPUT && strstr(error.message, "CumSum"), "'%s'",
+               error.message);
+    end(&s);
+}
+
 int main(void) {
+    for (size_t i = 0; i < sizeof stays / sizeof *stays; i++) check_beside(&stays[i]);
+    check_refused_step();
     for (int transposed = 0; transposed < 2; transposed++) {
         check_block_formula(transposed);
         for (int how = CLASS_TOKEN; how <= SILENT; how++) check_plain((readout)how, transposed);
