@@ -29,7 +29,8 @@ tb_value *tb_call_in(const tb_call *c, int i) {
 }
 
 bool tb_call_wants(const tb_call *c, int i) {
-    return i < c->n_out && c->node->out[i];
+    const tb_value *out = i < c->n_out ? c->node->out[i] : NULL;
+    return out && (out->n_uses > 0 || out->is_output);
 }
 
 void tb_call_refuse_inputs(tb_call *c, int first, int last, const char *what) {

@@ -10,7 +10,13 @@ the family's reference file, relative to the largest magnitude among the tokens 
 import glob, json, os, shutil, subprocess, sys, tempfile
 import numpy as np
 
-ROUGH = {"fp16": (2e-2, 0.02), "int8dyn": (5e-2, 0.1), "qdq": (5e-2, 0.1)}  # output error, 1 - cosine
+ROUGH = {"fp16": (2e-2, 0.02), "int8": (5e-2, 0.1), "qdq": (5e-2, 0.1), "int4": (5e-2, 1.0), "approx": (1e-4, 0.02)}  # output error, 1 - cosine
+
+
+def rough_of(variant):
+    """The limits of a rounded or approximated file, by how the rewriting tool's name begins; None for the others."""
+    last = variant.split("-")[-1]
+    return next((limits for kind, limits in ROUGH.items() if last.startswith(kind)), None)
 
 
 def relative(a, b):
@@ -84,13 +90,13 @@ def deviation(got, reference, rough):
 
 def check(tool, folder, plain=False):
     family = json.load(open(folder + "/family.json"))
-    files = [v for v, note in family["notes"].items() if note == "ok" and not (plain and v.split("-")[-1] in ROUGH)]
+    files = [v for v, note in family["notes"].items() if note == "ok" and not (plain and rough_of(v))]
     results = {v: run(tool, folder, v, family) for v in files}
     reference = next((v for v in [family["base"], *files] if v and not results.get(v, {"error": 1})["error"]
-                      and results[v]["tokens"] and v.split("-")[-1] not in ROUGH), None)
+                      and results[v]["tokens"] and not rough_of(v)), None)
     rows = []
     for v, r in results.items():
-        rough = ROUGH.get(v.split("-")[-1])
+        rough = rough_of(v)
         forward = max(r["outputs"].values(), default=float("nan"))
         row = {"family": family["family"], "variant": v, "forward": forward, "tokens": float("nan"), "error": r["error"], "ok": False}
         if not r["error"]:
@@ -136,7 +142,7 @@ def main():
         ok = sum(r["ok"] for r in rows)
         good, total = good + ok, total + len(rows)
         table.append((name, rows))
-        worst = max([r["tokens"] for r in rows if r["ok"] and r["tokens"] == r["tokens"] and r["variant"].split("-")[-1] not in ROUGH], default=float("nan"))
+        worst = max([r["tokens"] for r in rows if r["ok"] and r["tokens"] == r["tokens"] and not rough_of(r["variant"])], default=float("nan"))
         print(f"{name:24s} {ok:2d} of {len(rows):2d}  worst {worst:.0e}", flush=True)
         groups = {}
         for r in rows:

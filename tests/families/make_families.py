@@ -223,20 +223,33 @@ def make_family(fam, out):
         if FULL and notes.get("dyn18") == "ok":
             attempt(notes, "dyn18-ortext", folder, inputs, lambda p: REWRITES["ortext"](f"{folder}/dyn18.onnx", p, fam, inputs))
             attempt(notes, "dyn18-slim", folder, inputs, lambda p: rewrite_slim(f"{folder}/dyn18.onnx", p, fam, inputs))
+    describe(fam, folder, inputs, base, notes)
+    report(fam.name, notes)
+
+
+def describe(fam, folder, inputs, base, notes):
     json.dump({"family": fam.name, "text": fam.text, "inputs": list(inputs), "outputs": list(fam.outputs), "target": fam.target,
                "output": fam.outputs[fam.output], "explain": fam.explain, "base": base, "notes": notes},
               open(f"{folder}/family.json", "w"), indent=1)
+
+
+def report(name, notes):
     ok = sum(v == "ok" for v in notes.values())
-    print(f"{fam.name}: {ok} of {len(notes)} files" + "".join(f"\n    {k}: {v}" for k, v in notes.items() if v != "ok"), file=log, flush=True)
+    print(f"{name}: {ok} of {len(notes)} files" + "".join(f"\n    {k}: {v}" for k, v in notes.items() if v != "ok"), file=log, flush=True)
+
+
+def only_log():
+    """Exporters print from C++ as well: nothing but report() reaches the terminal."""
+    global log
+    log = os.fdopen(os.dup(1), "w")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
 
 
 def main():
     out, only = sys.argv[1], sys.argv[2:]
-    global log
-    log = os.fdopen(os.dup(1), "w")  # exporters print from C++ as well
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
+    only_log()
     for fam in families.FAMILIES:
         if only and fam.name not in only:
             continue

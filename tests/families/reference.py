@@ -92,7 +92,7 @@ class Reference:
         return n.input[0] if n is not None and n.op_type in ("Softmax", "Sigmoid", "LogSoftmax") else output
 
     # ---------------------------------------------------------------- regions: element-wise functions and norms written out
-    ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Exp", "Neg", "Abs", "Cast", "Clip", "Max", "Min",
+    ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Exp", "Neg", "Abs", "Cast", "CastLike", "Clip", "Max", "Min",
                    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Softplus", "Relu", "HardSigmoid", "Expand", "Elu", "Log", "Identity", "Greater"}
 
     def regions(self):
@@ -140,7 +140,7 @@ class Reference:
         t, x = n.op_type, a[0] if a else None
         simple = {"Add": lambda: a[0] + a[1], "Sub": lambda: a[0] - a[1], "Mul": lambda: a[0] * a[1], "Div": lambda: a[0] / a[1], "Pow": lambda: a[0] ** a[1],
                   "Sqrt": lambda: x.sqrt(), "Reciprocal": lambda: 1 / x, "Tanh": lambda: x.tanh(), "Erf": lambda: x.erf(), "Sigmoid": lambda: x.sigmoid(), "Exp": lambda: x.exp(),
-                  "Neg": lambda: -x, "Abs": lambda: x.abs(), "Relu": lambda: x.relu(), "Identity": lambda: x, "Cast": lambda: x, "MatMul": lambda: a[0] @ a[1],
+                  "Neg": lambda: -x, "Abs": lambda: x.abs(), "Relu": lambda: x.relu(), "Identity": lambda: x, "Cast": lambda: x, "CastLike": lambda: x, "MatMul": lambda: a[0] @ a[1],
                   "Softplus": lambda: torch.nn.functional.softplus(x), "Log": lambda: x.log(), "Elu": lambda: torch.nn.functional.elu(x),
                   "Where": lambda: torch.where(a[0].bool(), a[1], a[2]), "Cos": lambda: x.cos(), "Sin": lambda: x.sin(), "Mish": lambda: torch.nn.functional.mish(x),
                   "HardSwish": lambda: torch.nn.functional.hardswish(x), "Max": lambda: torch.maximum(a[0], a[1]), "Min": lambda: torch.minimum(a[0], a[1]),
@@ -394,8 +394,10 @@ class Reference:
         n = self.producer.get(name)
         if n is None or depth > 6:
             return False
-        e = self.region_entry.get(name)
-        return n.op_type == "Softmax" or (n.op_type in ("Cast", "Where", "Identity", "Dropout", "Transpose") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
+        if name in self.region_entry and n.op_type == "Div":  # written out
+            top = self.producer.get(n.input[0])
+            return top is not None and top.op_type == "Exp"
+        return n.op_type == "Softmax" or (n.op_type in ("Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
 
     @staticmethod
     def send(rel, shares):
