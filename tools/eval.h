@@ -124,14 +124,16 @@ double tb_eval_probability(const float *scores, int64_t n, int64_t k);
 tiba_status tb_eval_precision(double *average, double *area, const double *scores,
                               const bool *labels, int64_t n, tiba_error *error);
 
-enum { TB_MOST_OBJECTS = 32 };
+enum { TB_MOST_OBJECTS = 32, TB_CLASS_TOP = -1, TB_NO_LABEL = -1 };
 
 /** One picture of a folder with truth.json: [{"picture": FILE, "classes": [C, …], "masks": {"C":
- *  FILE}}]; masks may be missing. */
+ *  FILE}}]; masks may be missing. A class may be "top": the model's own answer, whatever it is;
+ * then "label": C may say what would be right. */
 typedef struct tb_scene {
     const char *path, *name;
     int n;
-    int64_t classes[TB_MOST_OBJECTS];
+    int64_t classes[TB_MOST_OBJECTS];   /**< TB_CLASS_TOP: the model's answer */
+    int64_t label;                      /**< TB_NO_LABEL: not given */
     const char *masks[TB_MOST_OBJECTS]; /**< NULL: none */
 } tb_scene;
 tiba_status tb_scenes_read(tb_scene **out, int *count, tb_eval *eval, tiba_error *error);

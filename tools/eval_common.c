@@ -76,28 +76,39 @@ bool tb_eval_among(const float *scores, int64_t n, int64_t k, int places) {
 
 /* -------------------------------------------------------------------- pictures */
 
+/* A class, "top" or a number, and the file of its mask, if it has one. */
+static tiba_status read_object(tb_scene *to, const tb_eval *eval, const tb_json *class,
+                               const tb_json *masks, tiba_error *error) {
+    int64_t *out = &to->classes[to->n];
+    const char *file, *key = "top";
+    if (tb_json_kind_of(class) == TB_JSON_STRING) {
+        TB_TRY(tb_json_as_string(&file, class, error));
+        if (strcmp(file, key) != 0) return tb_json_fail(error, class, "neither a number nor top");
+        *out = TB_CLASS_TOP;
+    } else {
+        TB_TRY(tb_json_as_integer(out, class, 0, INT32_MAX, error));
+        key = tb_arena_format(eval->arena, "%lld", (long long)*out);
+        if (!key) return tb_out_of_memory(error);
+    }
+    const char **mask = &to->masks[to->n++];
+    tb_json name = tb_json_get(masks, key);
+    if (tb_json_absent(&name)) return TIBA_OK;
+    TB_TRY(tb_json_as_string(&file, &name, error));
+    *mask = tb_path_join(eval->arena, eval->data, file);
+    return *mask ? TIBA_OK : tb_out_of_memory(error);
+}
+
 static tiba_status read_scene(tb_scene *to, const tb_eval *eval, const tb_json *item,
                               tiba_error *error) {
-    const char *file;
     TB_TRY(tb_json_string(&to->name, item, "picture", error));
     to->path = tb_path_join(eval->arena, eval->data, to->name);
     if (!to->path) return tb_out_of_memory(error);
     tb_json classes = tb_json_get(item, "classes"), masks = tb_json_get(item, "masks"), at = {0};
+    TB_TRY(tb_json_integer_or(&to->label, item, "label", 0, INT32_MAX, TB_NO_LABEL, error));
     TB_TRY(tb_json_need_array(&classes, error));
     if (tb_json_count(&classes) > TB_MOST_OBJECTS)
-        return tb_json_fail(error, &classes, "more than 32 classes");
-    while (tb_json_next(&at, &classes)) {
-        TB_TRY(tb_json_as_integer(&to->classes[to->n], &at, 0, INT32_MAX, error));
-        char *key = tb_arena_format(eval->arena, "%lld", (long long)to->classes[to->n]);
-        if (!key) return tb_out_of_memory(error);
-        tb_json mask = tb_json_get(&masks, key);
-        if (!tb_json_absent(&mask)) {
-            TB_TRY(tb_json_as_string(&file, &mask, error));
-            to->masks[to->n] = tb_path_join(eval->arena, eval->data, file);
-            if (!to->masks[to->n]) return tb_out_of_memory(error);
-        }
-        to->n++;
-    }
+        return tb_json_fail(error, &classes, "more than %d classes", TB_MOST_OBJECTS);
+    while (tb_json_next(&at, &classes)) TB_TRY(read_object(to, eval, &at, &masks, error));
     return to->n ? TIBA_OK : tb_json_fail(error, &classes, "no classes");
 }
 

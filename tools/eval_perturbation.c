@@ -63,13 +63,17 @@ static tiba_status find_classes(work *w, const tiba_run *run, const int64_t *cla
     const float *scores = tb_eval_scores(run, 0, &n);
     if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
     w->target = -1;
+    w->explained[0] = tb_eval_best(scores, n);
     for (int k = 0; k < n_classes; k++) {
+        if (classes[k] == TB_CLASS_TOP) {
+            w->target = w->explained[0];
+            continue;
+        }
         if (classes[k] >= n)
             return tb_fail(error, TIBA_ERROR_INPUT, "%s: the model has no class %lld", w->name,
                            (long long)classes[k]);
         if (w->target < 0 || scores[classes[k]] > scores[w->target]) w->target = classes[k];
     }
-    w->explained[0] = tb_eval_best(scores, n);
     w->explained[1] = w->target;
     w->correct = w->explained[0] == w->target;
     return TIBA_OK;
@@ -115,8 +119,9 @@ static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
     }
     TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, w->sample.feeds, NULL,
                            error));
-    tiba_status status =
-        find_classes(w, run, scene ? scene->classes : &review->label, scene ? scene->n : 1, error);
+    bool listed = scene && scene->label == TB_NO_LABEL;
+    const int64_t *classes = listed ? scene->classes : scene ? &scene->label : &review->label;
+    tiba_status status = find_classes(w, run, classes, listed ? scene->n : 1, error);
     if (status == TIBA_OK) status = explain(w, eval, run, error);
     tiba_run_destroy(run);
     return status;

@@ -203,15 +203,18 @@ static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *are
     if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
     for (int k = 0; k < scene->n; k++) {
         if (!scene->masks[k]) continue;
-        if (scene->classes[k] >= n)
+        int64_t best = tb_eval_best(scores, n), class = scene->classes[k];
+        bool top = class == TB_CLASS_TOP;
+        if (top) class = best;
+        if (class >= n)
             return tb_fail(error, TIBA_ERROR_INPUT, "%s: the model has no class %lld", scene->name,
-                           (long long)scene->classes[k]);
+                           (long long)class);
+        bool correct = top ? scene->label == best : tb_eval_among(scores, n, class, scene->n);
         region r = {0};
         tb_eval_item *item;
         TB_TRY(read_region(&r, arena, scene, k, &sample.picture, error));
-        TB_TRY(tb_eval_add(&item, eval, scene->name,
-                           tb_eval_among(scores, n, scene->classes[k], scene->n), error));
-        TB_TRY(explain_item(eval, item, &sample, *run, scene->classes[k], &r, arena, error));
+        TB_TRY(tb_eval_add(&item, eval, scene->name, correct, error));
+        TB_TRY(explain_item(eval, item, &sample, *run, class, &r, arena, error));
     }
     return TIBA_OK;
 }
