@@ -72,6 +72,7 @@ void tiba_model_close(tiba_model *model) {
     if (!model) return;
     plan_destroy(model->spare);
     tb_onnx_close(model->source);
+    tb_free(model->exec.profile);
     tb_scratch_free(&model->exec);
     tb_pool_destroy(model->exec.pool);
     tb_free(model);

@@ -204,3 +204,30 @@ tiba_status tiba_run_listing(const char **out, tiba_run *run, tiba_listing listi
     *out = dump ? dump : t.data;
     return TIBA_OK;
 }
+
+/* ------------------------------------------------------------------------------- profile */
+
+tiba_status tiba_model_profile(tiba_model *model, int on, tiba_error *error) {
+    tb_free(model->exec.profile);
+    model->exec.profile = on ? tb_calloc(&model->budget, 1, sizeof(tb_profile)) : NULL;
+    return on && !model->exec.profile ? tb_out_of_memory(error) : TIBA_OK;
+}
+
+int tiba_profile_at(tiba_profile_row *out, const tiba_model *model, int index) {
+    static const char *const phases[TB_PHASES] = {"forward", "backward"};
+    const tb_profile *profile = model->exec.profile;
+    for (int i = 0; profile && i < TB_PHASES * TB_OP_COUNT; i++) {
+        const tb_profile_row *row = &profile->rows[i / TB_OP_COUNT][i % TB_OP_COUNT];
+        if (row->calls == 0 || index-- > 0) continue;
+        const tb_op *op = &tb_ops[i % TB_OP_COUNT];
+        *out = (tiba_profile_row){.phase = phases[i / TB_OP_COUNT],
+                                  .domain = op->domain,
+                                  .op = op->name,
+                                  .calls = row->calls,
+                                  .seconds = row->seconds,
+                                  .flop = 2 * row->multiply_adds,
+                                  .bytes = row->bytes};
+        return 1;
+    }
+    return 0;
+}

@@ -8,6 +8,7 @@
 #include "graph/raise.h"
 #include "onnx/onnx.h"
 #include "rules/explain.h"
+#include "runtime/profile.h"
 
 /* Everything that depends on the inputs' shapes and integer data but not on float data. */
 typedef struct plan {

@@ -35,9 +35,10 @@ typedef enum tb_op_kind {
 
 /** What kernels run with. */
 typedef struct tb_exec {
-    tb_pool *pool;     /**< may be NULL: one thread */
-    tb_budget *budget; /**< for scratch memory */
-    void *scratch;     /**< internal to tb_scratch */
+    tb_pool *pool;              /**< may be NULL: one thread */
+    tb_budget *budget;          /**< for scratch memory */
+    void *scratch;              /**< internal to tb_scratch */
+    struct tb_profile *profile; /**< where time is counted (runtime/profile.h); NULL: it is not */
 } tb_exec;
 
 /** Scratch memory for count × size bytes, 64-byte aligned, not zeroed, valid until the kernel

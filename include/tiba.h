@@ -158,6 +158,21 @@ typedef struct tiba_timings {
 } tiba_timings;
 TIBA_API tiba_timings tiba_run_timings(const tiba_run *run);
 
+/** What one kind of operator took in one phase. */
+typedef struct tiba_profile_row {
+    const char *phase;       /**< "forward", or "backward": gradient and relevance together */
+    const char *domain, *op; /**< operators of the bound graph, as tiba_operator names them */
+    int64_t calls;
+    double seconds;
+    double flop;  /**< of the matrix products that were made; a multiply-add is two */
+    double bytes; /**< of the operands that the calls read and wrote, once each */
+} tiba_profile_row;
+/** Counts from now on (and from zero) where the model's runs and explanations spend their time, or
+ *  (on = 0) no longer. */
+TIBA_API tiba_status tiba_model_profile(tiba_model *model, int on, tiba_error *error);
+/** False past the last row, and where nothing was counted. */
+TIBA_API int tiba_profile_at(tiba_profile_row *out, const tiba_model *model, int index);
+
 /* ------------------------------------------------------------------------------- inspection */
 
 /** Name of the index-th operator ("domain.Name") of the file that is not supported; NULL past the

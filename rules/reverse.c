@@ -4,6 +4,7 @@
 
 #include "graph/reach.h"
 #include "rules/elementwise.h"
+#include "runtime/profile.h"
 
 typedef struct track { /* gradient or relevance */
     bool on;
@@ -267,9 +268,25 @@ static void relay(tb_reverse *r, const tb_region *region, tb_exec *exec) {
     }
 }
 
+/* Adds a step to the profile: it reads what it needs of the forward pass and what arrived at its
+ * outputs, and writes its inputs' shares. */
+static void count_step(const tb_exec *exec, const tb_stopwatch *watch, const tb_node *node,
+                       const operands *o, const tb_rule *rule) {
+    unsigned needs = node->op->def->needs | (rule ? rule->needs : 0);
+    double read = tb_profile_bytes(node->n_in, o->in, needs & TB_NEEDS_INS) +
+                  tb_profile_bytes(node->n_out, o->out, needs >> 16);
+    double written = 0;
+    for (int k = 0; k < 2; k++) {
+        read += tb_profile_bytes(node->n_out, o->from[k], ~0u);
+        written += tb_profile_bytes(node->n_in, (const tiba_tensor *const *)o->to[k], ~0u);
+    }
+    tb_profile_stop(exec, watch, TB_PHASE_BACKWARD, node, read, written);
+}
+
 static tiba_status take_step(tb_reverse *r, const tb_program *program, const tb_node *node,
                              tb_exec *exec, tiba_error *error) {
     operands o;
+    tb_stopwatch watch = tb_profile_start(exec);
     TB_TRY(get_operands(&o, program, node, exec, error));
     bool memory_left = true;
     bool gradient = r->gradient.on && open_track(&r->gradient, &o, 0, node, &memory_left, exec);
@@ -296,6 +313,7 @@ static tiba_status take_step(tb_reverse *r, const tb_program *program, const tb_
         const tb_region *region = node->out[i] ? region_to(r, node->out[i]) : NULL;
         if (region) relay(r, region, exec);
     }
+    if (exec->profile && (gradient || relevance)) count_step(exec, &watch, node, &o, rule);
     return TIBA_OK;
 }
 

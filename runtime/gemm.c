@@ -6,6 +6,7 @@
 #include "runtime/clones.h"
 #include "runtime/gemm_kernel.h"
 #include "runtime/gemm_small.h"
+#include "runtime/profile.h"
 
 /* A panel of rows of A is copied once, block by block of k, for all threads. Then a strip of
  * columns of B, as wide as a tile, is the unit of work: each block of it is packed into first-level
@@ -289,6 +290,7 @@ static int64_t first_strip(const product *p) {
 
 static void run(tb_exec *exec, product *p, int64_t count) {
     if (p->m <= 0 || p->n <= 0 || count <= 0) return;
+    tb_profile_products(exec, count, p->m, p->n, p->k);
     if (is_small(p, count)) {
         tb_parallel_for(exec->pool, count, run_small, p);
         return;

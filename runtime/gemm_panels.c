@@ -5,6 +5,7 @@
 
 #include "runtime/clones.h"
 #include "runtime/gemm_kernel.h"
+#include "runtime/profile.h"
 
 /* Columns of a panel: packed block and products together stay within the second-level cache. */
 enum { PANEL_COLS = 192, LEAST_COLS = 64 };
@@ -99,6 +100,7 @@ bool tb_gemm_panels(tb_exec *exec, bool trans_b, int64_t n, int64_t k, const flo
     j.each = (size_t)(j.ldc * (TB_GEMM_DEPTH + j.rows));
     j.memory = tb_scratch(exec, j.each * (size_t)threads, sizeof(float));
     if (!j.memory) return false;
+    tb_profile_products(exec, 1, j.rows, n, k);
     tb_parallel_for(exec->pool, j.panels, run_panel, &j);
     return true;
 }

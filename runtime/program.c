@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "runtime/profile.h"
+
 /* What the planner knows of a value: values that are the same elements in the same order (Reshape
  * and its like) have one buffer, that of their root. */
 typedef struct planning {
@@ -116,7 +118,11 @@ static tiba_status run_node(tb_program *program, const tb_node *node, tb_exec *e
     for (int i = 0; i < node->n_out; i++)
         out[i] = node->out[i] ? program->values[node->out[i]->id] : NULL;
     bool same = node->op->def->alias && in[0] && out[0] && in[0]->data == out[0]->data;
+    tb_stopwatch watch = tb_profile_start(exec);
     tiba_status status = same ? TIBA_OK : node->op->def->forward(exec, node, in, out, error);
+    if (exec->profile && !same)
+        tb_profile_stop(exec, &watch, TB_PHASE_FORWARD, node, tb_profile_bytes(node->n_in, in, ~0u),
+                        tb_profile_bytes(node->n_out, (const tiba_tensor *const *)out, ~0u));
     tb_scratch_reset(exec);
     return status;
 }

@@ -82,7 +82,7 @@ static tiba_status write_results(const batch *b, tb_job *job, const tb_item *ite
         TB_TRY(tb_render_html(&text, &size, r, &b->look, error));
         TB_TRY(add_output(&outputs, b, item, "html", text, size, error));
     }
-    r->render_seconds = tb_seconds() - start;
+    r->times.seconds[TB_TIME_RENDER] = tb_seconds() - start;
     TB_TRY(tb_render_json(&text, &size, r, error));
     TB_TRY(add_output(&outputs, b, item, "json", text, size, error));
     return tb_outputs_commit(&outputs, error);

@@ -17,8 +17,8 @@ typedef struct options {
     tb_subject_options how;
     const char *png, *overlay, *json, *npy, *html, *colors, *color;
     double opacity;
-    int threads;
-    bool help;
+    int threads, repeat;
+    bool profile, help;
 } options;
 
 #define AT(member)    offsetof(options, member)
@@ -32,7 +32,8 @@ static const tb_option table[] = {
      "everything for programs; - is standard output"},
     {"--npy", NULL, TB_ARG_TEXT, AT(npy), "DIR", "the arrays as .npy files"},
     {"--color", NULL, TB_ARG_TEXT, AT(color), "WHEN", ""},
-    {"--repeat", NULL, TB_ARG_COUNT, AT(job.repeat), "N", ""},
+    {"--repeat", NULL, TB_ARG_COUNT, AT(repeat), "N", ""},
+    {"--profile", NULL, TB_ARG_FLAG, AT(profile), NULL, ""},
     {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
@@ -47,6 +48,7 @@ typedef struct command {
     int n_files;
     const char *files[8]; /* written ones to name, ended by NULL */
     bool quiet;           /* standard output is one of them */
+    tb_profile_report profile;
 } command;
 
 /* cat.png -> cat.tiba.png in the working folder */
@@ -85,6 +87,7 @@ static tiba_status add_png(command *c, const char *option, const char *path, png
     return add_file(c, path, data, size, error);
 }
 
+/* Everything but JSON, which says how long that took. */
 static tiba_status add_files(command *c, tiba_error *error) {
     const options *o = &c->o;
     tb_report *r = &c->job.report;
@@ -106,10 +109,54 @@ static tiba_status add_files(command *c, tiba_error *error) {
         TB_TRY(tb_render_html(&text, &size, r, &c->look, error));
         TB_TRY(add_file(c, o->html, text, size, error));
     }
-    r->render_seconds = tb_seconds() - start;
-    if (!o->json) return TIBA_OK;
-    TB_TRY(tb_render_json(&text, &size, r, error));
-    return add_file(c, o->json, text, size, error);
+    r->times.seconds[TB_TIME_RENDER] = tb_seconds() - start;
+    return TIBA_OK;
+}
+
+static tiba_status add_json(command *c, tiba_error *error) {
+    char *text;
+    size_t size;
+    if (!c->o.json) return TIBA_OK;
+    TB_TRY(tb_render_json(&text, &size, &c->job.report, error));
+    return add_file(c, c->o.json, text, size, error);
+}
+
+/* From input files to what is to be written, as if for the first time but for the plan. */
+static tiba_status work(command *c, const tb_texts *rest, tiba_error *error) {
+    tb_job_close(&c->job);
+    c->job = (tb_job){.options = &c->o.job, .subject = &c->subject};
+    TB_TRY(tb_job_start(&c->job, error));
+    c->outputs = (tb_outputs){.arena = c->job.arena};
+    memset(c->files, 0, sizeof c->files);
+    c->n_files = 0;
+    c->quiet = false;
+    TB_TRY(tb_job_run(&c->job, rest->count - 1, rest->items + 1, error));
+    return add_files(c, error);
+}
+
+static tiba_status set_profile(const command *c, bool on, tiba_error *error) {
+    if (c->subject.partner) TB_TRY(tiba_model_profile(c->subject.partner->model, on, error));
+    return tiba_model_profile(c->subject.model, on, error);
+}
+
+static tiba_status work_often(command *c, const tb_texts *rest, tiba_error *error) {
+    int n = c->o.repeat > 0 ? c->o.repeat : 1;
+    tb_report *r = &c->job.report;
+    tb_times *each = TB_NEW(c->arena, tb_times, n);
+    if (!each) return tb_out_of_memory(error);
+    if (c->o.profile) TB_TRY(set_profile(c, true, error));
+    for (int i = 0; i < n; i++) {
+        TB_TRY(work(c, rest, error));
+        each[i] = r->times;
+    }
+    tb_times_median(&r->times, n, each);
+    r->repeats = n;
+    if (!c->o.profile) return TIBA_OK;
+    const tb_subject *partner = c->subject.partner;
+    TB_TRY(tb_profile_collect(&c->profile, c->arena, c->subject.model,
+                              partner ? partner->model : NULL, n, error));
+    r->profile = &c->profile;
+    return TIBA_OK;
 }
 
 static tiba_status find_depth(tb_color_depth *out, const char *when, tiba_error *error) {
@@ -132,13 +179,11 @@ static tiba_status explain(command *c, const tb_texts *rest, tiba_error *error) 
     TB_TRY(tb_look_parse(&c->look, c->o.colors, c->o.opacity, error));
     TB_TRY(find_depth(&depth, c->o.color, error));
     TB_TRY(tb_subject_open(&c->subject, rest->items[0], &how, &c->o.how, error));
-    c->job.options = &c->o.job;
-    c->job.subject = &c->subject;
     c->o.job.blocks = c->o.npy || c->o.html;
-    TB_TRY(tb_job_start(&c->job, error));
-    TB_TRY(tb_job_run(&c->job, rest->count - 1, rest->items + 1, error));
-    TB_TRY(add_files(c, error));
+    TB_TRY(work_often(c, rest, error));
+    TB_TRY(add_json(c, error));
     TB_TRY(tb_outputs_commit(&c->outputs, error));
+    if (c->o.profile) tb_profile_print(&c->profile, &c->job.report.times, c->job.report.repeats);
     if (!c->quiet) tb_render_text(&c->job.report, &c->look, depth, c->files);
     return TIBA_OK;
 }
@@ -157,7 +202,6 @@ int tb_cmd_explain(int argc, char **argv) {
         fprintf(stderr, "tiba-onnx: out of memory\n");
         return TIBA_ERROR_RESOURCE;
     }
-    c.outputs.arena = c.arena;
     tb_texts rest = {0};
     tiba_status status = tb_arguments_parse(&c.o, table, c.arena, argc, argv, &rest, &error);
     int inputs = rest.count + c.o.job.texts.count;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "tools/methods.h"
 #include "tools/trust.h"
 
@@ -12,7 +13,8 @@ enum { MOST_TOP = 24 };
 tiba_status tb_job_start(tb_job *job, tiba_error *error) {
     job->arena = tb_arena_create(NULL);
     if (!job->arena) return tb_out_of_memory(error);
-    job->report = (tb_report){.arena = job->arena, .subject = job->subject, .sample = &job->sample};
+    job->report = (tb_report){
+        .arena = job->arena, .subject = job->subject, .sample = &job->sample, .repeats = 1};
     return TIBA_OK;
 }
 
@@ -91,9 +93,31 @@ tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run,
     TB_TRY(tiba_explain(&result, run, request, error));
     job->results[job->n_results++] = result;
     tiba_timings t = tiba_run_timings(run);
-    job->report.timings.backward += t.backward;
-    job->report.timings.rollout += t.rollout;
+    job->report.times.seconds[TB_TIME_BACKWARD] += t.backward;
+    job->report.times.seconds[TB_TIME_ROLLOUT] += t.rollout;
     *out = result;
+    return TIBA_OK;
+}
+
+tiba_status tb_job_sample(tb_sample *out, tb_job *job, tb_subject *subject, int count,
+                          const char *const *inputs, int n_texts, const char *const *texts,
+                          tiba_error *error) {
+    double start = tb_seconds();
+    TB_TRY(tb_subject_sample_texts(out, subject, job->arena, count, inputs, n_texts, texts, error));
+    job->report.times.seconds[TB_TIME_INPUT] += tb_seconds() - start;
+    return TIBA_OK;
+}
+
+tiba_status tb_job_forward(tb_job *job, int slot, const tb_subject *subject,
+                           const tb_sample *sample, const char *output, tiba_error *error) {
+    TB_TRY(tiba_run_create(&job->runs[slot], subject->model, sample->n_feeds, sample->feeds, output,
+                           error));
+    tiba_timings t = tiba_run_timings(job->runs[slot]);
+    double *seconds = job->report.times.seconds;
+    if (slot != 1) seconds[TB_TIME_OPEN] += t.open; /* the table's graph is that of slot 0 */
+    seconds[TB_TIME_BIND] += t.bind;
+    seconds[TB_TIME_PLAN] += t.plan;
+    seconds[TB_TIME_FORWARD] += t.forward;
     return TIBA_OK;
 }
 
@@ -223,21 +247,11 @@ static tiba_status check_kind(const tb_job *job, tiba_error *error) {
                    "%s wants a picture and texts, and a model that scores them together", option);
 }
 
-static tiba_status explain_once(tb_job *job, int count, const char *const *inputs,
-                                tiba_error *error) {
+static tiba_status explain_graph(tb_job *job, int count, const char *const *inputs,
+                                 tiba_error *error) {
     tb_report *r = &job->report;
-    r->timings.backward = r->timings.rollout = 0;
-    r->n_views = r->n_rows = r->n_notes = 0;
-    r->views = NULL;
-    tiba_run_destroy(job->runs[0]);
-    job->runs[0] = NULL;
-    TB_TRY(tiba_run_create(&job->runs[0], job->subject->model, job->sample.n_feeds,
-                           job->sample.feeds, job->options->output, error));
-    tiba_timings t = tiba_run_timings(job->runs[0]);
+    TB_TRY(tb_job_forward(job, 0, job->subject, &job->sample, job->options->output, error));
     r->run = job->runs[0];
-    r->timings.open = t.open;
-    if (t.bind > 0) r->timings.bind = t.bind, r->timings.plan = t.plan;
-    r->timings.forward = t.forward;
     TB_TRY(tb_report_scores(r, error));
     if (job->sample.guessed)
         tb_report_note(r, "no preprocessor_config.json: the picture was scaled to the model's "
@@ -248,37 +262,6 @@ static tiba_status explain_once(tb_job *job, int count, const char *const *input
         return tb_similarity(job, error);
     if (r->kind == TB_KIND_PAIRS) return explain_pairs(job, count, inputs, error);
     return explain_targets(job, error);
-}
-
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *x, int n) {
-    qsort(x, (size_t)n, sizeof *x, by_size);
-    return n % 2 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
-}
-
-static tiba_status explain_often(tb_job *job, int count, const char *const *inputs,
-                                 tiba_error *error) {
-    int n = job->options->repeat > 0 ? job->options->repeat : 1;
-    double *seconds = TB_NEW(job->arena, double, 3 * n);
-    if (!seconds) return tb_out_of_memory(error);
-    tiba_timings *t = &job->report.timings;
-    for (int i = 0; i < n; i++) {
-        for (int k = 0; k < job->n_results; k++) tiba_result_destroy(job->results[k]);
-        job->n_results = 0;
-        TB_TRY(explain_once(job, count, inputs, error));
-        seconds[i] = t->forward;
-        seconds[n + i] = t->backward;
-        seconds[2 * n + i] = t->rollout;
-    }
-    t->forward = median(seconds, n);
-    t->backward = median(seconds + n, n);
-    t->rollout = median(seconds + 2 * n, n);
-    job->report.repeats = n;
-    return TIBA_OK;
 }
 
 /* --text, and --contrast where it is none of the texts. */
@@ -313,13 +296,12 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     job->report.has_sign = o->keep_sign || request.method == TIBA_METHOD_LRP ||
                            request.method == TIBA_METHOD_FULL_TIBA_LRP ||
                            request.method == TIBA_METHOD_GRAD_X_INPUT;
-    job->report.repeats = 1;
     if (job->subject->partner) {
         TB_TRY(tb_pairs_separate(job, count, inputs, texts.count, texts.items, error));
     } else {
-        TB_TRY(tb_subject_sample_texts(&job->sample, job->subject, job->arena, count, inputs,
-                                       texts.count, texts.items, error));
-        TB_TRY(explain_often(job, count, inputs, error));
+        TB_TRY(tb_job_sample(&job->sample, job, job->subject, count, inputs, texts.count,
+                             texts.items, error));
+        TB_TRY(explain_graph(job, count, inputs, error));
     }
     return tb_trust(job, error);
 }

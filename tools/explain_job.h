@@ -17,7 +17,7 @@
 typedef struct tb_job_options {
     const char *target, *output, *rollout, *method;
     tb_texts classes, texts;
-    int top, start_layer, repeat;
+    int top, start_layer;
     int choose;           /**< pairs: the text to explain, counted from 1; 0: the best */
     const char *contrast; /**< pairs: explain the difference to the score of this text */
     bool table;           /**< pairs: the picture × word table */
@@ -31,7 +31,7 @@ typedef struct tb_job {
     tb_subject *subject;
     tb_arena *arena; /**< of everything in the report */
     tb_sample sample;
-    tiba_run *runs[3];
+    tiba_run *runs[3]; /**< of the inputs; of the picture × word table; of the text encoder */
     int n_results, result_capacity;
     tiba_result **results;
     tb_report report;
@@ -45,6 +45,13 @@ void tb_job_close(tb_job *job);
 
 /** The request that every explanation of the job starts from. */
 tiba_status tb_job_request(tiba_request *out, const tb_job *job, tiba_error *error);
+/** Makes a sample of inputs (subject.h), and adds up how long that takes. */
+tiba_status tb_job_sample(tb_sample *out, tb_job *job, tb_subject *subject, int count,
+                          const char *const *inputs, int n_texts, const char *const *texts,
+                          tiba_error *error);
+/** Runs a sample through the graph into runs[slot], which is still free. */
+tiba_status tb_job_forward(tb_job *job, int slot, const tb_subject *subject,
+                           const tb_sample *sample, const char *output, tiba_error *error);
 /** Explains; the result belongs to the job. */
 tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run,
                            const tiba_request *request, tiba_error *error);

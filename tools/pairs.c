@@ -110,12 +110,8 @@ tiba_status tb_pairs_table(tb_job *job, int64_t chosen, const char *picture, tib
         texts[rows + 1] = without;
         r->rows[rows++] = (tb_table_row){.word = &words->words[i], .without = without};
     }
-    TB_TRY(tb_subject_sample_texts(sample, job->subject, job->arena, 1, &picture, rows + 1, texts,
-                                   error));
-    tiba_run_destroy(job->runs[1]);
-    job->runs[1] = NULL;
-    TB_TRY(tiba_run_create(&job->runs[1], job->subject->model, sample->n_feeds, sample->feeds,
-                           job->options->output, error));
+    TB_TRY(tb_job_sample(sample, job, job->subject, 1, &picture, rows + 1, texts, error));
+    TB_TRY(tb_job_forward(job, 1, job->subject, sample, job->options->output, error));
     tb_report beside = {
         .arena = job->arena, .subject = job->subject, .sample = sample, .run = job->runs[1]};
     TB_TRY(tb_report_scores(&beside, error));
@@ -178,13 +174,8 @@ static const char *embedding_name(const tb_subject *subject, const char *wanted)
 /* Runs an encoder on its sample. */
 static tiba_status encode(tb_job *job, int slot, tb_subject *subject, const tb_sample *sample,
                           tiba_tensor *out, tiba_error *error) {
-    TB_TRY(tiba_run_create(&job->runs[slot], subject->model, sample->n_feeds, sample->feeds,
-                           embedding_name(subject, job->options->output), error));
-    tiba_timings t = tiba_run_timings(job->runs[slot]), *sum = &job->report.timings;
-    sum->open += t.open;
-    sum->bind += t.bind;
-    sum->plan += t.plan;
-    sum->forward += t.forward;
+    TB_TRY(tb_job_forward(job, slot, subject, sample, embedding_name(subject, job->options->output),
+                          error));
     return embedding(out, job->runs[slot], subject, error);
 }
 
@@ -207,9 +198,8 @@ static tiba_status make_samples(tb_job *job, tb_sample *text_sample, int count,
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "two encoders compare one picture with texts: give one picture and at least "
                        "one text (--text)");
-    TB_TRY(tb_subject_sample(&job->sample, job->subject, job->arena, 1, pictures, error));
-    TB_TRY(tb_subject_sample_texts(text_sample, job->subject->partner, job->arena, 0, NULL, n, all,
-                                   error));
+    TB_TRY(tb_job_sample(&job->sample, job, job->subject, 1, pictures, 0, NULL, error));
+    TB_TRY(tb_job_sample(text_sample, job, job->subject->partner, 0, NULL, n, all, error));
     job->sample.n_texts = text_sample->n_texts;
     job->sample.texts = text_sample->texts;
     job->sample.encodings = text_sample->encodings;

@@ -553,12 +553,10 @@ static tiba_status put_facts(page *p) {
             putf(p, "<tr><th scope=row>relevance at the readout<td>%.6g of 1 (%s)\n",
                  r->views[i].towers[t].tower->relevance_in[r->views[i].towers[t].at],
                  r->views[i].towers[t].tower->rows ? "picture" : "text");
-    const tiba_timings *s = &r->timings;
-    putf(p,
-         "<tr><th scope=row>seconds<td>open %.4f, bind %.4f, plan %.4f, forward %.4f, backward "
-         "%.4f, "
-         "rollout %.4f\n",
-         s->open, s->bind, s->plan, s->forward, s->backward, s->rollout);
+    put(p, "<tr><th scope=row>seconds<td>");
+    for (int i = 0; i < TB_TIME_RENDER; i++) /* this page is part of the rendering */
+        putf(p, "%s%s %.4f", i ? ", " : "", tb_time_names[i], r->times.seconds[i]);
+    put(p, "\n");
     putf(p, "<tr><th scope=row>written by<td>tiba-onnx %s\n</table></div>\n", tiba_version());
     for (int i = 0; i < r->n_notes; i++) {
         put(p, "<p class=soft>Note: ");

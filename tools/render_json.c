@@ -291,21 +291,45 @@ static void put_table(tb_json_writer *w, const tb_report *r) {
 }
 
 static void put_timings(tb_json_writer *w, const tb_report *r) {
-    const tiba_timings *t = &r->timings;
-    const struct {
-        const char *name;
-        double seconds;
-    } phases[] = {{"open", t->open},
-                  {"bind", t->bind},
-                  {"plan", t->plan},
-                  {"forward", t->forward},
-                  {"backward", t->backward},
-                  {"rollout", t->rollout},
-                  {"render", r->render_seconds}};
     tb_json_open(w, "timings", '{');
-    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
-        tb_json_write_number(w, phases[i].name, phases[i].seconds);
+    for (int i = 0; i < TB_TIMES; i++)
+        tb_json_write_number(w, tb_time_names[i], r->times.seconds[i]);
     tb_json_write_integer(w, "repeats", r->repeats);
+    tb_json_close(w, '}');
+}
+
+static void put_work(tb_json_writer *w, const tiba_profile_row *row) {
+    tb_json_write_number(w, "seconds", row->seconds);
+    tb_json_write_number(w, "gflop", 1e-9 * row->flop);
+    tb_json_write_number(w, "bytes", row->bytes);
+}
+
+static void put_profile(tb_json_writer *w, const tb_report *r) {
+    const tb_profile_report *p = r->profile;
+    if (!p) return;
+    tb_json_open(w, "profile", '{');
+    tb_json_open(w, "phases", '[');
+    for (int i = 0; i < TB_TIMES; i++) {
+        tiba_profile_row total = tb_profile_total(p, tb_time_names[i]);
+        total.seconds = r->times.seconds[i];
+        tb_json_open(w, NULL, '{');
+        put(w, "phase", tb_time_names[i]);
+        put_work(w, &total);
+        tb_json_close(w, '}');
+    }
+    tb_json_close(w, ']');
+    tb_json_open(w, "operators", '[');
+    for (int i = 0; i < p->n_rows; i++) {
+        const tiba_profile_row *row = &p->rows[i];
+        tb_json_open(w, NULL, '{');
+        put(w, "phase", row->phase);
+        put(w, "domain", row->domain);
+        put(w, "operator", row->op);
+        tb_json_write_integer(w, "calls", row->calls);
+        put_work(w, row);
+        tb_json_close(w, '}');
+    }
+    tb_json_close(w, ']');
     tb_json_close(w, '}');
 }
 
@@ -330,6 +354,7 @@ static tiba_status write_all(tb_json_writer *w, const tb_report *r, tiba_error *
     put_views(w, r);
     put_table(w, r);
     put_timings(w, r);
+    put_profile(w, r);
     tb_json_open(w, "notes", '[');
     for (int i = 0; i < r->n_notes; i++) put(w, NULL, r->notes[i]);
     tb_json_close(w, ']');

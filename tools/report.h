@@ -7,6 +7,7 @@
 #define TB_TOOLS_REPORT_H
 
 #include "tools/subject.h"
+#include "tools/times.h"
 #include "tools/words.h"
 
 /** What the explained output says. */
@@ -91,9 +92,9 @@ typedef struct tb_report {
     int start_layer;
     int n_notes;
     const char *notes[TB_MOST_NOTES];
-    tiba_timings timings; /**< medians where repeated */
-    double render_seconds;
+    tb_times times; /**< medians where repeated */
     int repeats;
+    const tb_profile_report *profile; /**< NULL: not asked for */
 } tb_report;
 
 /** Finds the kind of the run's explained output and its scores. */
