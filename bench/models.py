@@ -178,7 +178,7 @@ def convert(path, kind):
         quantize_dynamic(path, part, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
     else:
         from onnxconverter_common import float16
-        onnx.save(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True, disable_shape_infer=True), part)
+        onnx.save(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True), part)
     os.replace(part, out)
     return out
 

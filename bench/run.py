@@ -6,12 +6,14 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
 
 from measure import Inputs, Runtime, Tool, middle, spread
 import models
+import roofline
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TIMES = ("forward", "backward", "rollout")
@@ -135,10 +137,18 @@ def measure_precision(bench, name):
     return {"rounds": rounds}
 
 
+def measure_roofline(bench, name):
+    """What the machine can do, and what each phase and kind of operator does, with one and two threads."""
+    arguments, _ = bench.feeds(name)
+    return {str(t): {"peak": bench.tool.peak(t),
+                     "profile": bench.tool.explain(bench.paths[name], arguments, t, bench.repeat, "--profile")["profile"]}
+            for t in (1, 2)}
+
+
 MEASUREMENTS = {"forward": (measure_forward, MODELS), "classes": (measure_classes, MODELS),
                 "memory": (measure_memory, MODELS), "start": (measure_start, MODELS),
                 "batch": (measure_batch, ("vit_b16",)), "tokens": (measure_tokens, ("tokens",)),
-                "precision": (measure_precision, MODELS)}
+                "precision": (measure_precision, MODELS), "roofline": (measure_roofline, MODELS)}
 
 
 # ------------------------------------------------------------------------------------------ rows
@@ -213,12 +223,45 @@ def print_table(results):
         for n, t in r["lengths"].items():
             print(f"{n:>7} {1e3 * t['forward']:9.2f} {t['forward_gflop'] / t['forward']:8.1f} {1e3 * t['backward']:9.2f}"
                   f" {1e3 * t['rollout']:8.2f} {total(t) / t['forward']:16.2f}")
+    print_roofline(results)
     for m in MODELS:
         r = results.get(f"precision/{m}")
         for kind in ("float32", "int8", "float16"):
             if r:
                 t = {k: middle([x[kind][k] for x in r["rounds"]]) for k in ("onnxruntime", "forward", "backward")}
                 print(f"{m} {kind}, seconds: " + ", ".join(f"{k} {v:.4f}" for k, v in t.items()))
+
+
+def print_roofline(results):
+    """Achieved GFLOP/s of the products of each phase, and of the operators that have most of the time."""
+    for m in MODELS:
+        for threads, r in results.get(f"roofline/{m}", {}).items():
+            peak = r["peak"]
+            print(f"\n{m}, {threads} threads: SGEMM does {peak['gflops']:.0f} GFLOP/s, memory reads {peak['gbytes_per_second']:.0f} GB/s")
+            for phase in ("forward", "backward"):
+                whole = next(p for p in r["profile"]["phases"] if p["phase"] == phase)
+                rows = [o for o in r["profile"]["operators"] if o["phase"] == phase][:5]
+                for name, x in [(phase, whole)] + [("  " + o["operator"], o) for o in rows]:
+                    speed = f"{x['gflop'] / x['seconds']:7.1f} GFLOP/s ({100 * x['gflop'] / x['seconds'] / peak['gflops']:3.0f} %)" \
+                        if x["gflop"] else " " * 23
+                    print(f"  {name:24} {1e3 * x['seconds']:8.2f} ms {speed} {1e-9 * x['bytes'] / x['seconds']:7.1f} GB/s")
+
+
+def compare(results, stored):
+    """Warns of rows that are worse than they were when bench/expected.json was written."""
+    expected = json.load(open(stored))
+    for _, what, values, must, _, unit in rows_of(results):
+        before, now = expected.get(plain(what)), middle(values)
+        if before is None:
+            continue
+        worse = before / now if must < 0 else now / before
+        if worse > 1.15 and (unit == "x" or abs(now - before) > 0.02 * must):
+            print(f"warning: {what}: {now:.3f}, was {before:.3f}")
+
+
+def plain(what):
+    """A row's name without onnxruntime's version."""
+    return re.sub(r"onnxruntime \S+", "onnxruntime", what)
 
 
 def main():
@@ -231,6 +274,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE",
                         help="take this file for vit_b16, bert_base or tokens instead of the skeleton")
+    parser.add_argument("--store", action="store_true", help="write the medians to bench/expected.json, for later runs")
     options = parser.parse_args()
     path = os.path.join(options.work, "results.json")
     results = json.load(open(path)) if os.path.exists(path) else {}
@@ -250,6 +294,16 @@ def main():
                     json.dump(results, f, indent=1)
                 os.replace(path + ".part", path)
     print_table(results)
+    stored = os.path.join(HERE, "expected.json")
+    if options.store:
+        with open(stored, "w") as f:
+            json.dump({plain(what): round(middle(values), 3) for _, what, values, *_ in rows_of(results)}, f, indent=1)
+            f.write("\n")
+    elif os.path.exists(stored):
+        compare(results, stored)
+    if any(key.startswith("roofline/") for key in results):
+        roofline.draw(results, MODELS, os.path.join(options.work, "roofline.png"))
+    print(f"\n{path}" + (f" {os.path.join(options.work, 'roofline.png')}" if "roofline/vit_b16" in results else ""))
 
 
 if __name__ == "__main__":
