@@ -173,6 +173,15 @@ static float half_stroke(const tb_text_style *style) {
     return style->bold ? 2.3f : 1.55f; /* grid units */
 }
 
+/* `color` over a pixel of the canvas, as far as the pixel is covered. */
+static void blend(tb_picture *canvas, int x, int y, float coverage, const uint8_t color[3]) {
+    if (coverage <= 0.0f) return;
+    if (coverage > 1.0f) coverage = 1.0f;
+    uint8_t *p = canvas->rgb + 3 * ((size_t)y * (size_t)canvas->width + (size_t)x);
+    for (int c = 0; c < 3; c++)
+        p[c] = (uint8_t)((float)p[c] + ((float)color[c] - (float)p[c]) * coverage + 0.5f);
+}
+
 static void draw_glyph(tb_picture *canvas, const glyph *g, float x, float y,
                        const tb_text_style *style) {
     segment segments[MOST_SEGMENTS];
@@ -188,13 +197,7 @@ static void draw_glyph(tb_picture *canvas, const glyph *g, float x, float y,
             float nearest = 1e9f;
             for (int i = 0; i < count; i++)
                 nearest = fminf(nearest, distance(&segments[i], gx, gy));
-            float coverage = (half - nearest) * scale + 0.5f;
-            if (coverage <= 0.0f) continue;
-            if (coverage > 1.0f) coverage = 1.0f;
-            uint8_t *p = canvas->rgb + 3 * ((size_t)py * (size_t)canvas->width + (size_t)px);
-            for (int c = 0; c < 3; c++)
-                p[c] = (uint8_t)((float)p[c] + ((float)style->color[c] - (float)p[c]) * coverage +
-                                 0.5f);
+            blend(canvas, px, py, (half - nearest) * scale + 0.5f, style->color);
         }
     }
 }
@@ -279,4 +282,18 @@ void tb_text_draw(tb_picture *canvas, float x, float y, float room, const char *
         x += (float)(g->width + SPACING) * scale;
     }
     if (cut) tb_text_draw(canvas, x - half_stroke(style) * scale, y, 0.0f, dots, style);
+}
+
+void tb_line_draw(tb_picture *canvas, float x0, float y0, float x1, float y1, float width,
+                  const uint8_t color[3]) {
+    segment line = {x0, y0, x1, y1};
+    float edge = 0.5f * width + 1.0f;
+    int left = (int)floorf(fminf(x0, x1) - edge), right = (int)ceilf(fmaxf(x0, x1) + edge);
+    int top = (int)floorf(fminf(y0, y1) - edge), bottom = (int)ceilf(fmaxf(y0, y1) + edge);
+    if (left < 0) left = 0;
+    if (top < 0) top = 0;
+    for (int y = top; y < bottom && y < canvas->height; y++)
+        for (int x = left; x < right && x < canvas->width; x++)
+            blend(canvas, x, y,
+                  0.5f * width + 0.5f - distance(&line, (float)x + 0.5f, (float)y + 0.5f), color);
 }

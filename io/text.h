@@ -28,4 +28,8 @@ float tb_text_width(const char *text, const tb_text_style *style);
 void tb_text_draw(tb_picture *canvas, float x, float y, float room, const char *text,
                   const tb_text_style *style);
 
+/** A line with round ends, anti-aliased; a dot where both ends are the same. */
+void tb_line_draw(tb_picture *canvas, float x0, float y0, float x1, float y1, float width,
+                  const uint8_t color[3]);
+
 #endif

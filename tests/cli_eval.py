@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 import zlib
 
 import numpy as np
@@ -333,6 +334,23 @@ def test_rationale(tool, examples, folder):
         check(abs(found[name] - want) < room, f"{name} is {found[name]}, not {want}")
 
 
+def test_plots(tool, examples, folder):
+    """A plot has every method and panel; a wrong name is refused before anything is measured or written."""
+    for kind, model, data in (("segmentation", "fashion-vit", folder), ("rationale", "movie-sentiment", folder / "r.json")):
+        for end in ("svg", "png"):
+            run(tool, "eval", kind, examples / model, data, "--draws", 50, "--plot", folder / f"{kind}.{end}", "--csv", "-")
+        text = (folder / f"{kind}.svg").read_text()
+        tree = xml.etree.ElementTree.fromstring(text)
+        words = [e.text for e in tree.iter("{http://www.w3.org/2000/svg}text")]
+        panels = {"segmentation": 6, "rationale": 7}[kind]
+        for name in ("tiba", "random", "full-tiba-lrp"):
+            check(words.count(name) == panels, f"{kind}: {name} is in {words.count(name)} panels of {panels}")
+        check("nan" not in text, f"{kind}: the plot has NaN")
+        check((folder / f"{kind}.png").read_bytes()[:4] == b"\x89PNG", f"{kind}: no PNG")
+    bad = run(tool, "eval", "segmentation", examples / "fashion-vit", folder, "--plot", folder / "p.gif", status=2)
+    check(".png or .svg" in bad.stderr and "of 3" not in bad.stderr, bad.stderr)
+
+
 def test_moving_tokens(tool, examples, folder):
     """What can't be done where tokens merge says so; the rest works."""
     swin = pathlib.Path(__file__).parent / "data/zoo/swin_hf-dyn18"
@@ -370,6 +388,7 @@ def main(tool, examples):
         test_trust(tool, examples, folder)
         test_rationale(tool, examples, folder)
         test_texts(tool, examples, folder)
+        test_plots(tool, examples, folder)
         test_moving_tokens(tool, examples, folder)
         test_refusals(tool, examples, folder)
     for line in failures:

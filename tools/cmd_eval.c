@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tools/commands.h"
+#include "tools/drawing.h"
 #include "tools/eval.h"
 #include "tools/outputs.h"
 #include "tools/settings.h"
@@ -14,7 +15,7 @@
 typedef struct options {
     tb_texts methods;
     tb_subject_options how;
-    const char *json, *csv, *resume;
+    const char *json, *csv, *plot, *resume;
     int limit, draws, jobs;
     bool help;
 } options;
@@ -27,6 +28,7 @@ static const tb_option table[] = {
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
     {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric; or -"},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
+    {"--plot", NULL, TB_ARG_TEXT, AT(plot), "FILE", "curves and intervals, as .png or .svg"},
     {"--resume", NULL, TB_ARG_TEXT, AT(resume), "FILE",
      "keeps what is done; a run that was stopped goes on"},
     {"--jobs", "-j", TB_ARG_INT, AT(jobs), "N", "processes (default: one per processor)"},
@@ -62,6 +64,11 @@ static tiba_status add_files(tb_eval *eval, const options *o, tb_outputs *output
         TB_TRY(tb_eval_csv(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, o->csv, text, size, error));
     }
+    if (o->plot) {
+        uint8_t *plot;
+        TB_TRY(tb_eval_plot(&plot, &size, eval, o->plot, error));
+        TB_TRY(tb_outputs_add(outputs, o->plot, plot, size, error));
+    }
     if (!is_output(o->json) && !is_output(o->csv)) {
         TB_TRY(tb_eval_text(&text, &size, eval, error));
         TB_TRY(tb_outputs_add(outputs, "-", text, size, error));
@@ -80,19 +87,16 @@ static tiba_status find_kind(const tb_eval_kind **out, const char *name, tiba_er
 
 static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *rest, int argc,
                             char **argv, tiba_error *error) {
-    static const tb_free_option free_ones[] = {{"--json", true},
-                                               {"--csv", true},
-                                               {"--draws", true},
-                                               {"--resume", true},
-                                               {"--jobs", true},
-                                               {"-j", true},
-                                               {0}};
+    static const tb_free_option free_ones[] = {
+        {"--json", true},   {"--csv", true},  {"--plot", true}, {"--draws", true},
+        {"--resume", true}, {"--jobs", true}, {"-j", true},     {0}};
     TB_TRY(find_kind(&eval->kind, rest->items[0], error));
     eval->data = rest->items[2];
     eval->limit = o->limit;
     eval->draws = o->draws ? o->draws : 1000;
     if (eval->draws < 40 || eval->draws > 100000)
         return tb_fail(error, TIBA_ERROR_USAGE, "--draws: between 40 and 100000");
+    if (o->plot) TB_TRY(tb_drawing_named(o->plot, error));
     tb_eval_course course = {.jobs = tb_workers_jobs(o->jobs), .resume = o->resume};
     /* threads would not survive the fork */
     tiba_options how = {.threads = course.jobs > 1 ? 1 : 0};

@@ -26,8 +26,10 @@ typedef struct tb_eval_metric {
     const char *name, *summary;
     tb_eval_form form;
     bool shown;        /**< in the text; JSON and CSV have all */
+    bool fraction;     /**< of 1, not of 100 */
     const char *curve; /**< of which it is the point at x; NULL: none */
     double x;
+    const char *axis; /**< what x is */
 } tb_eval_metric;
 
 /** A measurement. */
@@ -107,6 +109,11 @@ int tb_eval_counted(const tb_eval *eval, int metric);
 tiba_status tb_eval_text(char **out, size_t *size, const tb_eval *eval, tiba_error *error);
 tiba_status tb_eval_json(char **out, size_t *size, const tb_eval *eval, tiba_error *error);
 tiba_status tb_eval_csv(char **out, size_t *size, const tb_eval *eval, tiba_error *error);
+
+/** Curves with their intervals, and the other shown metrics as points on a scale: as PNG, or as SVG
+ *  if `path` ends so. */
+tiba_status tb_eval_plot(uint8_t **out, size_t *size, const tb_eval *eval, const char *path,
+                         tiba_error *error);
 
 /* Shared by the measurements. */
 

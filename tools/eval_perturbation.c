@@ -230,7 +230,8 @@ static tiba_status make_metrics(tb_eval *eval, tiba_error *error) {
                 .name = tb_arena_format(eval->arena, "%s; %s; %d %%", sign, variant, 10 * p),
                 .summary = "accuracy, in %",
                 .curve = list[c].name,
-                .x = 10 * p};
+                .x = 10 * p,
+                .axis = "removed, in %"};
     }
     for (int k = 0; k < n; k++)
         if (!list[k].name) return tb_out_of_memory(error);

@@ -27,13 +27,16 @@ enum {
     N_METRICS = BIN_SUFFICIENT + N_BINS
 };
 static const int bins[N_BINS] = {1, 5, 10, 20, 50}; /* % of the words */
-#define TOP(k, shown)                                                                              \
+#define TOP(k, is_shown)                                                                           \
     {                                                                                              \
-        "token F1 at " #k, "of the " #k " most relevant words, in %", TB_EVAL_MEAN, shown,         \
-            "token F1", k                                                                          \
+        .name = "token F1 at " #k, .summary = "of the " #k " most relevant words, in %",           \
+        .shown = is_shown, .curve = "token F1", .x = k, .axis = "most relevant words"              \
     }
 #define BIN(of, k)                                                                                 \
-    { of " at " #k " %", "of the " #k " % most relevant words", TB_EVAL_MEAN, false, of, k }
+    {                                                                                              \
+        .name = of " at " #k " %", .summary = "of the " #k " % most relevant words",               \
+        .fraction = true, .curve = of, .x = k, .axis = "most relevant words, in %"                 \
+    }
 static const tb_eval_metric metrics[N_METRICS] = {
     TOP(5, true),
     TOP(10, true),
@@ -51,22 +54,29 @@ static const tb_eval_metric metrics[N_METRICS] = {
     TOP(70, false),
     TOP(75, false),
     TOP(80, false),
-    [IOU_F1] = {"IOU-F1", "spans that overlap a marked one by half, in %", TB_EVAL_F1, true, NULL,
-                0},
-    [AUPRC] = {"AUPRC", "area under precision against recall of the words, in %", TB_EVAL_MEAN,
-               true, NULL, 0},
-    [COMPREHENSIVE] = {"comprehensiveness",
-                       "what the answer's probability loses without the most relevant 1, 5, 10, 20 "
-                       "and 50 % of the words, on average: higher is better",
-                       TB_EVAL_MEAN, true, NULL, 0},
-    [SUFFICIENT] = {"sufficiency", "what it loses with those words alone: lower is better",
-                    TB_EVAL_MEAN, true, NULL, 0},
-    [LENGTH_COMPREHENSIVE] = {"comprehensiveness at the marked length",
-                              "with as many words as people mark on average", TB_EVAL_MEAN, false,
-                              NULL, 0},
-    [LENGTH_SUFFICIENT] = {"sufficiency at the marked length",
-                           "with as many words as people mark on average", TB_EVAL_MEAN, false,
-                           NULL, 0},
+    [IOU_F1] = {.name = "IOU-F1",
+                .summary = "spans that overlap a marked one by half, in %",
+                .form = TB_EVAL_F1,
+                .shown = true},
+    [AUPRC] = {.name = "AUPRC",
+               .summary = "area under precision against recall of the words, in %",
+               .shown = true},
+    [COMPREHENSIVE] = {.name = "comprehensiveness",
+                       .summary =
+                           "what the answer's probability loses without the most relevant 1, 5, "
+                           "10, 20 and 50 % of the words, on average: higher is better",
+                       .shown = true,
+                       .fraction = true},
+    [SUFFICIENT] = {.name = "sufficiency",
+                    .summary = "what it loses with those words alone: lower is better",
+                    .shown = true,
+                    .fraction = true},
+    [LENGTH_COMPREHENSIVE] = {.name = "comprehensiveness at the marked length",
+                              .summary = "with as many words as people mark on average",
+                              .fraction = true},
+    [LENGTH_SUFFICIENT] = {.name = "sufficiency at the marked length",
+                           .summary = "with as many words as people mark on average",
+                           .fraction = true},
     [BIN_COMPREHENSIVE] = BIN("comprehensiveness", 1),
     BIN("comprehensiveness", 5),
     BIN("comprehensiveness", 10),

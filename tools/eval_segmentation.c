@@ -24,27 +24,25 @@ enum {
     BINS = 256,
     CUTS = 64
 };
+#define METRIC(is_form, is_shown, is_name, is_summary)                                             \
+    { .name = is_name, .summary = is_summary, .form = TB_EVAL_##is_form, .shown = is_shown }
 static const tb_eval_metric metrics[N_METRICS] = {
-    [ACCURACY] = {"pixel accuracy", "share of pixels on the right side of the cut, in %",
-                  TB_EVAL_MEAN, true, NULL, 0},
-    [IOU] = {"mean IoU", "of object and background, over all pixels, in %", TB_EVAL_MEAN2, true,
-             NULL, 0},
-    [PRECISION] = {"mAP", "average precision of object and background scores, in %", TB_EVAL_MEAN,
-                   true, NULL, 0},
-    [BEST_ACCURACY] = {"pixel accuracy at the best cut",
-                       "cut where each picture's IoU is best, in %", TB_EVAL_MEAN, false, NULL, 0},
-    [BEST_IOU] = {"mean IoU at the best cut", "cut where each picture's IoU is best, in %",
-                  TB_EVAL_MEAN2, false, NULL, 0},
-    [OTSU_ACCURACY] = {"pixel accuracy by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN, false,
-                       NULL, 0},
-    [OTSU_IOU] = {"mean IoU by Otsu", "cut by Otsu's method, in %", TB_EVAL_MEAN2, false, NULL, 0},
-    [POINTING] = {"pointing game", "the map's maximum lies on the object, in %", TB_EVAL_MEAN, true,
-                  NULL, 0},
-    [OWN] = {"own object",
-             "mean relevance is higher on the class's object than on the others, in %",
-             TB_EVAL_MEAN, true, NULL, 0},
-    [SHARE] = {"own share", "of the mean relevance on the class's object and on the others, in %",
-               TB_EVAL_MEAN, true, NULL, 0}};
+    [ACCURACY] =
+        METRIC(MEAN, true, "pixel accuracy", "share of pixels on the right side of the cut, in %"),
+    [IOU] = METRIC(MEAN2, true, "mean IoU", "of object and background, over all pixels, in %"),
+    [PRECISION] =
+        METRIC(MEAN, true, "mAP", "average precision of object and background scores, in %"),
+    [BEST_ACCURACY] = METRIC(MEAN, false, "pixel accuracy at the best cut",
+                             "cut where each picture's IoU is best, in %"),
+    [BEST_IOU] = METRIC(MEAN2, false, "mean IoU at the best cut",
+                        "cut where each picture's IoU is best, in %"),
+    [OTSU_ACCURACY] = METRIC(MEAN, false, "pixel accuracy by Otsu", "cut by Otsu's method, in %"),
+    [OTSU_IOU] = METRIC(MEAN2, false, "mean IoU by Otsu", "cut by Otsu's method, in %"),
+    [POINTING] = METRIC(MEAN, true, "pointing game", "the map's maximum lies on the object, in %"),
+    [OWN] = METRIC(MEAN, true, "own object",
+                   "mean relevance is higher on the class's object than on the others, in %"),
+    [SHARE] = METRIC(MEAN, true, "own share",
+                     "of the mean relevance on the class's object and on the others, in %")};
 
 typedef struct region {
     int64_t n;

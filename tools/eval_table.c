@@ -24,13 +24,13 @@ static tiba_status finish(char **out, size_t *size, text *t, tb_arena *arena, ti
     return *out ? TIBA_OK : tb_out_of_memory(error);
 }
 
-static void put_interval(FILE *f, tb_eval_interval x, bool sign) {
+static void put_interval(FILE *f, tb_eval_interval x, bool sign, int digits) {
     if (isnan(x.value))
         fprintf(f, " |");
     else if (sign)
-        fprintf(f, " %+.2f (%+.2f to %+.2f) |", x.value, x.low, x.high);
+        fprintf(f, " %+.*f (%+.*f to %+.*f) |", digits, x.value, digits, x.low, digits, x.high);
     else
-        fprintf(f, " %.2f (%.2f to %.2f) |", x.value, x.low, x.high);
+        fprintf(f, " %.*f (%.*f to %.*f) |", digits, x.value, digits, x.low, digits, x.high);
 }
 
 tiba_status tb_eval_text(char **out, size_t *size, const tb_eval *eval, tiba_error *error) {
@@ -43,7 +43,7 @@ tiba_status tb_eval_text(char **out, size_t *size, const tb_eval *eval, tiba_err
             eval->kind->name, eval->n_items, tb_eval_correct(eval), eval->draws);
     for (int k = 0; k < eval->n_metrics; k++) {
         if (!eval->metrics[k].shown) continue;
-        int counted = tb_eval_counted(eval, k);
+        int counted = tb_eval_counted(eval, k), digits = eval->metrics[k].fraction ? 3 : 2;
         fprintf(t.file, "\n%s: %s", eval->metrics[k].name, eval->metrics[k].summary);
         if (counted < eval->n_items) fprintf(t.file, " (%d items)", counted);
         fprintf(t.file, "\n\n| method | all items | correct only | minus tiba | minus random |\n"
@@ -52,10 +52,13 @@ tiba_status tb_eval_text(char **out, size_t *size, const tb_eval *eval, tiba_err
             const tb_eval_summary *at = tb_eval_summary_at(eval, m, k);
             if (eval->refused[m]) continue;
             fprintf(t.file, "| %s |", tb_method_name((int)eval->methods[m]));
-            put_interval(t.file, at->value, false);
-            fprintf(t.file, isnan(at->correct) ? " |" : " %.2f |", at->correct);
-            put_interval(t.file, at->minus_tiba, true);
-            put_interval(t.file, at->minus_random, true);
+            put_interval(t.file, at->value, false, digits);
+            if (isnan(at->correct))
+                fprintf(t.file, " |");
+            else
+                fprintf(t.file, " %.*f |", digits, at->correct);
+            put_interval(t.file, at->minus_tiba, true, digits);
+            put_interval(t.file, at->minus_random, true, digits);
             fprintf(t.file, "\n");
         }
     }
