@@ -98,12 +98,10 @@ void tb_subject_close(tb_subject *subject) {
 
 static tiba_status add_digest(tb_subject *s, const char *name, const char *path,
                               tiba_error *error) {
-    tb_file file;
     char *hex = TB_NEW(s->arena, char, 65);
     if (!hex) return tb_out_of_memory(error);
-    TB_TRY(tb_file_open(&file, path, error));
-    tb_sha256_hex(hex, file.data, file.size);
-    tb_file_close(&file);
+    if (!tb_sha256_file(hex, path))
+        return tb_fail(error, TIBA_ERROR_INPUT, "%s: cannot be read to its end", path);
     s->digests[s->n_digests++] = (tb_digest){name, hex};
     return TIBA_OK;
 }
