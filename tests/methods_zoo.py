@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Every method on every exported model of a zoo (see zoo.py).
+
+    methods_zoo.py TOOL ROOT
+
+A method gives finite numbers or is refused, and is only refused for what REFUSED says. Methods that do not
+depend on the class give the same for each of the case's targets, others do not.
+Exit status 77 (skipped) if there is no ROOT.
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+# Method: what its reason says, and which models it may be refused on. Tokens move or merge there.
+REFUSED = {"rollout": "normalized rollout is not defined where tokens move or merge",
+           "attention-gradcam": "not defined where tokens move or merge"}
+MOVING = ("swin",)
+ANY_CLASS = ("rollout", "raw-attention", "random")
+
+
+class Case:
+    def __init__(self, tool, root, case):
+        self.tool, self.root, self.case = tool, root, case
+        self.failures, self.checks, self.refused = [], 0, set()
+
+    def check(self, good, text):
+        self.checks += 1
+        if not good:
+            self.failures.append(f"{self.case['case']}: {text}")
+
+    def compare(self, target):
+        folder = self.root / self.case["case"]
+        inputs = [f"{name}={folder}/input.{name}.npy" for name in self.case["inputs"]]
+        command = [self.tool, "compare", folder / "model.onnx", *inputs, "--json", "-"]
+        done = subprocess.run(command + (["--target", target] if target else []), capture_output=True, text=True, timeout=300)
+        self.check(done.returncode == 0 or not target, f"target {target}: status {done.returncode}: {done.stderr.strip()}")
+        return {m["method"]: m for m in json.loads(done.stdout)["methods"]} if done.returncode == 0 else {}
+
+    def check_methods(self, target, methods):
+        for name, m in methods.items():
+            if "refused" in m:
+                self.refused.add(name)
+                moving = any(self.case["case"].startswith(family) for family in MOVING)
+                self.check(moving and REFUSED.get(name, "-") in m["refused"], f"{name}, target {target}: {m['refused']}")
+                continue
+            for tower in m["towers"]:
+                values = [np.nan if v is None else v for v in tower["relevance"]]
+                self.check(np.all(np.isfinite(values)), f"{name}, target {target}: not finite")
+                self.check("note" in tower or np.any(values), f"{name}, target {target}: zero, and nothing says so")
+
+    def check_classes(self, first, second):
+        for name in first.keys() & second.keys():
+            if "refused" in first[name] or "refused" in second[name]:
+                continue
+            same = all(a["relevance"] == b["relevance"] for a, b in zip(first[name]["towers"], second[name]["towers"]))
+            said = not first[name]["per_class"]
+            self.check(said == (name in ANY_CLASS), f"{name}: per_class is {not said}")
+            if said:
+                self.check(same, f"{name} depends on the class")
+            elif not any("note" in t for m in (first, second) for t in m[name]["towers"]):
+                self.check(not same, f"{name} does not depend on the class")
+
+    def measure(self):
+        targets = self.case.get("targets") or [None]
+        found = [self.compare(target) for target in targets]
+        for target, methods in zip(targets, found):
+            self.check_methods(target, methods)
+        # of the same sample
+        for i in range(1, len(targets)):
+            if targets[i].split(",")[:-1] == targets[0].split(",")[:-1] and not self.pairs(found):
+                self.check_classes(found[0], found[i])
+        return self
+
+    def pairs(self, found):
+        """Two towers: another column of the output is another text, and its tower another sample."""
+        return any(len(m["towers"]) > 1 for methods in found for m in methods.values() if "towers" in m)
+
+
+def main(tool, root):
+    root = pathlib.Path(root)
+    if not root.exists() and "TIBA_SHARED" in os.environ:
+        root = pathlib.Path(os.environ["TIBA_SHARED"]) / root.name
+    if not (root / "cases.json").exists():
+        print(f"{root}: not there, skipped")
+        return 77
+    cases = json.loads((root / "cases.json").read_text())
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = list(pool.map(lambda case: Case(tool, root, case).measure(), cases))
+    failures = [line for case in done for line in case.failures]
+    for line in failures:
+        print(line)
+    print(f"{len(cases)} models, {sum(bool(case.refused) for case in done)} of them without {sorted(REFUSED)}, "
+          f"{sum(case.checks for case in done)} checks, {len(failures)} failed")
+    return failures != [] or not cases
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
