@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the tables of docs/evaluation.md: scripts/evaluate.sh DATA [TOOL]
+# Makes the tables and plots of docs/evaluation.md: scripts/evaluate.sh DATA [TOOL]
 # DATA is a folder with two-garments/ (truth.json, pictures, masks) and reviews.json. What stands above
 # the line "<!-- tables -->" is kept.
 set -eu
@@ -10,12 +10,13 @@ out=docs/evaluation.md
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 sed '/^<!-- tables -->$/q' "$out" > "$new"
-table() { # heading, kind, model, data
-    printf '\n## %s\n\n' "$1" >> "$new"
-    "$tool" eval "$2" "$3" "$4" >> "$new"
+table() { # model, kind, data
+    plot=images/eval-$1-$2.svg
+    printf '\n## %s: %s\n\n![the table as a plot](%s)\n\n' "$1" "$2" "$plot" >> "$new"
+    "$tool" eval "$2" "examples/$1" "$data/$3" --plot "docs/$plot" >> "$new"
 }
-table "fashion-vit: perturbation" perturbation examples/fashion-vit "$data/two-garments"
-table "fashion-vit: segmentation" segmentation examples/fashion-vit "$data/two-garments"
-table "movie-sentiment: perturbation" perturbation examples/movie-sentiment "$data/reviews.json"
-table "movie-sentiment: rationale" rationale examples/movie-sentiment "$data/reviews.json"
+table fashion-vit perturbation two-garments
+table fashion-vit segmentation two-garments
+table movie-sentiment perturbation reviews.json
+table movie-sentiment rationale reviews.json
 cat "$new" > "$out"
