@@ -191,7 +191,8 @@ static void grid_of_merge(const tb_axes *axes, const tb_label *l, tb_tower *towe
     tower->columns = axes->labels[tb_axes_root(axes, l->parents[l->n_parents - 1])].count;
 }
 
-static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower, int depth);
+static void trace(const tb_axes *axes, const tb_attentions *found, int label, int64_t from,
+                  tb_tower *tower, int depth);
 
 /* Do the operands that Concat joined hold tokens of one input at different distances from where
  * they were: rolled, say? What is only put together again is in order. */
@@ -202,7 +203,7 @@ static bool is_out_of_order(const tb_axes *axes, const tb_label *join, int64_t f
         tb_tower piece = {.input = -1, .tokens = INT64_MAX};
         int64_t first = from + join->offsets[i];
         int64_t end = first + axes->labels[tb_axes_root(axes, join->parents[i])].count;
-        trace(axes, join->parents[i], first, &piece, depth + 1);
+        trace(axes, NULL, join->parents[i], first, &piece, depth + 1);
         bool holds = piece.input >= 0 && piece.prefix < end && first < piece.prefix + piece.length;
         if (!holds) continue;
         if (before.input == piece.input && before.prefix != piece.prefix) return true;
@@ -211,9 +212,32 @@ static bool is_out_of_order(const tb_axes *axes, const tb_label *join, int64_t f
     return false;
 }
 
+/* Are these the tokens of a tower? `found` may be NULL: nobody knows yet. */
+static bool is_tower(const tb_attentions *found, int label) {
+    for (int i = 0; found && i < found->n_towers; i++)
+        if (found->towers[i].label == label) return true;
+    return false;
+}
+
+/* Of joined tokens the part that gives them their name: the longest that comes from an input;
+ * where parts have towers of their own (a picture's in front of a text), one that has none. */
+static int leading_part(const tb_axes *axes, const tb_attentions *found, const tb_label *join) {
+    int best = -1;
+    int64_t most = 0;
+    for (int i = 0; i < join->n_parents; i++) {
+        if (join->parents[i] < 0) continue;
+        int part = tb_axes_root(axes, join->parents[i]);
+        /* any part without a tower counts more than the longest with one */
+        int64_t count = axes->labels[part].count + (is_tower(found, part) ? 0 : join->count);
+        if (count > most) most = count, best = i;
+    }
+    return best;
+}
+
 /* Follows a token label back to the input that feeds it; `from` is its place in the tower's axis.
  */
-static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower, int depth) {
+static void trace(const tb_axes *axes, const tb_attentions *found, int label, int64_t from,
+                  tb_tower *tower, int depth) {
     label = tb_axes_root(axes, label);
     if (label < 0 || depth > 32) return;
     const tb_label *l = &axes->labels[label];
@@ -234,7 +258,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         break;
     case TB_LABEL_MERGE: {
         const tb_label *first = &axes->labels[tb_axes_root(axes, l->parents[0])];
-        trace(axes, l->parents[0], from, tower, depth + 1);
+        trace(axes, found, l->parents[0], from, tower, depth + 1);
         if (tower->input < 0) break;
         tower->image = first->kind != TB_LABEL_LOOKUP;
         grid_of_merge(axes, l, tower);
@@ -242,22 +266,17 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         tower->length = l->count;
         break;
     }
-    case TB_LABEL_JOIN: { /* the longest operand that comes from an input */
-        int best = -1;
-        int64_t most = 0;
-        for (int i = 0; i < l->n_parents; i++) {
-            if (l->parents[i] < 0) continue;
-            int64_t count = axes->labels[tb_axes_root(axes, l->parents[i])].count;
-            if (count > most) most = count, best = i;
-        }
+    case TB_LABEL_JOIN: {
+        int part = leading_part(axes, found, l);
         tower->reordered |= depth < 8 && is_out_of_order(axes, l, from, depth);
-        if (best >= 0) trace(axes, l->parents[best], from + l->offsets[best], tower, depth + 1);
+        if (part >= 0)
+            trace(axes, found, l->parents[part], from + l->offsets[part], tower, depth + 1);
         break;
     }
     case TB_LABEL_CUT: {
         const tb_label *parent = &axes->labels[tb_axes_root(axes, l->parents[0])];
         int64_t start = l->offsets[0];
-        trace(axes, l->parents[0], from - start, tower, depth + 1);
+        trace(axes, found, l->parents[0], from - start, tower, depth + 1);
         /* a piece of the patches has no grid of its own */
         if (l->step != 1 || tower->prefix < 0 || parent->count < l->count)
             tower->rows = tower->columns = 0;
@@ -265,14 +284,14 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
         break;
     }
     case TB_LABEL_PART:
-        trace(axes, l->parents[0], from, tower, depth + 1);
+        trace(axes, found, l->parents[0], from, tower, depth + 1);
         if (tower->input >= 0 && tower->rows == 0) {
             tower->rows = 1;
             tower->columns = l->count;
         }
         break;
     case TB_LABEL_OTHER:
-        if (l->n_parents) trace(axes, l->parents[0], from, tower, depth + 1);
+        if (l->n_parents) trace(axes, found, l->parents[0], from, tower, depth + 1);
         tower->rows = tower->columns = 0;
         tower->reordered |= !tb_is(l->node, TB_OP_Pad) && !tb_is(l->node, TB_OP_Resize) &&
                             !tb_is(l->node, TB_OP_Tile);
@@ -286,7 +305,7 @@ static void trace(const tb_axes *axes, int label, int64_t from, tb_tower *tower,
 
 int tb_label_input(const tb_axes *axes, int label) {
     tb_tower tower = {.input = -1, .tokens = INT64_MAX};
-    trace(axes, label, 0, &tower, 0);
+    trace(axes, NULL, label, 0, &tower, 0);
     return tower.input;
 }
 
@@ -302,10 +321,10 @@ bool tb_label_includes(const tb_axes *axes, int label, int part) {
     return false;
 }
 
-void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes, int label,
-                       int64_t tokens) {
+void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes,
+                       const tb_attentions *found, int label, int64_t tokens) {
     *tower = (tb_tower){.label = label, .tokens = tokens, .input = -1};
-    trace(axes, label, 0, tower, 0);
+    trace(axes, found, label, 0, tower, 0);
     const tb_value *input = tower->input >= 0 ? graph->inputs[tower->input] : NULL;
     /* embeddings given as they are have tokens but no picture */
     if (!input || !tower->image || tower->rows == 0) tower->rows = tower->columns = 0;
@@ -332,8 +351,8 @@ static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_a
         while (t < found->n_towers && found->towers[t].label != a->key_label) t++;
         tb_tower *tower = &found->towers[t];
         if (t == found->n_towers) {
+            tb_tower_describe(tower, graph, axes, found, a->key_label, a->keys);
             found->n_towers++;
-            tb_tower_describe(tower, graph, axes, a->key_label, a->keys);
             tower->attentions = TB_NEW(arena, int, found->n_attentions);
             if (!tower->attentions) return tb_out_of_memory(error);
         }

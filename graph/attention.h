@@ -49,9 +49,10 @@ typedef struct tb_attentions {
 int tb_label_input(const tb_axes *axes, int label);
 /** Is `label` made of `part` (joined, cut, merged) or `part` itself? */
 bool tb_label_includes(const tb_axes *axes, int label, int part);
-/** What a token label says of a tower: input, picture, grid, prefix. `tokens` is its count. */
-void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes, int label,
-                       int64_t tokens);
+/** What a token label says of a tower: input, picture, grid, prefix. `tokens` is its count, `found`
+ *  the towers below it: tokens that are joined are named by the part that has none of its own. */
+void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes,
+                       const tb_attentions *found, int label, int64_t tokens);
 
 /** Finds them all. The result belongs to axes->arena. No attention at all is no error here. */
 tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_axes *axes,

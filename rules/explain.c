@@ -48,6 +48,9 @@ const tb_value *tb_logit_value(const tb_value *output) {
 static int input_of(const tb_explainer *x, const tb_attention *a) {
     const tb_analysis *on = x->analysis;
     if (a->tower >= 0) return on->attentions->towers[a->tower].input;
+    int key = tb_axes_root(on->axes, a->key_label);
+    for (int t = 0; key >= 0 && t < on->attentions->n_towers; t++) /* it reads a tower */
+        if (on->attentions->towers[t].label == key) return on->attentions->towers[t].input;
     int input = tb_label_input(on->axes, a->key_label);
     return input >= 0 ? input : tb_label_input(on->axes, a->query_label);
 }
@@ -137,10 +140,75 @@ static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, tiba_error *e
     const tb_token_axes *source = &to->route->source;
     int label = tb_axes_merge(on->axes, source->n, source->factors);
     if (label == -2) return tb_out_of_memory(error);
-    tb_tower_describe(&to->tower, x->graph, on->axes, label, source->tokens);
+    tb_tower_describe(&to->tower, x->graph, on->axes, on->attentions, label, source->tokens);
     to->tower.attentions = members;
     to->tower.n_attentions = n;
     to->readout = to->route->readout.value;
+    return TIBA_OK;
+}
+
+/* Does the attention read tokens of one of the group's towers, and nothing else of a token axis? */
+static bool reads_tower(const tb_explainer *x, const tb_plan_tower *group, const tb_attention *a) {
+    const tb_attentions *found = x->analysis->attentions;
+    for (int i = 0; i < group->tower.n_attentions && a->plain; i++) {
+        int of = found->attentions[group->tower.attentions[i]].tower;
+        if (of >= 0 && tb_label_includes(x->analysis->axes, a->key_label, found->towers[of].label))
+            return true;
+    }
+    return false;
+}
+
+/* Towers of one input that no row vector connects (a picture's, and one of its tokens joined with
+ * a text's; two sizes of patches) have a result each. The group becomes its first tower, the
+ * others follow behind the last one. False if it is one tower only or has attentions that are
+ * part of none. */
+static bool split(tb_explainer *x, int t, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    tb_plan_tower *group = &x->towers[t];
+    const int *members = group->tower.attentions;
+    int n = group->tower.n_attentions, towers = 0, before = x->n_towers;
+    for (int i = 0; i < n; i++) {
+        const tb_attention *a = &found->attentions[members[i]];
+        if (a->tower < 0 && !reads_tower(x, group, a)) return false;
+    }
+    for (int of = 0; of < found->n_towers; of++) {
+        int *own = TB_NEW(x->arena, int, n), n_own = 0;
+        for (int i = 0; own && i < n; i++)
+            if (found->attentions[members[i]].tower == of) own[n_own++] = members[i];
+        if (!own) return tb_out_of_memory(error), false;
+        if (n_own == 0) continue;
+        tb_plan_tower *to = &x->towers[x->n_towers++];
+        *to = (tb_plan_tower){.tower = {.input = found->towers[of].input}};
+        to->tower.attentions = own;
+        to->tower.n_attentions = n_own;
+        towers++;
+    }
+    if (towers > 1) *group = x->towers[before];
+    x->n_towers = towers > 1 ? x->n_towers - 1 : before;
+    for (int i = before; i < x->n_towers; i++) x->towers[i] = x->towers[i + 1];
+    return towers > 1;
+}
+
+static tiba_status plan_group(tb_explainer *x, int t, tiba_error *error) {
+    int of;
+    tb_plan_tower *to = &x->towers[t];
+    bool plain = is_plain(x, to, &of);
+    if (plain) TB_TRY(plan_plain(x, to, of, &plain, error));
+    if (!plain) {
+        tiba_error why = {0};
+        tiba_status status = plan_routed(x, to, &why);
+        if (status == TIBA_ERROR_INPUT && split(x, t, &why)) return plan_group(x, t, error);
+        if (status != TIBA_OK) {
+            if (error) *error = why;
+            return status;
+        }
+    }
+    const tb_attentions *found = x->analysis->attentions;
+    if (to->tower.reordered && !to->tower.image)
+        return tb_node_fail(error, TIBA_ERROR_INPUT,
+                            found->attentions[to->tower.attentions[0]].product,
+                            "the tokens of this attention are not in the order of the input that "
+                            "they come from");
     return TIBA_OK;
 }
 
@@ -169,7 +237,7 @@ static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
 /* Sorts the attentions below the target by the input that they read. */
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
-    x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions);
+    x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
     unsigned char *marks = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     if (!x->towers || !marks) return tb_out_of_memory(error);
     mark_tokens(x, marks);
@@ -200,18 +268,7 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
     if (x->n_towers == 0)
         return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
                        x->target->name);
-    for (int t = 0; t < x->n_towers; t++) {
-        int tower;
-        bool plain = is_plain(x, &x->towers[t], &tower);
-        if (plain) TB_TRY(plan_plain(x, &x->towers[t], tower, &plain, error));
-        if (!plain) TB_TRY(plan_routed(x, &x->towers[t], error));
-        const tb_tower *tokens = &x->towers[t].tower;
-        if (tokens->reordered && !tokens->image)
-            return tb_node_fail(error, TIBA_ERROR_INPUT,
-                                found->attentions[tokens->attentions[0]].product,
-                                "the tokens of this attention are not in the order of the input "
-                                "that they come from");
-    }
+    for (int t = 0; t < x->n_towers; t++) TB_TRY(plan_group(x, t, error));
     return TIBA_OK;
 }
 

@@ -312,8 +312,9 @@ static tiba_status put_word_layers(page *p, const tb_view *v) {
     for (int k = 0; k < v->n_towers; k++) {
         const tb_view_tower *vt = &v->towers[k];
         const tiba_tower *t = vt->tower;
-        if (t->rows || !has_layers(t) || t->tokens < w->n_tokens || !p->r->sample->text_input ||
-            strcmp(t->input, p->r->sample->text_input) != 0)
+        int64_t prefix = t->prefix > 0 ? t->prefix : 0;
+        if (t->rows || !has_layers(t) || t->tokens - prefix < w->n_tokens ||
+            !p->r->sample->text_input || strcmp(t->input, p->r->sample->text_input) != 0)
             continue;
         put(p, "<h3>Words layer by layer</h3>\n<div class=table><table><caption>What each block "
                "alone adds to the word.</caption><tr><th scope=col>word");
@@ -324,7 +325,7 @@ static tiba_status put_word_layers(page *p, const tb_view *v) {
             if (!tokens) return tb_out_of_memory(p->error);
             for (int i = 0; i < w->n_tokens; i++)
                 if (w->tokens[i].word >= 0)
-                    values[w->tokens[i].word * t->n_blocks + b] += (double)tokens[i];
+                    values[w->tokens[i].word * t->n_blocks + b] += (double)tokens[prefix + i];
             putf(p, "<th scope=col>block %d", b + 1);
         }
         for (int i = 0; i < w->n_words; i++) {

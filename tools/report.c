@@ -201,11 +201,14 @@ tiba_status tb_report_words(tb_words **out, tb_report *r, const tiba_result *res
         const tiba_tower *tower = tiba_result_tower(result, t);
         int64_t k = text >= 0 ? text : tower->sample[at];
         if (tower->rows || strcmp(tower->input, sample->text_input) != 0) continue;
-        if (k >= sample->n_texts || tower->tokens < (int64_t)sample->encodings[k].count) continue;
+        /* what stands in front of the text (a class token, a picture's tokens) is no word of it */
+        int64_t prefix = tower->prefix > 0 ? tower->prefix : 0;
+        if (k >= sample->n_texts || tower->tokens - prefix < (int64_t)sample->encodings[k].count)
+            continue;
         *out = TB_NEW(r->arena, tb_words, 1);
         if (!*out) return tb_out_of_memory(error);
         return tb_words_make(*out, r->arena, sample->texts[k], &sample->encodings[k],
-                             tower->relevance + at * tower->tokens, error);
+                             tower->relevance + at * tower->tokens + prefix, error);
     }
     return TIBA_OK;
 }

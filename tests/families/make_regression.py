@@ -57,6 +57,7 @@ CASES = {
     "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False),
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
+    "joined": (lambda a: models.Joined(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 

@@ -421,6 +421,23 @@ class Recurrent(TextModel):
         return self.head(self.lstm(self.norm(x))[0][:, 0])
 
 
+class Joined(nn.Module):
+    """a picture's tokens, encoded on their own, stand in front of a text's (GIT, LLaVA)"""
+    def __init__(self):
+        super().__init__()
+        self.picture, self.text = VisionModel(pool="mean", depth=1), TextModel(depth=1)
+
+    def forward(self, image, tokens):
+        x = self.picture.embed(image) + self.picture.pos[:, 1:]
+        for blk in self.picture.blocks:
+            x = blk(x)
+        t = self.text
+        x = torch.cat([x, t.embed(tokens) + t.pos[:, :tokens.shape[1]]], 1)
+        for blk in t.blocks:
+            x = blk(x)
+        return t.head(t.norm(x)[:, -1])
+
+
 class TorchEncoder(nn.Module):
     def __init__(self, norm_first, activation, pool="mean", batch_first=True):
         super().__init__()
