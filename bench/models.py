@@ -6,6 +6,7 @@ real ones cost.
 """
 import os
 import sys
+import warnings
 
 import numpy as np
 import onnx
@@ -178,7 +179,14 @@ def convert(path, kind):
         quantize_dynamic(path, part, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
     else:
         from onnxconverter_common import float16
-        onnx.save(float16.convert_float_to_float16(onnx.load(path), keep_io_types=True), part)
+        warnings.simplefilter("ignore")  # a line for every weight that is rounded up to float16's least number
+        model = onnx.load(path)
+        masks = {node.name for node in model.graph.node if node.op_type == "Cast"}
+        model = float16.convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
+        for node in model.graph.node:  # the converter leaves casts to float as they are
+            for attribute in node.attribute if node.name in masks else []:
+                attribute.i = TensorProto.FLOAT16
+        onnx.save(model, part)
     os.replace(part, out)
     return out
 
