@@ -17,12 +17,7 @@ import zlib
 
 import numpy as np
 
-failures = []
-
-
-def check(good, text):
-    if not good:
-        failures.append(text)
+from checks import check, close
 
 
 def run(tool, *arguments, status=0):
@@ -391,11 +386,8 @@ def main(tool, examples):
         test_plots(tool, examples, folder)
         test_moving_tokens(tool, examples, folder)
         test_refusals(tool, examples, folder)
-    for line in failures:
-        print(line)
-    print(f"{len(failures)} failed")
-    return failures != []
+    close()
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+from checks import check, close
 from onnx_cut import cut
 from schema import errors
 
@@ -21,15 +22,6 @@ picture = os.path.join(vit, "pictures", "4-bag-and-ankle-boot.png")
 garments = os.path.join(clip, "pictures", sorted(os.listdir(os.path.join(clip, "pictures")))[0])
 schema = json.load(open(os.path.join(source, "docs", "explanation.schema.json")))
 PHASES = ["open", "bind", "plan", "input", "forward", "backward", "rollout", "render"]
-failed = done = 0
-
-
-def check(condition, *what):
-    global failed, done
-    done += 1
-    if not condition:
-        failed += 1
-        print("failed:", *what)
 
 
 def explain(*arguments):
@@ -121,5 +113,4 @@ def test_profile():
 
 for test in (test_repeat, test_profile):
     test()
-print(f"{done} checks, {failed} failed")
-sys.exit(failed > 0)
+close()

@@ -7,14 +7,13 @@ A method gives finite numbers or is refused, and is only refused for what REFUSE
 depend on the class give the same for each of the case's targets, others do not.
 Exit status 77 (skipped) if there is no ROOT.
 """
-import concurrent.futures
 import json
-import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
+
+from zoo_cases import measure
 
 # Method: what its reason says, and which models it may be refused on. Tokens move or merge there.
 REFUSED = {"rollout": "normalized rollout is not defined where tokens move or merge",
@@ -82,21 +81,13 @@ class Case:
 
 
 def main(tool, root):
-    root = pathlib.Path(root)
-    if not root.exists() and "TIBA_SHARED" in os.environ:
-        root = pathlib.Path(os.environ["TIBA_SHARED"]) / root.name
-    if not (root / "cases.json").exists():
-        print(f"{root}: not there, skipped")
-        return 77
-    cases = json.loads((root / "cases.json").read_text())
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(lambda case: Case(tool, root, case).measure(), cases))
+    done = measure(root, "", lambda folder, case: Case(tool, folder, case).measure())
     failures = [line for case in done for line in case.failures]
     for line in failures:
         print(line)
-    print(f"{len(cases)} models, {sum(bool(case.refused) for case in done)} of them without {sorted(REFUSED)}, "
+    print(f"{len(done)} models, {sum(bool(case.refused) for case in done)} of them without {sorted(REFUSED)}, "
           f"{sum(case.checks for case in done)} checks, {len(failures)} failed")
-    return failures != [] or not cases
+    return failures != [] or not done
 
 
 if __name__ == "__main__":

@@ -8,15 +8,14 @@ outputs of another runtime for the same file); ROOT/expected/FAMILY.npz holds to
 read-outs and E_b in float64, computed from the original PyTorch model. Exit status 77 (skipped) if
 there is no ROOT.
 """
-import concurrent.futures
-import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 import numpy as np
+
+from zoo_cases import measure
 
 # What was done to the file decides what may be asked of it.
 OUTPUT_TOLERANCE = {"fp16": 2e-2, "int8dyn": 2e-2, "int8qdq": 2e-2}
@@ -130,23 +129,15 @@ class Case:
 
 
 def main(tool, root, part=""):
-    root = pathlib.Path(root)
-    if not root.exists() and "TIBA_SHARED" in os.environ:
-        root = pathlib.Path(os.environ["TIBA_SHARED"]) / root.name
-    if not (root / "cases.json").exists():
-        print(f"{root}: not there, skipped")
-        return 77
-    cases = [c for c in json.loads((root / "cases.json").read_text()) if part in c["case"]]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = list(pool.map(lambda case: Case(tool, root, case).measure(), cases))
+    done = measure(root, part, lambda folder, case: Case(tool, folder, case).measure())
     failures = [line for case in done for line in case.failures]
     cosines = [value for case in done for value in case.cosines]
     if cosines and np.median(cosines) < LEAST_MEDIAN:
         failures.append(f"8-bit variants: median cosine {np.median(cosines):.3f}")
     for line in failures:
         print(line)
-    print(f"{len(cases)} models, {sum(case.checks for case in done)} checks, {len(failures)} failed")
-    return failures != [] or not cases
+    print(f"{len(done)} models, {sum(case.checks for case in done)} checks, {len(failures)} failed")
+    return failures != [] or not done
 
 
 if __name__ == "__main__":
