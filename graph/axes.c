@@ -746,25 +746,40 @@ static void op_alias(pass *p, const tb_value *out) {
 }
 
 /* How an operator moves axes, by op first and by class second. Without a row labels end there. */
+/* clang-format off */
 static const struct {
     tb_op_kind kind;
     void (*carry)(pass *, const tb_value *);
 } by_kind[] = {
-    {TB_OP_Concat, op_concat},       {TB_OP_Slice, op_slice},
-    {TB_OP_Gather, op_gather},       {TB_OP_GatherND, op_gather_nd},
-    {TB_OP_OneHot, op_one_hot},      {TB_OP_MatMul, op_matmul},
-    {TB_OP_Gemm, op_gemm},           {TB_OP_Linear, op_linear},
-    {TB_OP_Conv, op_window},         {TB_OP_DFT, op_dft},
-    {TB_OP_Transpose, op_transpose}, {TB_OP_Expand, op_first},
-    {TB_OP_Where, op_elementwise},   {TB_OP_Pad, op_pad},
-    {TB_OP_Resize, op_resized},      {TB_OP_Tile, op_resized},
-    {TB_OP_Trilu, op_first},         {TB_OP_CumSum, op_first},
-    {TB_OP_ScatterND, op_first},     {TB_OP_ScatterElements, op_first},
-    {TB_OP_ArgMax, op_reduce},       {TB_OP_ArgMin, op_reduce},
-    {TB_OP_Equal, op_elementwise},   {TB_OP_Greater, op_elementwise},
-    {TB_OP_Less, op_elementwise},    {TB_OP_GatherElements, op_chosen},
+    {TB_OP_Concat, op_concat},
+    {TB_OP_Slice, op_slice},
+    {TB_OP_Gather, op_gather},
+    {TB_OP_GatherND, op_gather_nd},
+    {TB_OP_OneHot, op_one_hot},
+    {TB_OP_MatMul, op_matmul},
+    {TB_OP_Gemm, op_gemm},
+    {TB_OP_Linear, op_linear},
+    {TB_OP_Conv, op_window},
+    {TB_OP_DFT, op_dft},
+    {TB_OP_Transpose, op_transpose},
+    {TB_OP_Expand, op_first},
+    {TB_OP_Where, op_elementwise},
+    {TB_OP_Pad, op_pad},
+    {TB_OP_Resize, op_resized},
+    {TB_OP_Tile, op_resized},
+    {TB_OP_Trilu, op_first},
+    {TB_OP_CumSum, op_first},
+    {TB_OP_ScatterND, op_first},
+    {TB_OP_ScatterElements, op_first},
+    {TB_OP_ArgMax, op_reduce},
+    {TB_OP_ArgMin, op_reduce},
+    {TB_OP_Equal, op_elementwise},
+    {TB_OP_Greater, op_elementwise},
+    {TB_OP_Less, op_elementwise},
+    {TB_OP_GatherElements, op_chosen},
     {TB_OP_TopK, op_chosen},
 };
+/* clang-format on */
 
 static void carry_node(pass *p, const tb_value *out, int which) {
     if (p->node->op->def->alias) {

@@ -336,11 +336,14 @@ static bool read_lengths(tb_call *c, int64_t batch, int64_t tokens, int64_t room
     *l = (lengths){.past = past, .total = total, .longest = tokens, .same = true};
     bool prompt = *all == tokens;
     for (int64_t b = 0; b < batch; b++) {
-        total[b] = last[b] + 1;
+        bool fits = last[b] >= 0 && last[b] < room + tokens;
+        total[b] = fits ? last[b] + 1 : 0;
         past[b] = prompt ? 0 : total[b] - tokens;
-        if (past[b] < 0 || past[b] > room || total[b] < 1 || total[b] > past[b] + tokens) {
-            tb_call_fail(c, "%lld keys do not fit %lld new tokens and room for %lld past ones",
-                         (long long)total[b], (long long)tokens, (long long)room);
+        if (!fits || past[b] < 0 || past[b] > room || total[b] > past[b] + tokens) {
+            tb_call_fail(c,
+                         "seqlens_k = %lld does not fit %lld new tokens and room for %lld past "
+                         "ones",
+                         (long long)last[b], (long long)tokens, (long long)room);
             return false;
         }
         if (past[b] + tokens > l->longest) l->longest = past[b] + tokens;

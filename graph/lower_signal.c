@@ -83,11 +83,11 @@ void tb_lower_MelWeightMatrix(tb_call *c) {
         }
         v[i] = tb_get_f64(&in->t, 0);
     }
-    int64_t bins = (int64_t)v[1] / 2 + 1, mels = (int64_t)v[0];
     if (!(v[0] >= 1 && v[0] < 1e6 && v[1] >= 1 && v[1] < 1e9 && v[2] > 0)) {
         tb_call_fail(c, "its sizes are out of range");
         return;
     }
+    int64_t bins = (int64_t)v[1] / 2 + 1, mels = (int64_t)v[0];
     int64_t *edges = TB_NEW(c->b->graph->arena, int64_t, mels + 2);
     if (!edges) {
         c->status = tb_out_of_memory(c->error);
