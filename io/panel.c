@@ -115,11 +115,11 @@ static tiba_status lay_over(tb_picture *shown, float *low, float *high, tb_arena
     tb_heatmap_upsample(input, g->height, g->width, map->grid, map->rows, map->columns);
     tb_heatmap_on_picture(seen, shown->height, shown->width, input, g);
     tb_heatmap_range(low, high, map->grid, (size_t)map->rows * (size_t)map->columns);
-    if (options->symmetric) {
+    if (map->symmetric) {
         *high = fmaxf(fabsf(*low), fabsf(*high));
         *low = -*high;
     }
-    tb_heatmap_overlay(shown, seen, *low, *high, options->colors,
+    tb_heatmap_overlay(shown, seen, *low, *high, map->colors,
                        options->opacity > 0.0f ? options->opacity : 0.65f);
     return TIBA_OK;
 }
@@ -187,7 +187,7 @@ static tiba_status draw(tb_picture *canvas, tb_arena *work, const layout *l,
         TB_TRY(lay_over(&overlay, &low, &high, work, geometry, map, options, error));
         draw_captions(canvas, l, x, y, map->caption, map->detail);
         paste(canvas, &overlay, x, y + l->captions);
-        draw_scale(canvas, x, below, l->column, low, high, options->colors);
+        draw_scale(canvas, x, below, l->column, low, high, map->colors);
     }
     return TIBA_OK;
 }

@@ -12,13 +12,13 @@ typedef struct tb_panel_map {
     const char *detail;  /**< a second, smaller line (probability, method); may be NULL */
     const float *grid;   /**< raw patch relevance [rows, columns] */
     int rows, columns;
+    tb_colormap colors;
+    bool symmetric; /**< the scale reaches as far below 0 as above */
 } tb_panel_map;
 
 typedef struct tb_panel_options {
-    tb_colormap colors;
     float opacity;     /**< of the map over the picture, 0 … 1; 0: the default, 0.65 */
     const char *title; /**< caption of the original; NULL: "picture" */
-    bool symmetric;    /**< the scale reaches as far below 0 as above */
 } tb_panel_options;
 
 /** The most maps that a panel shows. */

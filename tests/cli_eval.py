@@ -8,6 +8,7 @@ out some of the numbers again in numpy from what the program writes elsewhere.
 """
 import json
 import pathlib
+import re
 import struct
 import subprocess
 import sys
@@ -70,8 +71,13 @@ def test_compare(tool, examples, folder):
         alone = np.load(folder / "one/tokens.pixel_values.npy")
         check(np.array_equal(alone, np.array(values, np.float32)), f"compare: {m['method']} differs from it alone")
     check((folder / "c.png").read_bytes()[:4] == b"\x89PNG", "compare wrote no panel")
-    for name in names:
-        check(name in (folder / "c.html").read_text(), f"the page does not name {name}")
+    page = (folder / "c.html").read_text()
+    for m in found["methods"]:
+        section = page.split(f"<h2>{m['method']}</h2>")[-1].split("</section>")[0]
+        check(section != page, f"the page does not name {m['method']}")
+        low, high = map(float, re.findall(r"<span>(.*?)</span>", section.split('<p class="scale main"')[-1])[:2])
+        below = min(m["towers"][0]["relevance"]) < 0
+        check((low == -high) == below, f"{m['method']}: colours from {low} to {high}, values below 0: {below}")
     bad = run(tool, "compare", vit, picture, "--method", "tibba", status=2)
     check("tiba" in bad.stderr, "no nearest method is named")
 

@@ -144,8 +144,9 @@ static void test_panel(void) {
         tb_geometry g = {w, h, 32, 32, 4, 4, 24, 24};
         tb_panel_map maps[TB_PANEL_MOST_MAPS + 1];
         for (int k = 0; k <= TB_PANEL_MOST_MAPS; k++)
-            maps[k] = (tb_panel_map){"caption", k % 2 ? "detail" : NULL, grid, 2, 3};
-        tb_panel_options options = {.colors = TB_COLORMAP_TURBO};
+            maps[k] = (tb_panel_map){"caption", k % 2 ? "detail" : NULL, grid,      2,
+                                     3,         TB_COLORMAP_TURBO,       k % 3 == 0};
+        tb_panel_options options = {.opacity = 0};
         for (int count = 1; count <= 5; count += 4) {
             tiba_error e = {0};
             CHECK_CASE(tb_panel_draw(&panel, arena, &picture, &g, maps, count, &options, &e) ==

@@ -103,6 +103,7 @@ static tiba_status run_method(command *c, entry *e, tiba_method method, tiba_err
     tb_view *view;
     e->seconds = t.backward + t.rollout;
     e->view = r->n_views;
+    r->has_sign = tb_method_has_sign(method);
     TB_TRY(tb_report_view(&view, r, e->result, 0, -1, error));
     view->label = e->facts.name;
     view->detail = tb_arena_format(c->arena, "%s, %.1f ms", c->label, 1e3 * e->seconds);

@@ -293,9 +293,7 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     job->report.rollout = forms[request.rollout];
     job->report.start_layer = o->start_layer;
     job->report.keeps_sign = o->keep_sign;
-    job->report.has_sign = o->keep_sign || request.method == TIBA_METHOD_LRP ||
-                           request.method == TIBA_METHOD_FULL_TIBA_LRP ||
-                           request.method == TIBA_METHOD_GRAD_X_INPUT;
+    job->report.has_sign = o->keep_sign || tb_method_has_sign(request.method);
     if (job->subject->partner) {
         TB_TRY(tb_pairs_separate(job, count, inputs, texts.count, texts.items, error));
     } else {

@@ -17,9 +17,9 @@ typedef struct tb_look {
 } tb_look;
 /** Checks --colormap and --opacity (NULL, 0: not given). */
 tiba_status tb_look_parse(tb_look *out, const char *colors, double opacity, tiba_error *error);
-tb_colormap tb_look_colors(const tb_look *look, const tb_report *report);
+tb_colormap tb_look_colors(const tb_look *look, bool has_sign);
 /** Limits of the colours' scale: symmetric around 0 for signed maps. */
-void tb_look_range(float *low, float *high, const tb_report *report);
+void tb_look_range(float *low, float *high, bool has_sign);
 
 /** How a terminal takes colours. */
 typedef enum tb_color_depth { TB_COLOR_NONE, TB_COLOR_256, TB_COLOR_TRUE } tb_color_depth;

@@ -20,6 +20,7 @@ typedef struct page {
     tb_json_writer out; /* a growing buffer */
     const tb_report *r;
     const tb_look *look;
+    bool has_sign;        /* of the view at hand */
     tb_arena *work;       /* pictures on their way into the page */
     const char *original; /* the picture as a data URI, NULL: none */
     tiba_error *error;
@@ -126,8 +127,8 @@ static tiba_status put_map(page *p, const float *grid, int rows, int columns, co
     float low, high;
     tb_heatmap_upsample(values, h, w, grid, rows, columns);
     tb_heatmap_range(&low, &high, grid, (size_t)rows * (size_t)columns);
-    tb_look_range(&low, &high, p->r);
-    tb_colormap colors = tb_look_colors(p->look, p->r);
+    tb_look_range(&low, &high, p->has_sign);
+    tb_colormap colors = tb_look_colors(p->look, p->has_sign);
     for (int i = 0; i < w * h; i++)
         tb_colormap_at(map.rgb + 3 * i, colors, high > low ? (values[i] - low) / (high - low) : 0);
     const char *uri;
@@ -147,14 +148,14 @@ static tiba_status put_map(page *p, const float *grid, int rows, int columns, co
 
 static void put_scale(page *p, float low, float high, const char *class, const char *layer,
                       bool hidden) {
-    tb_look_range(&low, &high, p->r);
+    tb_look_range(&low, &high, p->has_sign);
     putf(p,
          "<p class=\"%s\" data-layer=%s%s><span>%.3g</span><i style=\"background:"
          "linear-gradient(90deg",
          class, layer, hidden ? " hidden" : "", (double)low);
     for (int i = 0; i <= 8; i++) {
         uint8_t c[3];
-        tb_colormap_at(c, tb_look_colors(p->look, p->r), (float)i / 8.0f);
+        tb_colormap_at(c, tb_look_colors(p->look, p->has_sign), (float)i / 8.0f);
         putf(p, ",#%02x%02x%02x", c[0], c[1], c[2]);
     }
     putf(p, ")\"></i><span>%.3g</span></p>\n", (double)high);
@@ -250,7 +251,7 @@ static void put_word_line(page *p, const tb_words *w) {
     put(p, "<p class=words>");
     for (int i = 0; i < w->n_words; i++) {
         const tb_word *word = &w->words[i];
-        double t = tb_words_scaled(w, word->value, p->r->has_sign);
+        double t = tb_words_scaled(w, word->value, p->has_sign);
         if (word->at_utf8.start > at) put_safe(p, w->text + at, word->at_utf8.start - at);
         putf(p, "<span tabindex=0 data-v=\"%.4g\" title=\"%.4g\" style=\"background:", word->value,
              word->value);
@@ -266,9 +267,9 @@ static void put_word_line(page *p, const tb_words *w) {
 
 static void put_word_scale(page *p, const tb_words *w) {
     double most = fmax(fabs(w->low), fabs(w->high));
-    double low = p->r->has_sign ? -most : w->low, high = p->r->has_sign ? most : w->high;
+    double low = p->has_sign ? -most : w->low, high = p->has_sign ? most : w->high;
     putf(p, "<p class=scale><span>%.3g</span><i style=\"background:linear-gradient(90deg", low);
-    for (int i = p->r->has_sign ? -1 : 0; i <= 1; i++) {
+    for (int i = p->has_sign ? -1 : 0; i <= 1; i++) {
         put(p, ",");
         put_ground(p, i);
     }
@@ -456,6 +457,7 @@ static void put_trust(page *p, const tb_view *v) {
 
 static tiba_status put_view(page *p, int index) {
     const tb_view *v = &p->r->views[index];
+    p->has_sign = v->has_sign;
     putf(p, "<section class=view data-view=%d><h2>", index);
     put_text(p, v->label);
     put(p, "</h2>\n<p class=soft>");
@@ -483,6 +485,7 @@ static tiba_status put_table(page *p) {
     const tb_report *r = p->r;
     const tiba_tower *image = r->n_views ? r->views[0].image : NULL;
     if (r->n_rows == 0 || !image || !p->original) return TIBA_OK;
+    p->has_sign = r->views[0].has_sign;
     put(p, "<section><h2>Where each word looks</h2>\n<p class=soft>What the score loses without "
            "the word, and where in the picture.</p>\n<div class=layers>\n");
     for (int i = 0; i < r->n_rows; i++) {
@@ -599,10 +602,11 @@ static tiba_status put_page(page *p) {
     put(p, "</style></head>\n<body><header><h1>Why <q>");
     put_text(p, label);
     put(p, "</q>?</h1>\n<p class=soft>Which part of the input speaks for the score");
-    put(p, r->has_sign ? " (red), and which against it (blue). Colours reach equally far to both "
-                         "sides of 0; the numbers are raw."
-                       : ". Colours are scaled from the smallest to the largest value; the numbers "
-                         "are raw.");
+    put(p, r->n_views && r->views[0].has_sign
+               ? " (red), and which against it (blue). Colours reach equally far to both "
+                 "sides of 0; the numbers are raw."
+               : ". Colours are scaled from the smallest to the largest value; the numbers "
+                 "are raw.");
     put(p, "</p></header>\n<main>\n");
     put_scores(p);
     put_controls(p);

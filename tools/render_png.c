@@ -18,9 +18,9 @@ tiba_status tb_look_parse(tb_look *out, const char *colors, double opacity, tiba
                    colors);
 }
 
-tb_colormap tb_look_colors(const tb_look *look, const tb_report *report) {
+tb_colormap tb_look_colors(const tb_look *look, bool has_sign) {
     if (look->colors_given) return look->colors;
-    return report->has_sign ? TB_COLORMAP_DIVERGING : TB_COLORMAP_VIRIDIS;
+    return has_sign ? TB_COLORMAP_DIVERGING : TB_COLORMAP_VIRIDIS;
 }
 
 /* What stands for a caption in a script that the panel's font does not have: the page and the
@@ -39,8 +39,18 @@ static const char *view_detail(const tb_report *r, const tb_view *v) {
     return tb_arena_format(r->arena, "%s, %s", v->detail, v->method_note);
 }
 
-static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tiba_tower *image,
+static tb_panel_map map_of(const float *grid, int rows, int columns, const tb_view *view,
+                           const tb_look *look) {
+    return (tb_panel_map){.grid = grid,
+                          .rows = rows,
+                          .columns = columns,
+                          .colors = tb_look_colors(look, view->has_sign),
+                          .symmetric = view->has_sign};
+}
+
+static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tb_look *look,
                             tiba_error *error) {
+    const tiba_tower *image = r->views[0].image;
     for (int i = 0; i < r->n_rows; i++) {
         const tb_table_row *row = &r->rows[i];
         char *word = tb_arena_strndup(r->arena, row->word->text.data, row->word->text.size);
@@ -48,7 +58,9 @@ static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tiba_t
             word && !tb_text_drawable(word) ? tb_arena_format(r->arena, "word %d", i + 1) : word;
         char *detail = tb_arena_format(r->arena, "adds %+.3f to the score", row->share);
         if (!caption || !detail) return tb_out_of_memory(error);
-        maps[i] = (tb_panel_map){caption, detail, row->grid, (int)image->rows, (int)image->columns};
+        maps[i] = map_of(row->grid, (int)image->rows, (int)image->columns, &r->views[0], look);
+        maps[i].caption = caption;
+        maps[i].detail = detail;
     }
     return TIBA_OK;
 }
@@ -56,9 +68,7 @@ static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tiba_t
 static tb_panel_options panel_options(const tb_report *r, const tb_look *look) {
     const char *slash = strrchr(r->sample->picture_path, '/');
     const char *name = slash ? slash + 1 : r->sample->picture_path;
-    return (tb_panel_options){.colors = tb_look_colors(look, r),
-                              .opacity = look->opacity,
-                              .symmetric = r->has_sign,
+    return (tb_panel_options){.opacity = look->opacity,
                               .title = tb_text_drawable(name) ? name : NULL};
 }
 
@@ -72,7 +82,7 @@ tiba_status tb_render_overlay(uint8_t **out, size_t *size, const tb_report *r, c
                               tiba_error *error) {
     const tb_view *v = &r->views[0];
     if (!v->image) return no_grid(r, error);
-    tb_panel_map map = {.grid = v->map, .rows = v->map_rows, .columns = v->map_columns};
+    tb_panel_map map = map_of(v->map, v->map_rows, v->map_columns, v, look);
     tb_panel_options options = panel_options(r, look);
     tb_picture overlay;
     TB_TRY(tb_panel_overlay(&overlay, r->arena, &r->sample->picture, &r->sample->geometry, &map,
@@ -93,9 +103,11 @@ tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *r, const
         if (!v->image) return no_grid(r, error);
         const char *caption = view_caption(r, v), *detail = view_detail(r, v);
         if (!caption || !detail) return tb_out_of_memory(error);
-        maps[i] = (tb_panel_map){caption, detail, v->map, v->map_rows, v->map_columns};
+        maps[i] = map_of(v->map, v->map_rows, v->map_columns, v, look);
+        maps[i].caption = caption;
+        maps[i].detail = detail;
     }
-    if (r->n_rows) TB_TRY(add_rows(maps + r->n_views, r, r->views[0].image, error));
+    if (r->n_rows) TB_TRY(add_rows(maps + r->n_views, r, look, error));
     tb_panel_options options = panel_options(r, look);
     tb_picture panel;
     TB_TRY(tb_panel_draw(&panel, r->arena, &r->sample->picture, &r->sample->geometry, maps, n,

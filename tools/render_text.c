@@ -162,7 +162,7 @@ static int terminal_width(void) {
     return 80;
 }
 
-static void print_colored(const tb_words *w, const tb_report *r, tb_color_depth depth) {
+static void print_colored(const tb_words *w, bool has_sign, tb_color_depth depth) {
     static const uint8_t black[3] = {0, 0, 0}, white[3] = {255, 255, 255};
     size_t at = 0, end = strlen(w->text);
     int width = terminal_width(), column = 2;
@@ -180,9 +180,9 @@ static void print_colored(const tb_words *w, const tb_report *r, tb_color_depth 
             print_safe(w->text + at, gap);
             column += before;
         }
-        double t = tb_words_scaled(w, word->value, r->has_sign);
+        double t = tb_words_scaled(w, word->value, has_sign);
         uint8_t c[3];
-        word_color(c, t, r->has_sign);
+        word_color(c, t, has_sign);
         if (has_ground(t)) {
             set_color(depth, c, true);
             set_color(depth, is_dark(c) ? white : black, false);
@@ -197,12 +197,12 @@ static void print_colored(const tb_words *w, const tb_report *r, tb_color_depth 
     printf("\n");
     scale colors;
     for (int i = 0; i < SCALE_CELLS; i++)
-        word_color(colors.cell[i], scale_at(i, r->has_sign), r->has_sign);
-    print_scale(&colors, r->has_sign ? -most : w->low, r->has_sign ? most : w->high, depth);
+        word_color(colors.cell[i], scale_at(i, has_sign), has_sign);
+    print_scale(&colors, has_sign ? -most : w->low, has_sign ? most : w->high, depth);
 }
 
 /* word[value] in plain text, a bar list for short texts. */
-static void print_plain(const tb_words *w, const tb_report *r) {
+static void print_plain(const tb_words *w, bool has_sign) {
     for (int i = 0; i < w->n_words; i++) {
         const tb_word *word = &w->words[i];
         if (w->n_words > PLAIN_WORDS) {
@@ -211,7 +211,7 @@ static void print_plain(const tb_words *w, const tb_report *r) {
             printf("[%.3g]", word->value);
             continue;
         }
-        double part = tb_words_scaled(w, word->value, r->has_sign);
+        double part = tb_words_scaled(w, word->value, has_sign);
         printf("  %+12.4e  ", word->value);
         print_bar(fabs(part), TB_COLOR_NONE);
         printf("%s", part < 0.0 ? " - " : "   ");
@@ -221,12 +221,12 @@ static void print_plain(const tb_words *w, const tb_report *r) {
     if (w->n_words > PLAIN_WORDS) printf("\n");
 }
 
-static void print_words(const tb_words *w, const tb_report *r, tb_color_depth depth) {
+static void print_words(const tb_words *w, bool has_sign, tb_color_depth depth) {
     if (w->n_words == 0) printf("  (no words)\n");
     if (depth)
-        print_colored(w, r, depth);
+        print_colored(w, has_sign, depth);
     else
-        print_plain(w, r);
+        print_plain(w, has_sign);
     int n = 0;
     for (int i = 0; i < w->n_tokens; i++) {
         if (!w->tokens[i].special) continue;
@@ -240,8 +240,8 @@ static void print_words(const tb_words *w, const tb_report *r, tb_color_depth de
 
 /* -------------------------------------------------------------------- maps */
 
-void tb_look_range(float *low, float *high, const tb_report *report) {
-    if (!report->has_sign) return;
+void tb_look_range(float *low, float *high, bool has_sign) {
+    if (!has_sign) return;
     *high = fmaxf(fabsf(*low), fabsf(*high));
     *low = -*high;
 }
@@ -265,8 +265,8 @@ static void print_cell(float above, float below, float low, float high, tb_color
 }
 
 /* A thumbnail of the picture's shape, at most `edge` cells wide and half as many tall. */
-static void print_map(const tb_report *r, const float *grid, int rows, int columns, int edge,
-                      const tb_look *look, tb_color_depth depth) {
+static void print_map(const tb_report *r, const tb_view *v, const float *grid, int rows,
+                      int columns, int edge, const tb_look *look, tb_color_depth depth) {
     const tb_geometry *g = &r->sample->geometry;
     int w = r->sample->picture.width, h = r->sample->picture.height, longest = w > h ? w : h;
     int wide = (int)((int64_t)w * edge / longest), tall = (int)((int64_t)h * edge / longest);
@@ -277,10 +277,10 @@ static void print_map(const tb_report *r, const float *grid, int rows, int colum
     if (!input || !map) return;
     float low, high;
     tb_heatmap_range(&low, &high, grid, (size_t)(rows * columns));
-    tb_look_range(&low, &high, r);
+    tb_look_range(&low, &high, v->has_sign);
     tb_heatmap_upsample(input, g->height, g->width, grid, rows, columns);
     tb_heatmap_on_picture(map, tall, wide, input, g);
-    tb_colormap colors = tb_look_colors(look, r);
+    tb_colormap colors = tb_look_colors(look, v->has_sign);
     for (int y = 0; y < tall; y += 2) {
         printf("  ");
         for (int x = 0; x < wide; x++)
@@ -303,19 +303,19 @@ static void print_view(const tb_report *r, const tb_view *v, const tb_look *look
     print_safe(v->label, strlen(v->label));
     printf(": %s", v->detail);
     if (v->method_note) printf(", "), print_safe(v->method_note, strlen(v->method_note));
-    printf("%s\n", r->has_sign ? " (signed)" : "");
+    printf("%s\n", v->has_sign ? " (signed)" : "");
     if (v->grid && depth)
-        print_map(r, v->grid, (int)v->image->rows, (int)v->image->columns, several ? 20 : 32, look,
-                  depth);
+        print_map(r, v, v->grid, (int)v->image->rows, (int)v->image->columns, several ? 20 : 32,
+                  look, depth);
     else if (v->grid)
         printf("  map of %lld x %lld patches, %.3g to %.3g\n", (long long)v->image->rows,
                (long long)v->image->columns, (double)v->low, (double)v->high);
-    if (v->words) print_words(v->words, r, depth);
+    if (v->words) print_words(v->words, v->has_sign, depth);
     if (!v->other) return;
     printf("\n");
     print_safe(v->other->text, strlen(v->other->text));
     printf("%s\n", r->kind == TB_KIND_PAIRS ? ": what of it speaks against its score" : "");
-    print_words(v->other, r, depth);
+    print_words(v->other, v->has_sign, depth);
 }
 
 static void print_rows(const tb_report *r, const tb_look *look, tb_color_depth depth) {
@@ -330,7 +330,8 @@ static void print_rows(const tb_report *r, const tb_look *look, tb_color_depth d
         printf("%+9.3f  ", row->share);
         print_safe(row->word->text.data, row->word->text.size);
         printf("  most at row %d, column %d\n", best / columns + 1, best % columns + 1);
-        if (image && depth) print_map(r, row->grid, (int)image->rows, columns, 16, look, depth);
+        if (image && depth)
+            print_map(r, &r->views[0], row->grid, (int)image->rows, columns, 16, look, depth);
     }
 }
 

@@ -257,6 +257,7 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
     r->views = list;
     tb_view *v = *out = &list[r->n_views++];
     v->target = *tiba_result_target(result, at);
+    v->has_sign = r->has_sign;
     v->label = "";
     v->logit = v->probability = NAN;
     v->detail = "";

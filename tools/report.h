@@ -53,6 +53,7 @@ typedef struct tb_view {
     const float *map;        /**< its map to show: `grid`, or pixels */
     int map_rows, map_columns;
     float low, high;    /**< its range */
+    bool has_sign;      /**< values may be negative: colours are symmetric around 0 */
     tb_words *words;    /**< NULL: none */
     double residual;    /**< of relevance, on the way to the readouts; NaN: not defined */
     int64_t not_finite; /**< values on the way that are NaN or infinite */
@@ -77,7 +78,7 @@ typedef struct tb_report {
     const tb_sample *sample;
     const tiba_run *run;
     tb_kind kind;
-    bool has_sign;    /**< values may be negative: colours are symmetric around 0 */
+    bool has_sign;    /**< of the method at hand, for the views that it makes */
     bool keeps_sign;  /**< because E_b kept its sign */
     tb_labels labels; /**< of the scores: the model's, or the texts of pairs */
     int64_t token;    /**< TB_KIND_TOKENS: which one */
