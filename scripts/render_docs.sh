@@ -30,7 +30,7 @@ for part in re.split("(\x1b\\[[0-9;]*m)", sys.stdin.read()):
         kind, rgb = m.group(1).split(";2;")
         style += ("background" if kind == "48" else "color") + ":rgb(%s);" % rgb.replace(";", ",")
 print("<!doctype html><meta charset=utf-8><body style=\"margin:0;background:#1b1d21;color:#eceef2\">"
-      "<pre style=\"margin:16px;font:14px/17px DejaVu Sans Mono,monospace\">" + "".join(out) + "</pre>")
+      "<pre style=\"margin:16px;font:14px/16px DejaVu Sans Mono,monospace\">" + "".join(out) + "</pre>")
 ' >"$work/$1"
 }
 
@@ -42,13 +42,13 @@ vit=examples/fashion-vit/pictures/4-bag-and-ankle-boot.png
 "$tool" examples/garment-clip "$bags" --text "a white boot and a blue bag" --table \
   -o "$work/words.png" >/dev/null
 echo '<!doctype html><body style="margin:0"><img src=words.png width=828>' >"$work/words.html"
-shoot words.html words-on-picture.png 828 768
+shoot words.html words-on-picture.png 828 1012
 {
   script -qec "$tool examples/movie-sentiment 'A wonderful cast, but the plot is dull and far too long.'" /dev/null
   printf '\n'
   script -qec "$tool examples/garment-clip $bags --text 'a white boot and a blue bag' --text 'a green boot and a blue bag' --choose 2 --signed -o $work/x.png" /dev/null
 } | tr -d '\r' | grep -v '^wrote ' | terminal terminal.html
-shoot terminal.html terminal.png 760 440
+shoot terminal.html terminal.png 760 630
 "$tool" examples/garment-clip "$bags" --text "a white boot and a blue bag" \
   --text "a green boot and a blue bag" --table --html "$work/page.html" >/dev/null
 shoot page.html page.png 1000 1250

@@ -95,6 +95,11 @@ def main(tool, source):
         h5py.File(empty, "w").close()
         run = subprocess.run([sys.executable, script, empty, folder / "none"], capture_output=True, text=True)
         check(run.returncode == 1 and "value/img" in run.stderr, f"a file of another form: {run.stderr}")
+        (folder / "text.mat").write_text("no HDF5")
+        for wrong in ("text.mat", "not there.mat"):
+            run = subprocess.run([sys.executable, script, folder / wrong, folder / "none"], capture_output=True, text=True)
+            check(run.returncode == 1 and run.stderr.count("\n") == 1 and wrong in run.stderr, f"{wrong}: {run.stderr}")
+        check(not (folder / "none").exists(), "a wrong file leaves a folder behind")
     close()
 
 

@@ -20,8 +20,11 @@ import struct
 import sys
 import zlib
 
-import h5py
-import numpy as np
+try:
+    import h5py
+    import numpy as np
+except ImportError as missing:
+    sys.exit(f"{missing}: wants h5py and numpy (Debian: python3-h5py, python3-numpy)")
 
 
 def write_png(path, array):
@@ -60,24 +63,20 @@ def name_at(file, index):
     return name
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("mat", type=pathlib.Path)
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--synsets", type=pathlib.Path, help="WordNet ids in the order of the model's classes")
-    parser.add_argument("--limit", type=int, help="the first N pictures")
-    how = parser.parse_args()
-    labels = {}
-    if how.synsets:
-        lines = [line.split() for line in how.synsets.read_text().splitlines() if line.strip()]
-        labels = {words[0]: k for k, words in enumerate(lines)}
-    for folder in ("pictures", "masks"):
-        (how.out / folder).mkdir(parents=True, exist_ok=True)
-    truth = []
+def read_labels(path):
+    lines = [line.split() for line in path.read_text().splitlines() if line.strip()] if path else []
+    return {words[0]: k for k, words in enumerate(lines)}
+
+
+def convert(how):
+    """Writes pictures and masks; what truth.json is to say of them."""
+    labels, truth = read_labels(how.synsets), []
     with h5py.File(how.mat, "r") as file:
         if "value/img" not in file or "value/gt" not in file:
             sys.exit(f"{how.mat}: there is no value/img and value/gt in it")
         count = min(len(file["value/img"]), how.limit or sys.maxsize)
+        for folder in ("pictures", "masks"):
+            (how.out / folder).mkdir(parents=True, exist_ok=True)
         for index in range(count):
             picture, mask, name = picture_at(file, index), mask_at(file, index), name_at(file, index)
             if picture.shape[:2] != mask.shape:
@@ -88,6 +87,20 @@ def main():
             synset = name.split("_")[0]
             if synset in labels:
                 truth[-1]["label"] = labels[synset]
+    return truth
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("mat", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--synsets", type=pathlib.Path, help="WordNet ids in the order of the model's classes")
+    parser.add_argument("--limit", type=int, help="the first N pictures")
+    how = parser.parse_args()
+    try:
+        truth = convert(how)
+    except (OSError, KeyError, ValueError, TypeError) as wrong:
+        sys.exit(f"{how.mat}: {' '.join(str(wrong).split())}")
     (how.out / "truth.json").write_text(json.dumps(truth, indent=0) + "\n")
     print(f"{len(truth)} pictures, {sum('label' in t for t in truth)} of them with a label")
 
