@@ -5,6 +5,7 @@
 """
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from checks import check, close  # noqa: E402
-from onnx_wire import FLOAT, INT64, Graph  # noqa: E402
+from onnx_wire import FLOAT, INT64, Graph, block  # noqa: E402
 
 tool, examples = os.path.abspath(sys.argv[1]), pathlib.Path(sys.argv[2]).resolve()
 
@@ -66,6 +67,21 @@ def make_models(folder):
     g.node("ReduceMean", ["a"], "pooled", axes=[1], keepdims=0)
     g.output("pooled")
     g.save(folder / "ids.onnx")
+
+    g = classifier()  # sizes that are no numbers
+    for name, value in (("bins", float("nan")), ("length", 1e30), ("rate", 16000), ("least", 0), ("most", 8000)):
+        g.tensor(name, [], FLOAT, block(9, struct.pack("<f", value)))
+    g.node("MelWeightMatrix", ["bins", "length", "rate", "least", "most"], "mel")
+    g.output("mel")
+    g.save(folder / "mel.onnx")
+
+    g = classifier()
+    g.ints("last", [2**63 - 1])
+    g.ints("total", [5])
+    g.node("GroupQueryAttention", ["b", "b", "b", "", "", "last", "total"], "z", "com.microsoft", num_heads=2,
+           kv_num_heads=2)
+    g.output("z")
+    g.save(folder / "lengths.onnx")
 
     for name, location in (("external_missing", "weights.bin"), ("external_outside", "../weights.bin"),
                            ("external_absolute", "/etc/hostname")):
@@ -120,6 +136,8 @@ ROWS = [
     ("unknown operator", ["unknown_op.onnx", "x=x.npy"], 1, ["NoSuchOp", "node_z"]),
     ("no attention", ["no_attention.onnx", "x=x.npy"], 1, ["attention"]),
     ("attention without a tower", ["no_tower.onnx", "x=x.npy"], 1, ["attention"]),
+    ("sizes of mel weights", ["mel.onnx", "x=x.npy"], 1, ["node_mel", "sizes"]),
+    ("more keys than there are", ["lengths.onnx", "x=x.npy"], 1, ["node_z", "seqlens_k", str(2**63 - 1)]),
     ("external data missing", ["external_missing.onnx", "x=x.npy"], 1, ["weights.bin"]),
     ("external data outside", ["external_outside.onnx", "x=x.npy"], 1, ["weights.bin"]),
     ("external data by an absolute path", ["external_absolute.onnx", "x=x.npy"], 1, ["hostname"]),
