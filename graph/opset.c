@@ -240,22 +240,6 @@ static void upgrade_cast(tb_call *c) {
     c->done = true;
 }
 
-/* onnxruntime runs DequantizeLinear, Softmax, QuantizeLinear as one QLinearSoftmax, which
- * multiplies by the whole number below 1/scale: 254 for a scale of 1/255. What such files were
- * calibrated and are tested with is that. */
-static void upgrade_quantize(tb_call *c) {
-    const tb_value *x = tb_call_in(c, 0);
-    int type = tb_call_in(c, 2) ? c->node->in[2]->file_type : 0;
-    if (type && !tb_attr_int(c->node, "output_dtype", 0))
-        tb_call_set_attr(c, TB_INT_ATTR("output_dtype", type));
-    if (!tb_attr_int(c->node, "saturate", 1)) tb_call_fail(c, "saturate = 0 is not supported");
-    if (!x || !tb_call_in(c, 1) || !tb_is(x->producer, TB_OP_Softmax)) return;
-    const tb_value *source = c->node->in[0];
-    if (source->n_uses == 1 && !source->is_output &&
-        tb_is(x->producer->in[0]->producer, TB_OP_DequantizeLinear))
-        c->in[1] = tb_emit_whole_steps(c, c->in[1]);
-}
-
 /* The value may be stored as any float. */
 static void upgrade_constant_of_shape(tb_call *c) {
     const tb_attr *value = tb_find_attr(c->node, "value");
@@ -296,7 +280,7 @@ void tb_upgrade(tb_call *c) {
         {"Min", upgrade_binary},
         {"Mul", upgrade_binary},
         {"Pad", upgrade_pad},
-        {"QuantizeLinear", upgrade_quantize},
+        {"QuantizeLinear", tb_upgrade_quantize},
         {"ReduceL1", axes_input},
         {"ReduceL2", axes_input},
         {"ReduceLogSum", axes_input},

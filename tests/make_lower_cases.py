@@ -47,11 +47,11 @@ TYPES = {np.dtype(k): v for k, v in [("float32", TensorProto.FLOAT), ("int64", T
                                      ("uint8", TensorProto.UINT8), ("int8", TensorProto.INT8), ("bool", TensorProto.BOOL)]}
 
 
-def save(name, model, feeds, wanted=None):
+def save(name, model, feeds, wanted=None, level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
     """Computes what onnxruntime gives and puts inputs and results into the file. `wanted` overrides."""
     global count
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     options.log_severity_level = 3
     outputs = [o.name for o in model.graph.output]
     if wanted is None:
@@ -92,14 +92,14 @@ def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None
     save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, wanted)
 
 
-def chain(name, nodes, inputs, outputs, fixed=None, opset=21, wanted=None, imports=()):
+def chain(name, nodes, inputs, outputs, fixed=None, opset=21, wanted=None, imports=(), level=ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
     """Several nodes: (op, inputs, outputs, domain, attributes)."""
     made = [helper.make_node(op, i, o, domain=d, **a) for op, i, o, d, a in nodes]
     declared = [helper.make_tensor_value_info(k, TYPES[v.dtype], v.shape) for k, v in inputs.items()]
     init = [numpy_helper.from_array(np.asarray(v), k) for k, v in (fixed or {}).items()]
     graph = helper.make_graph(made, name, declared, [helper.make_empty_tensor_value_info(o) for o in outputs], init)
     ids = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1), *[helper.make_opsetid(k, 1) for k in imports]]
-    save(name, helper.make_model(graph, opset_imports=ids, ir_version=10), inputs, wanted)
+    save(name, helper.make_model(graph, opset_imports=ids, ir_version=10), inputs, wanted, level)
 
 
 def softmax(x):
@@ -606,10 +606,25 @@ def signals():
     case("mel", "MelWeightMatrix", [np.int64(4), np.int64(32), np.int64(8000), f32(20), f32(3500)], opset=17, fixed=(3, 4))
 
 
+def optimised():
+    """what onnxruntime's optimiser makes of chains that it does not run word by word"""
+    def pair(x, q, y, s, z):
+        return [("QuantizeLinear", [x, s, z], [q], "", {}), ("DequantizeLinear", [q, s, z], [y], "", {})]
+    for name, a, b, kind in (("int8", (1 / 255, -128), (0.0023, -128), np.int8), ("uint8", (1 / 255, 0), (0.0031, 0), np.uint8), ("shifted", (0.02, 100), (0.016, 140), np.uint8)):
+        start, end = [], "x"
+        if name != "shifted":
+            start, end = pair("x", "xq", "xd", "xs", "xz") + [("Softmax", ["xd"], ["p"], "", {"axis": -1})], "p"
+        nodes = start + pair(end, "q1", "d1", "s1", "z1") + [("Cast", ["d1"], ["c"], "", {"to": 1})] + pair("c", "q2", "y", "s2", "z2")
+        fixed = {"xs": f32(0.03), "xz": kind(0), "s1": f32(a[0]), "z1": kind(a[1]), "s2": f32(b[0]), "z2": kind(b[1])}
+        chain(f"two_pairs_{name}", nodes, {"x": f(4, 9, scale=2.0)}, ["y"], fixed, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    chain("skip_layer_norm_unread", [("SkipLayerNormalization", ["x", "s", "g"], ["y", "mean", "deviation", "sum"], MS, {}), ("Add", ["y", "sum"], ["z"], "", {})],
+          {"x": f(2, 3, 8)}, ["z"], {"s": f(2, 3, 8), "g": f(8)})
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, grouped_queries, narrow_types, weights_in_blocks, recurrent, signals)
+    later = (channel_blocks, grouped_queries, narrow_types, optimised, weights_in_blocks, recurrent, signals)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:

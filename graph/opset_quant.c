@@ -1,0 +1,95 @@
+/*
+ * QuantizeLinear as onnxruntime runs it. Its optimiser changes two chains of quantise-dequantise
+ * pairs so that other integers come out than the file says word by word; such files were
+ * calibrated and are tested with what it computes, so that is what they mean here as well.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "graph/lower.h"
+
+/* The source node of this operator that made `value`, past casts and copies, if no one else reads
+ * anything on the way. */
+static const tb_node *sole_maker(const tb_value *value, tb_op_kind kind) {
+    for (int steps = 0; value && value->producer && steps < 8; steps++) {
+        if (value->n_uses != 1 || value->is_output) return NULL;
+        if (strcmp(value->producer->op_type, tb_ops[kind].name) == 0) return value->producer;
+        value = value->producer->n_in == 1 ? value->producer->in[0] : NULL;
+    }
+    return NULL;
+}
+
+/* DequantizeLinear, Softmax, QuantizeLinear run as one QLinearSoftmax, which multiplies by the
+ * whole number below 1/scale: 254 for a scale of 1/255. */
+static tb_value *softmax_steps(tb_call *c, const tb_value *x, tb_value *scale) {
+    bool fused = tb_is(x->producer, TB_OP_Softmax) &&
+                 tb_is(x->producer->in[0]->producer, TB_OP_DequantizeLinear);
+    return fused ? tb_emit_whole_steps(c, scale) : scale;
+}
+
+/* What a pair of source nodes can hold, given its parameters; false unless these are constants of
+ * the tensor and the same ones for both nodes. */
+static bool pair_range(float range[2], const tb_node *quantize, const tb_node *dequantize,
+                       const tb_value *scale, const tb_value *zero) {
+    double s, z;
+    if (quantize->n_in < 3 || dequantize->n_in < 3 || quantize->in[1] != dequantize->in[1] ||
+        quantize->in[2] != dequantize->in[2] || !quantize->in[2])
+        return false;
+    if (!tb_scalar_constant(scale, &s) || !tb_scalar_constant(zero, &z)) return false;
+    int type = quantize->in[2]->file_type; /* of fewer bits, perhaps, than it is held in */
+    if (type && type != (int)zero->t.dtype) return false;
+    if (zero->t.dtype != TIBA_INT8 && zero->t.dtype != TIBA_UINT8) return false;
+    double least = zero->t.dtype == TIBA_INT8 ? -128 : 0;
+    range[0] = (float)(least - z) * (float)s;
+    range[1] = (float)(least + 255 - z) * (float)s;
+    return true;
+}
+
+/* Two pairs that follow each other are run as one over the range that both can hold (casts between
+ * a softmax and its product leave such pairs). The call then becomes this one rounding of `x`, in
+ * the units of the second pair; `dequantize` is the bound end of the first. */
+static void merge_pairs(tb_call *c, tb_value *x, const tb_node *dequantize, const float a[2],
+                        const float b[2]) {
+    float least = a[0] > b[0] ? a[0] : b[0], most = a[1] < b[1] ? a[1] : b[1];
+    float scale = (most - least) / 255;
+    if (!(scale > 0) || dequantize->in[2]->t.dtype != c->in[2]->t.dtype) return;
+    double first = c->in[2]->t.dtype == TIBA_INT8 ? -128 : 0, s = 1, z = 0;
+    tb_scalar_constant(c->in[1], &s);
+    tb_scalar_constant(c->in[2], &z);
+    tb_value *step = tb_emit_scalar(c, (double)scale);
+    tb_value *zero = tb_emit_scalar(c, (double)roundf((float)first - least / scale));
+    zero = tb_emit_cast(c, zero, c->in[2]->t.dtype);
+    tb_value *y = tb_emit3(c, TB_OP_QuantizeLinear, x, softmax_steps(c, x, step), zero);
+    y = tb_emit3(c, TB_OP_DequantizeLinear, y, tb_emit_scalar(c, (double)scale / s), zero);
+    c->out[0] = tb_emit2(c, TB_OP_Add, y, tb_emit_scalar(c, z));
+    c->done = true;
+}
+
+static void upgrade_second_pair(tb_call *c, const tb_node *dequantize) {
+    const tb_node *first = sole_maker(c->node->in[0], TB_OP_DequantizeLinear);
+    const tb_node *quantize = first ? sole_maker(first->in[0], TB_OP_QuantizeLinear) : NULL;
+    const tb_value *out = c->node->out[0];
+    if (!quantize || out->n_uses != 1 || out->is_output || dequantize->n_in < 3) return;
+    const tb_node *last = out->uses[0].node, *bound = dequantize->in[0]->producer;
+    float a[2], b[2];
+    if (strcmp(last->op_type, first->op_type) != 0 || !tb_is(bound, TB_OP_QuantizeLinear)) return;
+    if (!pair_range(a, quantize, first, dequantize->in[1], dequantize->in[2]) ||
+        !pair_range(b, c->node, last, tb_call_in(c, 1), tb_call_in(c, 2)))
+        return;
+    if (a[0] != b[0] || a[1] != b[1]) merge_pairs(c, bound->in[0], dequantize, a, b);
+}
+
+void tb_upgrade_quantize(tb_call *c) {
+    tb_value *x = tb_call_in(c, 0);
+    int type = tb_call_in(c, 2) ? c->node->in[2]->file_type : 0;
+    if (type && !tb_attr_int(c->node, "output_dtype", 0))
+        tb_call_set_attr(c, TB_INT_ATTR("output_dtype", type));
+    if (!tb_attr_int(c->node, "saturate", 1)) tb_call_fail(c, "saturate = 0 is not supported");
+    if (!x || !tb_call_in(c, 1) || c->n_out != 1) return;
+    const tb_value *source = c->node->in[0];
+    if (source->n_uses != 1 || source->is_output) return;
+    if (tb_is(x->producer, TB_OP_DequantizeLinear))
+        upgrade_second_pair(c, x->producer);
+    else
+        c->in[1] = softmax_steps(c, x, c->in[1]);
+}
