@@ -352,6 +352,42 @@ def test_batch():
               core(os.path.join(out, names[0][:-4] + "~1.json"))[1], "the same at any number of workers")
 
 
+def workers_of(pid):
+    path = f"/proc/{pid}/task/{pid}/children"
+    try:
+        return [int(child) for child in open(path).read().split()]
+    except OSError:
+        return []
+
+
+def test_dying_workers():
+    """Whenever a worker dies, the batch goes on with another one and loses no item."""
+    with tempfile.TemporaryDirectory() as folder:
+        listing = os.path.join(folder, "list.txt")
+        with open(listing, "w") as f:
+            f.write((picture + "\n") * 60)
+        out = os.path.join(folder, "out")
+        p = subprocess.Popen([tool, "batch", vit, listing, "-O", out, "--jobs", "2"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, text=True)
+        killed = set()
+        while p.poll() is None and len(killed) < 6:
+            for child in workers_of(p.pid):
+                if child not in killed:
+                    try:
+                        os.kill(child, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+                    killed.add(child)
+            time.sleep(0.002)
+        _, said = p.communicate(timeout=120)
+        lines = lines_of(os.path.join(out, "index.jsonl"))
+        check(len({line["name"] for line in lines}) == len(lines) == 60, "every item once", len(lines))
+        dead = [line for line in lines if line["status"] == "failed"]
+        check(len(dead) <= len(killed) and p.returncode == (1 if dead else 0), "each death costs an item at most", len(dead))
+        check(all("signal 9" in line["error"] for line in dead), "and the index says why", dead[:1])
+        check(said.count("signal 9") == len(dead), "as does standard error", said)
+
+
 COMMANDS = ("explain", "batch", "compare", "eval", "inspect", "preprocess", "tokenize", "ops")
 # The sections of the man page that hold a command's options.
 SECTIONS = {"explain": ["WHAT TO EXPLAIN", "HOW", "INPUTS", "RESULTS"],
@@ -532,7 +568,7 @@ def test_pooling():
 
 
 tests = (test_separate_encoders, test_outputs, test_pooling, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay,
-         test_page, test_batch)
+         test_page, test_batch, test_dying_workers)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()
