@@ -103,6 +103,27 @@ static bool stack_pieces(pass *p, const tb_value *out, int axis) {
     return true;
 }
 
+/* The label whose cuts are put together again in their places (a rotation of the patches alone), -1
+ * if there is none. */
+static int whole_again(const tb_axes *axes, int n, const int *parts, const int64_t *offsets,
+                       int64_t count) {
+    int whole = -1;
+    for (int i = 0; i < n && whole < 0; i++)
+        if (parts[i] >= 0 && axes->labels[parts[i]].kind == TB_LABEL_CUT)
+            whole = tb_axes_root(axes, axes->labels[parts[i]].parents[0]);
+    if (whole < 0 || axes->labels[whole].count != count) return -1;
+    const tb_label *w = &axes->labels[whole];
+    for (int i = 0; i < n; i++) {
+        const tb_label *l = parts[i] < 0 ? NULL : &axes->labels[parts[i]];
+        bool fits = l && l->kind == TB_LABEL_CUT && l->step == 1 && l->offsets[0] == offsets[i] &&
+                    tb_axes_root(axes, l->parents[0]) == whole;
+        for (int k = 0; l && !fits && w->kind == TB_LABEL_JOIN && k < w->n_parents; k++)
+            fits = w->offsets[k] == offsets[i] && tb_axes_root(axes, w->parents[k]) == parts[i];
+        if (!fits) return -1;
+    }
+    return whole;
+}
+
 static void op_concat(pass *p, const tb_value *out) {
     const tb_node *node = p->node;
     int axis = (int)wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
@@ -117,16 +138,17 @@ static void op_concat(pass *p, const tb_value *out) {
         for (int d = 0; d < in->t.rank; d++) map[d] = d == axis ? -1 : d;
         tb_axes_carry(p->axes, p->to, in, out, map);
         if (in->t.dims[axis] > 0 && n < 64) {
-            parents[n] = tb_axes_dim(p->axes, in, axis);
+            parents[n] = tb_axes_root(p->axes, tb_axes_dim(p->axes, in, axis));
             any |= parents[n] >= 0;
             offsets[n++] = at;
         }
         at += in->t.dims[axis];
     }
     if (!any) return;
-    if (n == 1) { /* the other operands are empty (a key-value cache of length 0) */
-        tb_axes_add(p->axes, p->to,
-                    (tb_factor){parents[0], out->t.dims[axis], tb_axes_stride(&out->t, axis)});
+    /* one operand: the others are empty (a key-value cache of length 0) */
+    int whole = n == 1 ? parents[0] : n < 64 ? whole_again(p->axes, n, parents, offsets, at) : -1;
+    if (whole >= 0) {
+        tb_axes_add(p->axes, p->to, (tb_factor){whole, at, tb_axes_stride(&out->t, axis)});
         return;
     }
     tb_label join = {.kind = TB_LABEL_JOIN, .node = node, .input = -1, .n_parents = n};

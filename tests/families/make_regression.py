@@ -3,7 +3,7 @@
 
     TINY=1 make_regression.py TIBA_ONNX OUT [CASE...]
 
-A developer's tool, see make_families.py. The stored token relevance is the program's own; it is kept only if
+A developer's tool, see make_families.py. The stored arrays are the program's own; they are kept only if
 reference.py agrees on every attention of one of the files.
 """
 import glob, json, os, shutil, subprocess, sys, tempfile
@@ -57,6 +57,7 @@ CASES = {
     "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False),
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
+    "rotated_patches": (models.VISION["vision_rotate_patches"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
     "joined": (lambda a: models.Joined(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
@@ -109,7 +110,7 @@ def main():
         r = subprocess.run([tool, f"{folder}/{variants[0]}.onnx", *[f"{k}={p}" for k, p in paths.items()], "--target", "0,1", "--npy", tmp], capture_output=True, text=True)
         if r.returncode:
             raise SystemExit(name + ": " + r.stderr)
-        for p in glob.glob(tmp + "/tokens.*.npy"):
+        for p in glob.glob(tmp + "/tokens.*.npy") + glob.glob(tmp + "/block.*.npy"):
             shutil.copy(p, folder)
         print(name, sum(os.path.getsize(p) for p in glob.glob(folder + "/*")), "bytes")
 

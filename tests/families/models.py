@@ -195,6 +195,11 @@ class Attention(nn.Module):
             a = (q @ kk.transpose(-2, -1) * s)
             a = F.conv2d(a, self.premix.weight[:, :, None, None]).softmax(-1)
             o = F.conv2d(a, self.mix.weight[:, :, None, None]) @ v
+        elif k == "rotate_patches":  # DINOv3, EVA: class token and two registers have no place
+            t = torch.arange(n - 3)[:, None] * torch.exp(-torch.arange(e // 2) * 0.5)
+            turn = lambda x: torch.cat([x[..., :e // 2] * t.cos() - x[..., e // 2:] * t.sin(), x[..., e // 2:] * t.cos() + x[..., :e // 2] * t.sin()], -1)
+            q, kk = [torch.cat([x[:, :, :3], turn(x[:, :, 3:])], 2) for x in (q, kk)]
+            o = (q @ kk.transpose(-2, -1) * s).softmax(-1) @ v
         elif k == "cosine":
             a = F.normalize(q, dim=-1) @ F.normalize(kk, dim=-1).transpose(-2, -1) * 5.0
             o = a.softmax(-1) @ v
@@ -490,6 +495,7 @@ class VisionModel(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, D, 2, 2))
         self.cls = nn.Parameter(torch.randn(1, 1, D))
         self.pos = nn.Parameter(torch.randn(1, 17, D))
+        self.registers = nn.Parameter(torch.randn(1, 2, D)) if pool == "registers" else None
         self.blocks = nn.ModuleList([Block(attention, **kw) for _ in range(depth)])
         self.norm, self.head = nn.LayerNorm(D), nn.Linear(D, 5)
 
@@ -522,6 +528,8 @@ class VisionModel(nn.Module):
         b = x.shape[0]
         if self.pool == "cls":
             x = torch.cat([self.cls.expand(b, -1, -1), x], 1) + self.pos
+        elif self.pool == "registers":  # and no positions: those are rotations
+            x = torch.cat([self.cls.expand(b, -1, -1), self.registers.expand(b, -1, -1), x], 1)
         elif self.pool == "cls_last":
             x = torch.cat([x, self.cls.expand(b, -1, -1)], 1) + self.pos
         else:
@@ -533,7 +541,7 @@ class VisionModel(nn.Module):
             x = x.transpose(1, 2).reshape(b, D, 4, 4)
             x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         else:
-            x = x[:, 0] if self.pool == "cls" else x[:, -1] if self.pool == "cls_last" else x.mean(1)
+            x = x[:, 0] if self.pool in ("cls", "registers") else x[:, -1] if self.pool == "cls_last" else x.mean(1)
         return self.head(x)
 
 
@@ -602,4 +610,4 @@ TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin"
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
            "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True),
-           "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}
+           "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}

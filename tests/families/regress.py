@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The same explanation from every file of a family: runs tiba-onnx on tests/data/families and compares the token
-relevance with what is stored there, in the words of numpy's format but without numpy.
+relevance and the attentions' blocks with what is stored there, in the words of numpy's format but without numpy.
 
     regress.py TIBA_ONNX DATA
 """
@@ -18,24 +18,29 @@ def name_of(path):
     return os.path.basename(path).split(".", 1)[1][:-4]
 
 
+def arrays(folder):
+    """{tokens.INPUT, block.K.INPUT: values}"""
+    return {os.path.basename(p)[:-4]: floats(p) for kind in ("tokens", "block") for p in glob.glob(f"{folder}/{kind}.*.npy")}
+
+
 def main():
     tool, root = sys.argv[1:3]
     bad = files = 0
     for folder in sorted(glob.glob(root + "/*/")):
-        want = {name_of(p): floats(p) for p in glob.glob(folder + "tokens.*.npy")}
+        want = arrays(folder)
         feeds = [f"{name_of(p)}={p}" for p in sorted(glob.glob(folder + "input.*.npy"))]
         for model in sorted(glob.glob(folder + "*.onnx")):
             files += 1
             with tempfile.TemporaryDirectory() as out:
                 r = subprocess.run([tool, model, *feeds, "--target", "0,1", "--npy", out], capture_output=True, text=True)
-                got = {name_of(p): floats(p) for p in glob.glob(out + "/tokens.*.npy")}
+                got = arrays(out)
             problem = r.stderr.strip()
             if not problem and set(got) != set(want):
-                problem = f"towers {sorted(got)} instead of {sorted(want)}"
+                problem = f"{sorted(got)} instead of {sorted(want)}"
             for k in want if not problem else ():
-                size = sorted(abs(v) for v in want[k])[-2]  # the largest may be the read-out token's own 1
+                size = sorted(abs(v) for v in want[k])[-2]  # the largest token may be the read-out one's own 1
                 if len(got[k]) != len(want[k]) or max(abs(a - b) for a, b in zip(got[k], want[k])) > 1e-3 * size:
-                    problem = f"tokens of {k}: {list(got[k])} instead of {list(want[k])}"
+                    problem = f"{k}: {list(got[k])} instead of {list(want[k])}"
             if problem:
                 bad += 1
                 print(f"{model}: {problem}")
