@@ -1,11 +1,9 @@
 /*
  * tiba.c: the public interface on top of the engine's rooms.
  */
-#define _GNU_SOURCE
 #include "tiba.h"
 
 #include <math.h>
-#include <sched.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -30,17 +28,11 @@ const char *tiba_version(void) {
 
 enum { MOST_THREADS = 1024 };
 
-static int processors(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n;
-}
-
 tiba_status tiba_model_open(tiba_model **out, const char *path, const tiba_options *options,
                             tiba_error *error) {
     *out = NULL;
     double start = tb_seconds();
-    int threads = options && options->threads > 0 ? options->threads : processors();
+    int threads = options && options->threads > 0 ? options->threads : tb_processors();
     tiba_model *model = tb_calloc(NULL, 1, sizeof *model);
     if (!model) return tb_out_of_memory(error);
     model->budget.limit = options ? options->memory_limit : 0;

@@ -12,6 +12,9 @@
 
 typedef struct tb_pool tb_pool;
 
+/** How many processors this process may use. */
+int tb_processors(void);
+
 /** A pool of `threads` (>= 1) including the caller; NULL if out of memory or threads cannot be
  *  started. */
 tb_pool *tb_pool_create(tb_budget *budget, int threads);

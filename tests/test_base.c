@@ -2,6 +2,7 @@
 #include "tests/check.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/parallel.h"
 #include "base/tensor.h"
@@ -71,7 +72,11 @@ int main(void) {
     for (int threads = 1; threads <= 4; threads++) {
         tb_pool *pool = tb_pool_create(NULL, threads);
         int64_t out[257] = {0}, sum = 0;
-        for (int round = 0; round < 50; round++) tb_parallel_for(pool, 257, square, out);
+        for (int round = 0; round < 50; round++) {
+            /* now and then after the workers went to sleep */
+            if (round % 10 == 0) nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+            tb_parallel_for(pool, 257, square, out);
+        }
         for (int i = 0; i < 257; i++) sum += out[i];
         CHECK(sum == 256LL * 257 * 513 / 6);
         tb_pool_destroy(pool);

@@ -1,9 +1,7 @@
-#define _GNU_SOURCE
 #include "tools/workers.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/parallel.h"
 
 enum { MOST_WORKERS = 256, IDLE = -1 };
 
@@ -24,9 +23,7 @@ typedef struct crew {
 } crew;
 
 int tb_workers_jobs(int asked) {
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    int jobs = asked > 0 ? asked : cores;
+    int jobs = asked > 0 ? asked : tb_processors();
     return jobs < MOST_WORKERS ? jobs : MOST_WORKERS;
 }
 
