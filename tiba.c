@@ -430,76 +430,135 @@ static tiba_status take_seeds(tb_explain_options *options, tiba_result *result, 
     return TIBA_OK;
 }
 
-static tiba_status explain_all(tiba_result *result, tiba_run *run, const tiba_request *request,
-                               tiba_error *error) {
-    plan *p = run->plan;
-    if (request->n_seeds == 0) TB_TRY(find_targets(result, run, request, error));
+/* One target of one of the requests. */
+typedef struct asked {
+    tiba_result *result;
+    const tb_explain_options *options;
+    int sample;
+} asked;
+
+static int64_t element_of(const plan *p, const tiba_target *target) {
+    const tiba_tensor *y = p->program->values[p->bound->graph->outputs[p->output]->id];
+    int64_t element = 0;
+    for (int d = 0; d < target->rank; d++) element = element * y->dims[d] + target->index[d];
+    return element;
+}
+
+static tiba_status put_towers(const asked *a, const tiba_run *run, int n,
+                              const tb_tower_explanation *towers, tiba_error *error) {
+    for (int t = 0; t < n; t++) {
+        tiba_tower *to = &a->result->towers[t];
+        if (a->sample == 0)
+            TB_TRY(new_tower(to, a->result, run, &towers[t], a->result->n_targets, error));
+        put_sample(to, &towers[t], a->sample);
+    }
+    return TIBA_OK;
+}
+
+static tiba_status explain_together(tiba_run *run, int n, const asked *list, tb_arena *arena,
+                                    tiba_error *error) {
+    const plan *p = run->plan;
+    int n_towers = tb_explainer_towers(p->explainer);
+    tb_explain_job jobs[TB_REVERSE_MOST];
+    tb_tower_explanation *towers = TB_NEW(arena, tb_tower_explanation, n * n_towers);
+    if (!towers) return tb_out_of_memory(error);
+    for (int i = 0; i < n; i++)
+        jobs[i] = (tb_explain_job){element_of(p, &list[i].result->targets[list[i].sample]),
+                                   list[i].options, towers + i * n_towers, arena};
+    TB_TRY(tb_explainer_run(p->explainer, p->program, n, jobs, &run->model->exec, error));
+    for (int i = 0; i < n; i++)
+        TB_TRY(put_towers(&list[i], run, n_towers, towers + i * n_towers, error));
+    return TIBA_OK;
+}
+
+static tiba_status prepare(tiba_result *result, tb_explain_options *options, tiba_run *run,
+                           const tiba_request *request, tiba_error *error) {
     static const tb_rollout_form forms[] = {[TIBA_ROLLOUT_DEFAULT] = TB_ROLLOUT_DEFAULT,
                                             [TIBA_ROLLOUT_RAW] = TB_ROLLOUT_RAW,
                                             [TIBA_ROLLOUT_NORMALIZED] = TB_ROLLOUT_NORMALIZED};
-    tb_explain_options options = {.method = request->method,
-                                  .rollout = forms[request->rollout],
-                                  .start_layer = request->start_layer,
-                                  .blocks = request->blocks != 0,
-                                  .keep_sign = request->keep_sign != 0,
-                                  .samples = request->samples,
-                                  .backward_seconds = &run->timings.backward,
-                                  .rollout_seconds = &run->timings.rollout};
+    if (request->n_seeds == 0) TB_TRY(find_targets(result, run, request, error));
+    *options = (tb_explain_options){.method = request->method,
+                                    .rollout = forms[request->rollout],
+                                    .start_layer = request->start_layer,
+                                    .blocks = request->blocks != 0,
+                                    .keep_sign = request->keep_sign != 0,
+                                    .samples = request->samples,
+                                    .backward_seconds = &run->timings.backward,
+                                    .rollout_seconds = &run->timings.rollout};
+    TB_TRY(take_seeds(options, result, run, request, error));
+    result->n_towers = tb_explainer_towers(run->plan->explainer);
+    result->towers = TB_NEW(result->arena, tiba_tower, result->n_towers);
+    return result->towers ? TIBA_OK : tb_out_of_memory(error);
+}
+
+/* All targets of all requests, as many together as share a reverse pass. */
+static tiba_status explain_all(tiba_result *const *results, tiba_run *run, int n,
+                               const tiba_request *requests, tb_arena *arena, tiba_error *error) {
+    tb_explain_options *options = TB_NEW(arena, tb_explain_options, n);
+    if (!options) return tb_out_of_memory(error);
     run->timings.backward = run->timings.rollout = 0;
-    TB_TRY(take_seeds(&options, result, run, request, error));
-    int n = tb_explainer_towers(p->explainer);
-    result->n_towers = n;
-    result->towers = TB_NEW(result->arena, tiba_tower, n);
-    tb_tower_explanation *towers = TB_NEW(result->arena, tb_tower_explanation, n);
-    if (!result->towers || !towers) return tb_out_of_memory(error);
-    const tiba_tensor *y = p->program->values[p->bound->graph->outputs[p->output]->id];
-    for (int s = 0; s < result->n_targets; s++) {
-        const tiba_target *target = &result->targets[s];
-        int64_t element = 0;
-        for (int d = 0; d < target->rank; d++) element = element * y->dims[d] + target->index[d];
-        tb_arena *arena = tb_arena_create(&run->model->budget);
-        if (!arena) return tb_out_of_memory(error);
-        tiba_status status = tb_explainer_run(p->explainer, p->program, element, &options, towers,
-                                              arena, &run->model->exec, error);
-        for (int t = 0; status == TIBA_OK && t < n; t++) {
-            if (s == 0)
-                status = new_tower(&result->towers[t], result, run, &towers[t], result->n_targets,
-                                   error);
-            if (status == TIBA_OK) put_sample(&result->towers[t], &towers[t], s);
+    asked together[TB_REVERSE_MOST];
+    int waiting = 0;
+    for (int i = 0; i < n; i++) TB_TRY(prepare(results[i], &options[i], run, &requests[i], error));
+    for (int i = 0; i < n; i++)
+        for (int s = 0; s < results[i]->n_targets; s++) {
+            together[waiting++] = (asked){results[i], &options[i], s};
+            bool last = i == n - 1 && s == results[i]->n_targets - 1;
+            if (waiting < TB_REVERSE_MOST && !last) continue;
+            tb_arena *room = tb_arena_create(&run->model->budget);
+            if (!room) return tb_out_of_memory(error);
+            tiba_status status = explain_together(run, waiting, together, room, error);
+            tb_arena_destroy(room);
+            TB_TRY(status);
+            waiting = 0;
         }
-        tb_arena_destroy(arena);
-        TB_TRY(status);
-    }
     return TIBA_OK;
+}
+
+static tiba_status check_request(const tiba_request *request, tiba_error *error) {
+    if (request->rollout < TIBA_ROLLOUT_DEFAULT || request->rollout > TIBA_ROLLOUT_NORMALIZED ||
+        !tb_method_at((int)request->method) || request->target_rank < 0 ||
+        request->target_rank > TIBA_MAX_RANK)
+        return tb_fail(error, TIBA_ERROR_USAGE, "the request's fields are out of range");
+    return TIBA_OK;
+}
+
+static tiba_result *new_result(tb_budget *budget) {
+    tb_arena *arena = tb_arena_create(budget);
+    tiba_result *result = arena ? TB_NEW(arena, tiba_result, 1) : NULL;
+    if (result)
+        result->arena = arena;
+    else
+        tb_arena_destroy(arena);
+    return result;
+}
+
+tiba_status tiba_explain_several(tiba_result **out, tiba_run *run, int n,
+                                 const tiba_request *requests, tiba_error *error) {
+    for (int i = 0; i < n; i++) out[i] = NULL;
+    for (int i = 0; i < n; i++) TB_TRY(check_request(&requests[i], error));
+    if (!run->plan->explainer) {
+        if (error) *error = run->plan->why_not;
+        return run->plan->why_not.code;
+    }
+    tb_budget *budget = &run->model->budget;
+    tb_arena *arena = tb_arena_create(budget);
+    bool room = arena != NULL;
+    for (int i = 0; i < n && room; i++) room = (out[i] = new_result(budget)) != NULL;
+    tiba_status status =
+        room ? explain_all(out, run, n, requests, arena, error) : tb_out_of_memory(error);
+    tb_arena_destroy(arena);
+    for (int i = 0; i < n && status != TIBA_OK; i++) {
+        tiba_result_destroy(out[i]);
+        out[i] = NULL;
+    }
+    return status;
 }
 
 tiba_status tiba_explain(tiba_result **out, tiba_run *run, const tiba_request *request,
                          tiba_error *error) {
     static const tiba_request defaults;
-    *out = NULL;
-    if (!request) request = &defaults;
-    if (request->rollout < TIBA_ROLLOUT_DEFAULT || request->rollout > TIBA_ROLLOUT_NORMALIZED ||
-        !tb_method_at((int)request->method) || request->target_rank < 0 ||
-        request->target_rank > TIBA_MAX_RANK)
-        return tb_fail(error, TIBA_ERROR_USAGE, "the request's fields are out of range");
-    if (!run->plan->explainer) {
-        if (error) *error = run->plan->why_not;
-        return run->plan->why_not.code;
-    }
-    tb_arena *arena = tb_arena_create(&run->model->budget);
-    tiba_result *result = arena ? TB_NEW(arena, tiba_result, 1) : NULL;
-    if (!result) {
-        tb_arena_destroy(arena);
-        return tb_out_of_memory(error);
-    }
-    result->arena = arena;
-    tiba_status status = explain_all(result, run, request, error);
-    if (status != TIBA_OK) {
-        tiba_result_destroy(result);
-        return status;
-    }
-    *out = result;
-    return TIBA_OK;
+    return tiba_explain_several(out, run, 1, request ? request : &defaults, error);
 }
 
 void tiba_result_destroy(tiba_result *result) {

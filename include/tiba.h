@@ -154,7 +154,7 @@ typedef struct tiba_timings {
     double open, bind, plan;  /**< of the model and of this run; bind and plan are 0 where the plan
                                    of an earlier run was used again */
     double forward;           /**< of this run */
-    double backward, rollout; /**< of the run's latest tiba_explain, all samples together */
+    double backward, rollout; /**< of the run's latest tiba_explain, all targets together */
 } tiba_timings;
 TIBA_API tiba_timings tiba_run_timings(const tiba_run *run);
 
@@ -310,6 +310,11 @@ typedef struct tiba_result tiba_result;
  *  Destroy with tiba_result_destroy. */
 TIBA_API tiba_status tiba_explain(tiba_result **out, tiba_run *run, const tiba_request *request,
                                   tiba_error *error);
+/** Explains n requests of one run: out[i] is what tiba_explain gives for requests[i], the same
+ *  bytes. What TiBA's passes share is worked out once, so that a further target costs less than the
+ *  first. On failure every out[i] is NULL. */
+TIBA_API tiba_status tiba_explain_several(tiba_result **out, tiba_run *run, int n,
+                                          const tiba_request *requests, tiba_error *error);
 TIBA_API void tiba_result_destroy(tiba_result *result);
 TIBA_API int tiba_result_towers(const tiba_result *result);
 TIBA_API const tiba_tower *tiba_result_tower(const tiba_result *result, int index);

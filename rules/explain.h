@@ -80,10 +80,17 @@ int tb_explainer_towers(const tb_explainer *explainer);
 const tb_tower *tb_explainer_tower(const tb_explainer *explainer, int index, bool *moves,
                                    const char **reader);
 
-/** Explains element `element` (flat index) of the output. towers[tb_explainer_towers()] is filled.
- */
-tiba_status tb_explainer_run(tb_explainer *explainer, const tb_program *program, int64_t element,
-                             const tb_explain_options *options, tb_tower_explanation *towers,
-                             tb_arena *arena, tb_exec *exec, tiba_error *error);
+/** One explanation: of element `element` (flat index) of the output. */
+typedef struct tb_explain_job {
+    int64_t element;
+    const tb_explain_options *options;
+    tb_tower_explanation *towers; /**< [tb_explainer_towers()], filled */
+    tb_arena *arena;              /**< for what the towers hold */
+} tb_explain_job;
+
+/** Runs n explanations of one forward pass; each is exactly what it is alone. TiBA's share the work
+ *  that does not depend on the target. */
+tiba_status tb_explainer_run(tb_explainer *explainer, const tb_program *program, int n,
+                             const tb_explain_job *jobs, tb_exec *exec, tiba_error *error);
 
 #endif

@@ -480,8 +480,9 @@ static tiba_status run_pass(collect *c, bool readouts, int carries, int n_seeds,
     tb_reverse *reverse;
     TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch, carries,
                              c->method->ruleset, x->budget, error));
-    tiba_status status = tb_reverse_run(reverse, c->program, n_seeds, seeds,
-                                        readouts ? at_readout : beyond_readout, c, c->exec, error);
+    tb_reverse_start start = {n_seeds, seeds, c};
+    tiba_status status = tb_reverse_run(reverse, c->program, 1, &start,
+                                        readouts ? at_readout : beyond_readout, c->exec, error);
     tb_reverse_destroy(reverse);
     return status;
 }
@@ -499,44 +500,87 @@ static tiba_status collect_attention(collect *c, tiba_error *error) {
     return TIBA_OK;
 }
 
-static tiba_status collect_all(collect *c, int n_seeds, const tb_seed *seeds, tiba_error *error) {
-    enum { BOTH = TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE };
-    bool all = c->options->method == TIBA_METHOD_TIBA;
-    if (all)
-        TB_TRY(
-            tb_reverse_run(c->x->reverse, c->program, n_seeds, seeds, arrived, c, c->exec, error));
-    else
-        TB_TRY(run_pass(c, true, BOTH, n_seeds, seeds, error));
+static tiba_status read_all(collect *c, tiba_error *error) {
     for (int t = 0; t < c->x->n_towers; t++) TB_TRY(read_out(c, t, error));
+    return TIBA_OK;
+}
+
+/* What another method than TiBA reads. */
+static tiba_status collect_other(collect *c, const tb_reverse_start *start, tiba_error *error) {
+    TB_TRY(run_pass(c, true, TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, start->n_seeds,
+                    start->seeds, error));
+    TB_TRY(read_all(c, error));
     int carries = tb_method_carries(c->method);
-    if (!all && carries) return run_pass(c, false, carries, n_seeds, seeds, error);
+    if (carries) return run_pass(c, false, carries, start->n_seeds, start->seeds, error);
     return c->method->combine == TB_COMBINE_ATTENTION ? collect_attention(c, error) : TIBA_OK;
 }
 
-tiba_status tb_explainer_run(tb_explainer *x, const tb_program *program, int64_t element,
-                             const tb_explain_options *options, tb_tower_explanation *towers,
-                             tb_arena *arena, tb_exec *exec, tiba_error *error) {
-    collect c = {.x = x,
-                 .options = options,
-                 .program = program,
-                 .towers = towers,
-                 .arena = arena,
-                 .budget = tb_arena_budget(arena),
-                 .exec = exec,
-                 .method = tb_method_at((int)options->method)};
-    if (!c.method)
-        return tb_fail(error, TIBA_ERROR_USAGE, "there is no method %d", (int)options->method);
-    TB_TRY(check_options(&c, error));
-    TB_TRY(get_room(&c, error));
-    tb_seed one = {element, 1.0f, 1.0f};
-    double start = tb_seconds();
-    if (options->n_seeds)
-        TB_TRY(collect_all(&c, options->n_seeds, options->seeds, error));
-    else
-        TB_TRY(collect_all(&c, 1, &one, error));
-    double middle = tb_seconds();
-    for (int t = 0; t < x->n_towers; t++) TB_TRY(roll_out(&c, t, error));
-    if (options->backward_seconds) *options->backward_seconds += middle - start;
-    if (options->rollout_seconds) *options->rollout_seconds += tb_seconds() - middle;
+static tiba_status start_job(collect *c, tb_explainer *x, const tb_program *program,
+                             const tb_explain_job *job, tb_exec *exec, tiba_error *error) {
+    *c = (collect){.x = x,
+                   .options = job->options,
+                   .program = program,
+                   .towers = job->towers,
+                   .arena = job->arena,
+                   .budget = tb_arena_budget(job->arena),
+                   .exec = exec,
+                   .method = tb_method_at((int)job->options->method)};
+    if (!c->method)
+        return tb_fail(error, TIBA_ERROR_USAGE, "there is no method %d", (int)job->options->method);
+    TB_TRY(check_options(c, error));
+    return get_room(c, error);
+}
+
+/* The reverse passes of all jobs, TiBA's in one. */
+static tiba_status collect_all(tb_explainer *x, const tb_program *program, int n,
+                               const tb_explain_job *jobs, collect *list, tb_reverse_start *starts,
+                               tb_seed *seeds, tb_exec *exec, tiba_error *error) {
+    int together = 0;
+    for (int i = 0; i < n; i++) {
+        const tb_explain_options *o = jobs[i].options;
+        TB_TRY(start_job(&list[i], x, program, &jobs[i], exec, error));
+        seeds[i] = (tb_seed){jobs[i].element, 1.0f, 1.0f};
+        tb_reverse_start start = {1, &seeds[i], &list[i]};
+        if (o->n_seeds) start.n_seeds = o->n_seeds, start.seeds = o->seeds;
+        if (o->method == TIBA_METHOD_TIBA)
+            starts[together++] = start;
+        else
+            TB_TRY(collect_other(&list[i], &start, error));
+    }
+    TB_TRY(tb_reverse_run(x->reverse, program, together, starts, arrived, exec, error));
+    for (int i = 0; i < together; i++) TB_TRY(read_all(starts[i].context, error));
     return TIBA_OK;
+}
+
+/* Time that all jobs took is told to the first. */
+static void add_time(double *const *to, double seconds) {
+    if (*to) **to += seconds;
+}
+
+static tiba_status run_jobs(tb_explainer *x, const tb_program *program, int n,
+                            const tb_explain_job *jobs, collect *list, tb_reverse_start *starts,
+                            tb_seed *seeds, tb_exec *exec, tiba_error *error) {
+    double start = tb_seconds();
+    TB_TRY(collect_all(x, program, n, jobs, list, starts, seeds, exec, error));
+    double middle = tb_seconds();
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < x->n_towers; t++) TB_TRY(roll_out(&list[i], t, error));
+    add_time(&jobs->options->backward_seconds, middle - start);
+    add_time(&jobs->options->rollout_seconds, tb_seconds() - middle);
+    return TIBA_OK;
+}
+
+tiba_status tb_explainer_run(tb_explainer *x, const tb_program *program, int n,
+                             const tb_explain_job *jobs, tb_exec *exec, tiba_error *error) {
+    if (n <= 0) return TIBA_OK;
+    collect *list = tb_calloc(x->budget, (size_t)n, sizeof *list);
+    tb_reverse_start *starts = tb_calloc(x->budget, (size_t)n, sizeof *starts);
+    tb_seed *seeds = tb_calloc(x->budget, (size_t)n, sizeof *seeds);
+    tiba_status status = list && starts && seeds
+                             ? run_jobs(x, program, n, jobs, list, starts, seeds, exec, error)
+                             : tb_out_of_memory(error);
+    tb_free(list);
+    tb_free(starts);
+    tb_free(seeds);
+    return status;
 }

@@ -6,25 +6,38 @@
 #include "rules/elementwise.h"
 #include "runtime/profile.h"
 
-typedef struct track { /* gradient or relevance */
-    bool on;
+typedef struct track {      /* gradient or relevance */
     tiba_tensor *tensors;   /* by value id; data = NULL where not wanted */
     unsigned char *written; /* by value id: this run has put something there */
 } track;
+
+enum { GRADIENT, RELEVANCE, TRACKS };
+enum { FREE_BYTES = 16 << 20 }; /* further lanes may always take that much */
+
+/* What one target's pass carries. Those of several targets take each step together. */
+typedef struct lane {
+    track tracks[TRACKS];
+    tb_block block;
+} lane;
 
 struct tb_reverse {
     const tb_graph *graph;
     const tb_regions *regions;
     const tb_value *target;
     tb_arena *arena;
+    tb_budget *budget;
     tb_ruleset ruleset;
     unsigned char *wanted; /* by value id: between the target and a watched value */
     unsigned char *watched;
     int *complete; /* by value id: the step after which nothing more arrives, -1: at the start */
     const tb_node **steps; /* last first */
     int n_steps;
-    track gradient, relevance;
-    tb_block block;
+    bool on[TRACKS];
+    size_t bytes;           /* of a lane's block, laid out by: */
+    tb_interval *intervals; /* by track and value id */
+    lane lanes[TB_REVERSE_MOST];
+    int n_lanes; /* that have memory */
+    tb_shared shared;
 };
 
 /* -------------------------------------------------------------------- planning */
@@ -63,12 +76,11 @@ static void extend(tb_interval *it, int step) {
     if (step > it->death) it->death = step;
 }
 
-static tiba_status plan(tb_reverse *r, bool dry, tb_budget *budget, tiba_error *error) {
+static tiba_status plan(tb_reverse *r, bool dry, tiba_error *error) {
     int n = r->graph->n_values;
-    tb_interval *intervals = TB_NEW(r->arena, tb_interval, 2 * n);
-    void **buffers = TB_NEW(r->arena, void *, 2 * n);
+    tb_interval *intervals = r->intervals = TB_NEW(r->arena, tb_interval, TRACKS * n);
     r->steps = TB_NEW(r->arena, const tb_node *, r->graph->n_nodes);
-    if (!intervals || !buffers || !r->steps) return tb_out_of_memory(error);
+    if (!intervals || !r->steps) return tb_out_of_memory(error);
     for (const tb_node *node = r->graph->last; node; node = node->prev)
         if (takes_part(r, node)) r->steps[r->n_steps++] = node;
     if (dry) return TIBA_OK;
@@ -97,34 +109,43 @@ static tiba_status plan(tb_reverse *r, bool dry, tb_budget *budget, tiba_error *
                 if (!in_region(r, node)) extend(&intervals[n + node->in[i]->id], s);
             }
     }
-    track *tracks[2] = {&r->gradient, &r->relevance};
     for (int i = 0; i < n; i++) /* both tracks of a watched value are shown together */
         if (r->watched[i] && r->complete[i] >= 0) {
             extend(&intervals[i], r->complete[i]);
             extend(&intervals[n + i], r->complete[i]);
         }
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < n; i++)
-            if (!tracks[k]->on || intervals[k * n + i].death < 0 ||
-                intervals[k * n + i].birth > r->n_steps)
-                intervals[k * n + i].size = 0;
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < n; i++)
-            if (intervals[k * n + i].size && intervals[k * n + i].birth < 0)
-                intervals[k * n + i].birth = 0;
-    size_t total;
-    TB_TRY(tb_plan(&total, 2 * n, intervals, error));
-    TB_TRY(tb_block_create(&r->block, buffers, total, 2 * n, intervals, budget, error));
-    for (int k = 0; k < 2; k++) {
-        tracks[k]->tensors = TB_NEW(r->arena, tiba_tensor, n);
-        tracks[k]->written = TB_NEW(r->arena, unsigned char, n);
-        if (!tracks[k]->tensors || !tracks[k]->written) return tb_out_of_memory(error);
+    for (int k = 0; k < TRACKS; k++)
         for (int i = 0; i < n; i++) {
-            if (r->graph->values[i]) tracks[k]->tensors[i] = r->graph->values[i]->t;
-            tracks[k]->tensors[i].data = buffers[k * n + i];
+            tb_interval *it = &intervals[k * n + i];
+            if (!r->on[k] || it->death < 0 || it->birth > r->n_steps) it->size = 0;
+            if (it->size && it->birth < 0) it->birth = 0;
+        }
+    return tb_plan(&r->bytes, TRACKS * n, intervals, error);
+}
+
+/* Memory for one lane more. */
+static tiba_status add_lane(tb_reverse *r, tiba_error *error) {
+    int n = r->graph->n_values;
+    lane *to = &r->lanes[r->n_lanes];
+    if (!to->tracks[0].tensors) {
+        for (int k = 0; k < TRACKS; k++) {
+            to->tracks[k].tensors = TB_NEW(r->arena, tiba_tensor, n);
+            to->tracks[k].written = TB_NEW(r->arena, unsigned char, n);
+            if (!to->tracks[k].tensors || !to->tracks[k].written) return tb_out_of_memory(error);
         }
     }
-    return TIBA_OK;
+    void **buffers = tb_calloc(r->budget, TRACKS * (size_t)n + 1, sizeof *buffers);
+    if (!buffers) return tb_out_of_memory(error);
+    tiba_status status =
+        tb_block_create(&to->block, buffers, r->bytes, TRACKS * n, r->intervals, r->budget, error);
+    for (int k = 0; k < TRACKS && status == TIBA_OK; k++)
+        for (int i = 0; i < n; i++) {
+            if (r->graph->values[i]) to->tracks[k].tensors[i] = r->graph->values[i]->t;
+            to->tracks[k].tensors[i].data = buffers[k * n + i];
+        }
+    tb_free(buffers);
+    if (status == TIBA_OK) r->n_lanes++;
+    return status;
 }
 
 tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_regions *regions,
@@ -137,10 +158,14 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
         tb_arena_destroy(arena);
         return tb_out_of_memory(error);
     }
-    *r = (tb_reverse){
-        .graph = graph, .regions = regions, .target = target, .arena = arena, .ruleset = ruleset};
-    r->gradient.on = what & TB_REVERSE_GRADIENT;
-    r->relevance.on = what & TB_REVERSE_RELEVANCE;
+    *r = (tb_reverse){.graph = graph,
+                      .regions = regions,
+                      .target = target,
+                      .arena = arena,
+                      .budget = budget,
+                      .ruleset = ruleset,
+                      .on = {what & TB_REVERSE_GRADIENT, what & TB_REVERSE_RELEVANCE},
+                      .shared = {.budget = budget}};
     r->wanted = TB_NEW(arena, unsigned char, graph->n_values);
     r->watched = TB_NEW(arena, unsigned char, graph->n_values);
     r->complete = TB_NEW(arena, int, graph->n_values);
@@ -150,7 +175,8 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
     if (status == TIBA_OK) {
         for (int i = 0; i < n_watch; i++) r->watched[watch[i]->id] = 1;
         find_wanted(r, above);
-        status = plan(r, what & TB_REVERSE_DRY, budget, error);
+        status = plan(r, what & TB_REVERSE_DRY, error);
+        if (status == TIBA_OK && !(what & TB_REVERSE_DRY)) status = add_lane(r, error);
     }
     if (status != TIBA_OK) {
         tb_reverse_destroy(r);
@@ -162,15 +188,16 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
 
 void tb_reverse_destroy(tb_reverse *reverse) {
     if (!reverse) return;
-    tb_block_destroy(&reverse->block);
+    for (int i = 0; i < reverse->n_lanes; i++) tb_block_destroy(&reverse->lanes[i].block);
+    tb_shared_clear(&reverse->shared);
     tb_arena_destroy(reverse->arena);
 }
 
 void tb_reverse_keep(const tb_reverse *r, unsigned char *keep) {
     for (int s = 0; s < r->n_steps; s++) {
         const tb_node *node = r->steps[s];
-        unsigned needs = r->gradient.on ? node->op->def->needs : 0;
-        if (r->relevance.on && !in_region(r, node)) {
+        unsigned needs = r->on[GRADIENT] ? node->op->def->needs : 0;
+        if (r->on[RELEVANCE] && !in_region(r, node)) {
             const tb_rule *rule = tb_find_rule(node);
             needs |= rule->needs | (rule->uses_vjp ? node->op->def->needs : 0);
         }
@@ -256,8 +283,7 @@ static void close_track(track *t, operands *o, int k, const tb_node *node, tb_ex
 }
 
 /* Relevance of a region's exit is that of its entry. */
-static void relay(tb_reverse *r, const tb_region *region, tb_exec *exec) {
-    track *t = &r->relevance;
+static void relay(track *t, const tb_region *region, tb_exec *exec) {
     int from = region->exit->id, to = region->entry->id;
     if (!t->written[from] || !t->tensors[from].data || !t->tensors[to].data) return;
     if (t->written[to]) {
@@ -283,19 +309,20 @@ static void count_step(const tb_exec *exec, const tb_stopwatch *watch, const tb_
     tb_profile_stop(exec, watch, TB_PHASE_BACKWARD, node, read, written);
 }
 
-static tiba_status take_step(tb_reverse *r, const tb_program *program, const tb_node *node,
-                             tb_exec *exec, tiba_error *error) {
+static tiba_status take_step(tb_reverse *r, lane *l, tb_shared *shared, const tb_program *program,
+                             const tb_node *node, tb_exec *exec, tiba_error *error) {
     operands o;
     tb_stopwatch watch = tb_profile_start(exec);
     TB_TRY(get_operands(&o, program, node, exec, error));
     bool memory_left = true;
-    bool gradient = r->gradient.on && open_track(&r->gradient, &o, 0, node, &memory_left, exec);
+    track *g = &l->tracks[GRADIENT], *t = &l->tracks[RELEVANCE];
+    bool gradient = r->on[GRADIENT] && open_track(g, &o, 0, node, &memory_left, exec);
     bool inside = in_region(r, node);
-    bool relevance =
-        r->relevance.on && !inside && open_track(&r->relevance, &o, 1, node, &memory_left, exec);
+    bool relevance = r->on[RELEVANCE] && !inside && open_track(t, &o, 1, node, &memory_left, exec);
     if (!memory_left) return tb_out_of_memory(error);
     const tb_rule *rule = relevance ? tb_find_rule(node) : NULL;
-    tb_step step = {exec, node, r->ruleset, o.in, o.out, o.from[1], o.to[1], o.from[0], o.to[0]};
+    tb_step step = {exec,      node,    r->ruleset, o.in,    o.out,
+                    o.from[1], o.to[1], o.from[0],  o.to[0], shared};
     if (gradient && relevance && rule->both) {
         TB_TRY(rule->both(&step, error));
     } else {
@@ -307,60 +334,107 @@ static tiba_status take_step(tb_reverse *r, const tb_program *program, const tb_
         }
         if (relevance) TB_TRY(rule->relevance(&step, error));
     }
-    if (gradient) close_track(&r->gradient, &o, 0, node, exec);
-    if (relevance) close_track(&r->relevance, &o, 1, node, exec);
-    for (int i = 0; r->relevance.on && inside && i < node->n_out; i++) {
+    if (gradient) close_track(g, &o, 0, node, exec);
+    if (relevance) close_track(t, &o, 1, node, exec);
+    for (int i = 0; r->on[RELEVANCE] && inside && i < node->n_out; i++) {
         const tb_region *region = node->out[i] ? region_to(r, node->out[i]) : NULL;
-        if (region) relay(r, region, exec);
+        if (region) relay(t, region, exec);
     }
     if (exec->profile && (gradient || relevance)) count_step(exec, &watch, node, &o, rule);
     return TIBA_OK;
 }
 
-static tiba_status show(tb_reverse *r, const tb_value *value, tb_reverse_watch_fn *arrived,
-                        void *context, tiba_error *error) {
-    const track *g = &r->gradient, *t = &r->relevance;
-    return arrived(context, value,
-                   g->on && g->written[value->id] ? g->tensors[value->id].data : NULL,
-                   t->on && t->written[value->id] ? t->tensors[value->id].data : NULL, error);
+/* What a run tells of: one lane's target. */
+typedef struct viewer {
+    const tb_reverse *r;
+    const lane *l;
+    tb_reverse_watch_fn *arrived;
+    void *context;
+} viewer;
+
+static tiba_status show(const viewer *v, const tb_value *value, tiba_error *error) {
+    const float *arrays[TRACKS] = {NULL, NULL};
+    for (int k = 0; k < TRACKS; k++) {
+        const track *t = &v->l->tracks[k];
+        if (v->r->on[k] && t->written[value->id]) arrays[k] = t->tensors[value->id].data;
+    }
+    return v->arrived(v->context, value, arrays[GRADIENT], arrays[RELEVANCE], error);
 }
 
-tiba_status tb_reverse_run(tb_reverse *r, const tb_program *program, int n_seeds,
-                           const tb_seed *seeds, tb_reverse_watch_fn *arrived, void *context,
-                           tb_exec *exec, tiba_error *error) {
-    track *tracks[2] = {&r->gradient, &r->relevance};
-    for (int k = 0; k < 2; k++) {
-        if (!tracks[k]->on) continue;
-        memset(tracks[k]->written, 0, (size_t)r->graph->n_values);
-        tiba_tensor *start = &tracks[k]->tensors[r->target->id];
-        if (!start->data) continue;
-        memset(start->data, 0, tb_tensor_bytes(start));
-        for (int i = 0; i < n_seeds; i++)
-            ((float *)start->data)[seeds[i].element] +=
-                k == 0 ? seeds[i].gradient : seeds[i].relevance;
-        tracks[k]->written[r->target->id] = 1;
+/* What is complete after step s. */
+static tiba_status show_step(const viewer *v, int s, tiba_error *error) {
+    const tb_reverse *r = v->r;
+    const tb_node *node = r->steps[s];
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        bool again = false; /* an operand that stands twice is shown once */
+        for (int j = 0; j < i; j++) again |= node->in[j] == in;
+        if (in && !again && r->watched[in->id] && r->complete[in->id] == s)
+            TB_TRY(show(v, in, error));
     }
-    if (r->watched[r->target->id]) TB_TRY(show(r, r->target, arrived, context, error));
+    for (int i = 0; i < node->n_out; i++) {
+        const tb_region *region = node->out[i] ? region_to(r, node->out[i]) : NULL;
+        if (!region || !r->watched[region->entry->id]) continue;
+        bool shown = false;
+        for (int k = 0; k < node->n_in; k++) shown |= node->in[k] == region->entry;
+        if (!shown && r->complete[region->entry->id] == s) TB_TRY(show(v, region->entry, error));
+    }
+    return TIBA_OK;
+}
+
+static void start_lane(const tb_reverse *r, lane *l, const tb_reverse_start *start) {
+    for (int k = 0; k < TRACKS; k++) {
+        track *t = &l->tracks[k];
+        if (!r->on[k]) continue;
+        memset(t->written, 0, (size_t)r->graph->n_values);
+        tiba_tensor *at = &t->tensors[r->target->id];
+        if (!at->data) continue;
+        memset(at->data, 0, tb_tensor_bytes(at));
+        for (int i = 0; i < start->n_seeds; i++) {
+            const tb_seed *seed = &start->seeds[i];
+            ((float *)at->data)[seed->element] += k == GRADIENT ? seed->gradient : seed->relevance;
+        }
+        t->written[r->target->id] = 1;
+    }
+}
+
+/* Takes every step for all n targets before it goes on to the next. */
+static tiba_status run_together(tb_reverse *r, const tb_program *program, int n,
+                                const tb_reverse_start *starts, tb_reverse_watch_fn *arrived,
+                                tb_exec *exec, tiba_error *error) {
+    for (int i = 0; i < n; i++) {
+        viewer v = {r, &r->lanes[i], arrived, starts[i].context};
+        start_lane(r, &r->lanes[i], &starts[i]);
+        if (r->watched[r->target->id]) TB_TRY(show(&v, r->target, error));
+    }
     for (int s = 0; s < r->n_steps; s++) {
-        const tb_node *node = r->steps[s];
-        tiba_status status = take_step(r, program, node, exec, error);
-        tb_scratch_reset(exec);
+        tb_shared_reset(&r->shared);
+        for (int i = 0; i < n; i++) {
+            lane *l = &r->lanes[i];
+            viewer v = {r, l, arrived, starts[i].context};
+            tiba_status status =
+                take_step(r, l, n > 1 ? &r->shared : NULL, program, r->steps[s], exec, error);
+            tb_scratch_reset(exec);
+            TB_TRY(status);
+            TB_TRY(show_step(&v, s, error));
+        }
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_reverse_run(tb_reverse *r, const tb_program *program, int n,
+                           const tb_reverse_start *starts, tb_reverse_watch_fn *arrived,
+                           tb_exec *exec, tiba_error *error) {
+    /* More lanes where they are wanted, as long as they take no more than the forward pass. */
+    const size_t most =
+        program->block_bytes > FREE_BYTES ? program->block_bytes : (size_t)FREE_BYTES;
+    while (r->n_lanes < n && r->n_lanes < TB_REVERSE_MOST && (size_t)r->n_lanes * r->bytes <= most)
+        if (add_lane(r, NULL) != TIBA_OK) break;
+    for (int done = 0; done < n; done += r->n_lanes) {
+        int some = n - done < r->n_lanes ? n - done : r->n_lanes;
+        tiba_status status = run_together(r, program, some, starts + done, arrived, exec, error);
+        tb_shared_clear(&r->shared);
         TB_TRY(status);
-        for (int i = 0; i < node->n_in; i++) {
-            const tb_value *in = node->in[i];
-            bool again = false; /* an operand that stands twice is shown once */
-            for (int j = 0; j < i; j++) again |= node->in[j] == in;
-            if (in && !again && r->watched[in->id] && r->complete[in->id] == s)
-                TB_TRY(show(r, in, arrived, context, error));
-        }
-        for (int i = 0; i < node->n_out; i++) {
-            const tb_region *region = node->out[i] ? region_to(r, node->out[i]) : NULL;
-            if (!region || !r->watched[region->entry->id]) continue;
-            bool shown = false;
-            for (int k = 0; k < node->n_in; k++) shown |= node->in[k] == region->entry;
-            if (!shown && r->complete[region->entry->id] == s)
-                TB_TRY(show(r, region->entry, arrived, context, error));
-        }
     }
     return TIBA_OK;
 }

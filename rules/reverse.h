@@ -1,6 +1,6 @@
 /*
  * reverse.h: one pass from the target back to the watched values that carries the gradient and the
- * relevance side by side.
+ * relevance side by side, of one target or of several that take each step together.
  *
  * Work is only done where it can matter: a step is taken if it lies between the target and a
  * watched value. Memory is planned like the forward pass's.
@@ -39,12 +39,22 @@ typedef struct tb_seed {
     float gradient, relevance;
 } tb_seed;
 
-/** Runs it: gradient and relevance start from the seeds (added up where several name one element)
- *  and are 0 elsewhere; the usual one is {element, 1, 1}. The program has run, with what
- * tb_reverse_keep asked for. `arrived` is called once for each watched value, in the order of the
- * pass. */
-tiba_status tb_reverse_run(tb_reverse *reverse, const tb_program *program, int n_seeds,
-                           const tb_seed *seeds, tb_reverse_watch_fn *arrived, void *context,
+/** One target of a run: gradient and relevance start from the seeds (added up where several name
+ *  one element) and are 0 elsewhere; the usual one is {element, 1, 1}. */
+typedef struct tb_reverse_start {
+    int n_seeds;
+    const tb_seed *seeds;
+    void *context; /**< for `arrived` */
+} tb_reverse_start;
+
+enum { TB_REVERSE_MOST = 4 /**< targets that go together */ };
+
+/** Runs it for n targets; each receives exactly what it would alone. Up to TB_REVERSE_MOST go
+ *  together, where there is memory, and share what does not depend on the target. The program has
+ *  run, with what tb_reverse_keep asked for. `arrived` is called once for each target and watched
+ *  value, in the order of the pass. */
+tiba_status tb_reverse_run(tb_reverse *reverse, const tb_program *program, int n,
+                           const tb_reverse_start *starts, tb_reverse_watch_fn *arrived,
                            tb_exec *exec, tiba_error *error);
 
 #endif

@@ -14,6 +14,24 @@
 
 typedef enum tb_ruleset { TB_RULESET_TIBA, TB_RULESET_LRP } tb_ruleset;
 
+/** What the targets that take a step together share: |x||W| of a Linear, for its divisors Z, which
+ *  depend on the activations alone. */
+typedef struct tb_shared {
+    tb_budget *budget;
+    float *z;             /**< [rows, cols], NULL: not opened in this step */
+    unsigned char *known; /**< by row: z holds it */
+    void *memory;         /**< internal */
+    size_t bytes;
+} tb_shared;
+
+/** Room for this step's z, with no row known where this is the step's first call. False where there
+ *  is no memory or `shared` is NULL. */
+bool tb_shared_open(tb_shared *shared, int64_t rows, int64_t cols);
+/** The next step begins. */
+void tb_shared_reset(tb_shared *shared);
+/** Gives the memory back. */
+void tb_shared_clear(tb_shared *shared);
+
 /** One step. Values without data are ones that the rule said it does not need. */
 typedef struct tb_step {
     tb_exec *exec;
@@ -25,6 +43,7 @@ typedef struct tb_step {
     tiba_tensor *const *r_in;        /**< overwritten with the inputs' shares; NULL: not wanted */
     const tiba_tensor *const *d_out; /**< gradient of the outputs, NULL where zero or not wanted */
     tiba_tensor *const *d_in;        /**< as r_in, for rules that compute the gradient as well */
+    tb_shared *shared;               /**< with the other targets of the pass; NULL: it has one */
 } tb_step;
 
 typedef tiba_status tb_rule_fn(const tb_step *step, tiba_error *error);

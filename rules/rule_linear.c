@@ -6,9 +6,9 @@
  * equals the sign-matched form of rule_map.c, with xW from the forward pass. Two passes over W
  * (gemm_panels.h): one for Z and S, and one in which a packed panel serves S Wᵀ, the gradient's
  * dY Wᵀ and, its magnitudes taken in cache, S |W|ᵀ. Rows without relevance or gradient (above the
- * last attention: the tokens that the target does not read) are left out. Small products, which are
- * summed in float64 (gemm_small.h), and machines without tiles of our own take one pass over panels
- * of columns with tb_gemm instead.
+ * last attention: the tokens that the target does not read) are left out. |x||W| is the same for
+ * every target of a pass (tb_shared). Small products, which are summed in float64 (gemm_small.h),
+ * and machines without tiles of our own take one pass over panels of columns with tb_gemm instead.
  */
 #include <math.h>
 #include <string.h>
@@ -37,6 +37,7 @@ typedef struct task {
     const float *x, *w, *bias, *y, *r, *d;
     float *r_in, *d_in;
     rows relevant, graded;
+    rows fresh;      /* relevant ones whose shared |x||W| is not known yet */
     float *abs_x;    /* [relevant.n, k] */
     float *s;        /* [relevant.n + graded.n, panel]: S over the rows of dY */
     float *abs_w;    /* a panel of |W| */
@@ -176,6 +177,26 @@ static void divide_panel(void *context, int64_t col, int64_t cols, float *c, int
     }
 }
 
+/* |x||W| of the panel's columns, for all targets. */
+static void store_panel(void *context, int64_t col, int64_t cols, float *c, int64_t ldc) {
+    const task *t = context;
+    for (int64_t i = 0; i < t->fresh.n; i++)
+        memcpy(t->step->shared->z + t->fresh.index[i] * t->n + col, c + i * ldc,
+               (size_t)cols * sizeof *c);
+}
+
+/* S of all columns, from the shared |x||W|. */
+static void divide_shared(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const task *t = context;
+    for (int64_t i = first; i < last; i++) {
+        int64_t at = t->relevant.index[i] * t->n;
+        float *to = t->s + i * t->n;
+        memcpy(to, t->step->shared->z + at, (size_t)t->n * sizeof *to);
+        divide_row(to, t->r + at, t->y + at, t->bias, t->n);
+    }
+}
+
 /* From S Wᵀ, dY Wᵀ and S |W|ᵀ of the panel's columns, one below the other. */
 static void write_panel(void *context, int64_t col, int64_t cols, float *c, int64_t ldc) {
     const task *t = context;
@@ -194,6 +215,30 @@ static bool is_small(const task *t, int64_t width) {
     return all * (double)width * (double)t->k <= (double)TB_GEMM_SMALL;
 }
 
+/* S of the relevant rows. False, with nothing done, where that is not possible. */
+static bool divide_all(task *t) {
+    tb_exec *exec = t->step->exec;
+    tb_shared *shared = t->step->shared;
+    int64_t some = t->relevant.n;
+    if (!tb_shared_open(shared, t->m, t->n)) {
+        tb_panel_part x = {t->x, t->k, some, t->relevant.index, true, true};
+        return tb_gemm_panels(exec, t->trans_w, t->n, t->k, t->w, t->ldw, 1, &x, divide_panel, t);
+    }
+    t->fresh.index = tb_scratch(exec, (size_t)some, sizeof *t->fresh.index);
+    if (!t->fresh.index) return false;
+    for (int64_t i = 0; i < some; i++) {
+        int64_t row = t->relevant.index[i];
+        if (!shared->known[row]) t->fresh.index[t->fresh.n++] = row;
+    }
+    tb_panel_part x = {t->x, t->k, t->fresh.n, t->fresh.index, true, true};
+    if (t->fresh.n &&
+        !tb_gemm_panels(exec, t->trans_w, t->n, t->k, t->w, t->ldw, 1, &x, store_panel, t))
+        return false;
+    for (int64_t i = 0; i < t->fresh.n; i++) shared->known[t->fresh.index[i]] = 1;
+    tb_parallel_ranges(exec, some, 1 + 16384 / t->n, divide_shared, t);
+    return true;
+}
+
 /* False, with nothing done, where that is not possible. */
 static bool run_two_passes(task *t, tiba_status *status, tiba_error *error) {
     tb_exec *exec = t->step->exec;
@@ -201,9 +246,7 @@ static bool run_two_passes(task *t, tiba_status *status, tiba_error *error) {
     t->s = tb_scratch(exec, (size_t)(some * t->n + 1), sizeof(float));
     *status = t->s ? TIBA_OK : tb_out_of_memory(error);
     if (!t->s) return true;
-    tb_panel_part x = {t->x, t->k, some, t->relevant.index, true, true};
-    if (some && !tb_gemm_panels(exec, t->trans_w, t->n, t->k, t->w, t->ldw, 1, &x, divide_panel, t))
-        return false;
+    if (some && !divide_all(t)) return false;
     const tb_panel_part back[3] = {{t->s, t->n, some, NULL, false, false},
                                    {t->d, t->n, t->graded.n, t->graded.index, false, false},
                                    {t->s, t->n, some, NULL, false, true}};

@@ -91,8 +91,8 @@ static tiba_status run(dump *d, int64_t element, tiba_error *error) {
     const tb_attentions *found = d->analysis->attentions;
     for (int i = 0; i < found->n_attentions; i++)
         printf("attention %d %d\n", i, found->attentions[i].p->id);
-    return tb_reverse_run(d->reverse, d->program, 1, &(tb_seed){element, 1, 1}, arrived, d,
-                          &d->exec, error);
+    tb_reverse_start start = {1, &(tb_seed){element, 1, 1}, d};
+    return tb_reverse_run(d->reverse, d->program, 1, &start, arrived, &d->exec, error);
 }
 
 int main(int argc, char **argv) {

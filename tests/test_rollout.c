@@ -164,9 +164,8 @@ static seen *watch(subject *s, int64_t element, tb_value *also) {
                                  n + 1, values, TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE,
                                  TB_RULESET_TIBA, NULL, &error),
                &error);
-    making_try(tb_reverse_run(reverse, s->m.program, 1, &(tb_seed){element, 1, 1}, look, list,
-                              &s->m.exec, &error),
-               &error);
+    tb_reverse_start begin = {1, &(tb_seed){element, 1, 1}, list};
+    making_try(tb_reverse_run(reverse, s->m.program, 1, &begin, look, &s->m.exec, &error), &error);
     tb_reverse_destroy(reverse);
     return list;
 }
@@ -189,9 +188,8 @@ static void naive_block(double *e, const subject *s, const seen *at, int b, bool
 static tb_tower_explanation explain(subject *s, int64_t element, tb_explain_options options) {
     tiba_error error = {0};
     tb_tower_explanation tower;
-    making_try(tb_explainer_run(s->explainer, s->m.program, element, &options, &tower, s->m.arena,
-                                &s->m.exec, &error),
-               &error);
+    tb_explain_job job = {element, &options, &tower, s->m.arena};
+    making_try(tb_explainer_run(s->explainer, s->m.program, 1, &job, &s->m.exec, &error), &error);
     return tower;
 }
 
@@ -271,9 +269,10 @@ static void check_plain(readout how, bool transposed) {
         }
     tiba_error error = {0};
     tb_tower_explanation tower;
-    CHECK(tb_explainer_run(s.explainer, s.m.program, element,
-                           &(tb_explain_options){.start_layer = LAYERS}, &tower, s.m.arena,
-                           &s.m.exec, &error) == TIBA_ERROR_USAGE);
+    tb_explain_options late = {.start_layer = LAYERS};
+    tb_explain_job job = {element, &late, &tower, s.m.arena};
+    CHECK(tb_explainer_run(s.explainer, s.m.program, 1, &job, &s.m.exec, &error) ==
+          TIBA_ERROR_USAGE);
     CHECK_CASE(strstr(error.message, "start layer 3"), "%s", error.message);
     end(&s);
 }
@@ -615,9 +614,9 @@ static void check_refused_step(void) {
     making_run(&s.m);
     making_try(tb_analysis_create(&s.analysis, s.m.graph, NULL, &error), &error);
     tiba_status status = tb_explainer_create(&s.explainer, s.m.graph, s.analysis, 0, NULL, &error);
+    tb_explain_job job = {1, &(tb_explain_options){0}, &tower, s.m.arena};
     if (status == TIBA_OK)
-        status = tb_explainer_run(s.explainer, s.m.program, 1, &(tb_explain_options){0}, &tower,
-                                  s.m.arena, &s.m.exec, &error);
+        status = tb_explainer_run(s.explainer, s.m.program, 1, &job, &s.m.exec, &error);
     CHECK_CASE(status == TIBA_ERROR_INPUT && strstr(error.message, "CumSum"), "'%s'",
                error.message);
     end(&s);

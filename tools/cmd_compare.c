@@ -92,7 +92,7 @@ static tiba_status run_method(command *c, entry *e, tiba_method method, tiba_err
     request.target_rank = c->target.rank;
     memcpy(request.target, c->target.index, sizeof request.target);
     tiba_method_at(&e->facts, (int)method);
-    tiba_status status = tb_job_explain(&e->result, &c->job, run, &request, error);
+    tiba_status status = tb_job_explain(&e->result, &c->job, run, 1, &request, error);
     if (status == TIBA_ERROR_RESOURCE) return status;
     if (status != TIBA_OK) {
         e->result = NULL;

@@ -79,23 +79,23 @@ static tiba_request request_for(const tb_job *job, tiba_request base, int64_t k)
     return base;
 }
 
-tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run,
-                           const tiba_request *request, tiba_error *error) {
-    if (job->n_results == job->result_capacity) {
-        int capacity = 2 * job->result_capacity + 8;
+tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run, int n,
+                           const tiba_request *requests, tiba_error *error) {
+    if (job->result_capacity - job->n_results < n) {
+        int capacity = 2 * job->result_capacity + 8 + n;
         tiba_result **list = TB_NEW(job->arena, tiba_result *, capacity);
         if (!list) return tb_out_of_memory(error);
         if (job->n_results) memcpy(list, job->results, (size_t)job->n_results * sizeof *list);
         job->results = list;
         job->result_capacity = capacity;
     }
-    tiba_result *result;
-    TB_TRY(tiba_explain(&result, run, request, error));
-    job->results[job->n_results++] = result;
+    tiba_result **results = job->results + job->n_results;
+    TB_TRY(tiba_explain_several(results, run, n, requests, error));
+    job->n_results += n;
     tiba_timings t = tiba_run_timings(run);
     job->report.times.seconds[TB_TIME_BACKWARD] += t.backward;
     job->report.times.seconds[TB_TIME_ROLLOUT] += t.rollout;
-    *out = result;
+    for (int i = 0; i < n; i++) out[i] = results[i];
     return TIBA_OK;
 }
 
@@ -121,13 +121,15 @@ tiba_status tb_job_forward(tb_job *job, int slot, const tb_subject *subject,
     return TIBA_OK;
 }
 
-/* Explains and adds a view for every sample that was asked for. */
-static tiba_status add_views(tb_job *job, tiba_request request, tiba_error *error) {
-    const tiba_result *result;
+/* Explains and adds a view for every sample that was asked for, one request after the other. */
+static tiba_status add_views(tb_job *job, int n, const tiba_request *requests, tiba_error *error) {
+    const tiba_result **results = TB_NEW(job->arena, const tiba_result *, n);
+    if (!results) return tb_out_of_memory(error);
     tb_view *view;
-    TB_TRY(tb_job_explain(&result, job, job->runs[0], &request, error));
-    for (int s = 0; s < tiba_result_targets(result); s++)
-        TB_TRY(tb_report_view(&view, &job->report, result, s, -1, error));
+    TB_TRY(tb_job_explain(results, job, job->runs[0], n, requests, error));
+    for (int i = 0; i < n; i++)
+        for (int s = 0; s < tiba_result_targets(results[i]); s++)
+            TB_TRY(tb_report_view(&view, &job->report, results[i], s, -1, error));
     return TIBA_OK;
 }
 
@@ -156,23 +158,25 @@ static tiba_status explain_targets(tb_job *job, tiba_error *error) {
     TB_TRY(tb_job_request(&base, job, error));
     if (o->target) {
         TB_TRY(parse_target(&base, o->target, error));
-        return add_views(job, base, error);
+        return add_views(job, 1, &base, error);
     }
+    tiba_request *requests = TB_NEW(job->arena, tiba_request, o->classes.count + MOST_TOP);
+    if (!requests) return tb_out_of_memory(error);
+    int n = 0;
     for (int i = 0; i < o->classes.count; i++) {
         int64_t k = tb_report_class(r, 0);
         TB_TRY(need_scores(job, "--class", error));
         if (strcmp(o->classes.items[i], "top") != 0)
             TB_TRY(tb_label_find(&k, &r->labels, r->scores[0].n, o->classes.items[i], error));
-        TB_TRY(add_views(job, request_for(job, base, k), error));
+        requests[n++] = request_for(job, base, k);
     }
     if (o->top) TB_TRY(need_scores(job, "--top", error));
     for (int i = 0; i < o->top && i < MOST_TOP && i < r->scores[0].n; i++)
-        TB_TRY(add_views(job, request_for(job, base, tb_report_class(r, i)), error));
-    if (o->classes.count || o->top) return TIBA_OK;
+        requests[n++] = request_for(job, base, tb_report_class(r, i));
+    if (o->classes.count || o->top) return add_views(job, n, requests, error);
     note_values(job);
-    if (r->kind == TB_KIND_TOKENS)
-        return add_views(job, request_for(job, base, tb_report_class(r, 0)), error);
-    return add_views(job, base, error);
+    if (r->kind == TB_KIND_TOKENS) base = request_for(job, base, tb_report_class(r, 0));
+    return add_views(job, 1, &base, error);
 }
 
 /* -------------------------------------------------------------------- pairs */
@@ -217,7 +221,8 @@ static tiba_status explain_pairs(tb_job *job, int count, const char *const *inpu
     } else {
         tiba_request base;
         TB_TRY(tb_job_request(&base, job, error));
-        TB_TRY(add_views(job, request_for(job, base, chosen), error));
+        base = request_for(job, base, chosen);
+        TB_TRY(add_views(job, 1, &base, error));
     }
     if (!o->table) return TIBA_OK;
     return tb_pairs_table(job, chosen, picture_among(count, inputs), error);

@@ -52,9 +52,9 @@ tiba_status tb_job_sample(tb_sample *out, tb_job *job, tb_subject *subject, int 
 /** Runs a sample through the graph into runs[slot], which is still free. */
 tiba_status tb_job_forward(tb_job *job, int slot, const tb_subject *subject,
                            const tb_sample *sample, const char *output, tiba_error *error);
-/** Explains; the result belongs to the job. */
-tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run,
-                           const tiba_request *request, tiba_error *error);
+/** Explains n requests into out[n]; the results belong to the job. */
+tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run, int n,
+                           const tiba_request *requests, tiba_error *error);
 /** Pairs: the difference of the chosen text's score and the contrast's. */
 tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_error *error);
 /** Pairs: which text to explain. */

@@ -34,18 +34,18 @@ tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_e
         return tb_fail(error, TIBA_ERROR_USAGE, "--contrast: the text is the chosen one itself");
     tiba_seed seeds[2];
     difference_seeds(seeds, chosen, logit[chosen], other, logit[other]);
-    tiba_request request;
-    TB_TRY(tb_job_request(&request, job, error));
-    request.n_seeds = 2;
-    request.seeds = seeds;
-    const tiba_result *of_both, *of_one[2];
-    TB_TRY(tb_job_explain(&of_both, job, job->runs[0], &request, error));
-    /* each text on its own: sums over a sample must not mix the two */
-    request.n_seeds = 1;
-    for (int k = 0; k < 2; k++) {
-        request.seeds = seeds + k;
-        TB_TRY(tb_job_explain(&of_one[k], job, job->runs[0], &request, error));
+    tiba_request requests[3];
+    TB_TRY(tb_job_request(&requests[0], job, error));
+    for (int k = 0; k < 2; k++) { /* each text on its own: sums over a sample must not mix them */
+        requests[1 + k] = requests[0];
+        requests[1 + k].n_seeds = 1;
+        requests[1 + k].seeds = seeds + k;
     }
+    requests[0].n_seeds = 2;
+    requests[0].seeds = seeds;
+    const tiba_result *results[3], *of_both, *const *of_one = results + 1;
+    TB_TRY(tb_job_explain(results, job, job->runs[0], 3, requests, error));
+    of_both = results[0];
     tb_view *view;
     TB_TRY(tb_report_view(&view, r, of_both, 0, (int)chosen, error));
     TB_TRY(tb_report_words(&view->words, r, of_one[0], 0, (int)chosen, error));
@@ -81,7 +81,7 @@ static tiba_status add_row(tb_job *job, tiba_run *run, int64_t row, const tb_sco
     request.n_seeds = 2;
     request.seeds = seeds;
     const tiba_result *result;
-    TB_TRY(tb_job_explain(&result, job, run, &request, error));
+    TB_TRY(tb_job_explain(&result, job, run, 1, &request, error));
     const tiba_tower *tower = tb_image_tower(result, r->sample->image_input);
     if (!tower) return tb_fail(error, TIBA_ERROR_INPUT, "--table: the picture has no patch grid");
     to->share = full - less;
@@ -237,12 +237,12 @@ static tiba_status explain_separate(tb_job *job, const tiba_tensor *image, const
         add_weighted(seeds, &request.n_seeds, image->data, t + terms[i].text * size, size, 0, scale,
                      terms[i]);
     const tiba_result *result, *of_text[2];
-    TB_TRY(tb_job_explain(&result, job, job->runs[0], &request, error));
+    TB_TRY(tb_job_explain(&result, job, job->runs[0], 1, &request, error));
     for (int i = 0; i < n_terms; i++) {
         request.n_seeds = 0;
         add_weighted(seeds, &request.n_seeds, t + terms[i].text * size, image->data, size,
                      terms[i].text * size, scale, terms[i]);
-        TB_TRY(tb_job_explain(&of_text[i], job, job->runs[2], &request, error));
+        TB_TRY(tb_job_explain(&of_text[i], job, job->runs[2], 1, &request, error));
     }
     tb_view *view;
     TB_TRY(tb_report_view(&view, &job->report, result, 0, -1, error));

@@ -74,14 +74,14 @@ static tiba_status make_seeds(tiba_request *request, tb_job *job, const embeddin
 tiba_status tb_similarity(tb_job *job, tiba_error *error) {
     tb_report *r = &job->report;
     embedding e = {0};
-    tiba_request request;
+    tiba_request requests[2];
     const tiba_result *result[2];
     TB_TRY(pool(&e, job, error));
-    TB_TRY(tb_job_request(&request, job, error));
     for (int k = 0; k < 2; k++) {
-        TB_TRY(make_seeds(&request, job, &e, k, error));
-        TB_TRY(tb_job_explain(&result[k], job, job->runs[0], &request, error));
+        TB_TRY(tb_job_request(&requests[k], job, error));
+        TB_TRY(make_seeds(&requests[k], job, &e, k, error));
     }
+    TB_TRY(tb_job_explain(result, job, job->runs[0], 2, requests, error));
     r->kind = TB_KIND_SIMILARITY;
     double cosine = tb_cosine(e.pooled[0], e.pooled[1], e.size);
     tb_view *view;
