@@ -194,7 +194,7 @@ static tiba_status copy_inputs(tiba_run *run, const void ***out, int n_feeds, co
 }
 
 static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, const char *output,
-                             tiba_error *error) {
+                             bool forward, tiba_error *error) {
     tiba_model *model = run->model;
     if (fits(model->spare, n_feeds, feeds, output)) {
         run->plan = model->spare;
@@ -206,14 +206,17 @@ static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, c
     }
     const void **inputs = NULL;
     TB_TRY(copy_inputs(run, &inputs, n_feeds, feeds, error));
+    if (!forward) return TIBA_OK;
+    run->ran = true;
     double start = tb_seconds();
     tiba_status status = tb_program_run(run->plan->program, inputs, &model->exec, error);
     run->timings.forward = tb_seconds() - start;
     return status;
 }
 
-tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
-                            const char *output, tiba_error *error) {
+static tiba_status create_run(tiba_run **out, tiba_model *model, int n_feeds,
+                              const tiba_feed *feeds, const char *output, bool forward,
+                              tiba_error *error) {
     *out = NULL;
     tb_arena *arena = tb_arena_create(&model->budget);
     tiba_run *run = arena ? TB_NEW(arena, tiba_run, 1) : NULL;
@@ -224,7 +227,7 @@ tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, cons
     }
     *run = (tiba_run){.model = model, .arena = arena, .timings.open = model->open_seconds};
     for (int i = 0; i < n_feeds; i++) list[i] = (tb_feed){feeds[i].name, feeds[i].tensor};
-    tiba_status status = start_run(run, n_feeds, list, output, error);
+    tiba_status status = start_run(run, n_feeds, list, output, forward, error);
     if (status != TIBA_OK) {
         plan_destroy(run->plan);
         tb_arena_destroy(arena);
@@ -232,6 +235,16 @@ tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, cons
     }
     *out = run;
     return TIBA_OK;
+}
+
+tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
+                            const char *output, tiba_error *error) {
+    return create_run(out, model, n_feeds, feeds, output, true, error);
+}
+
+tiba_status tiba_run_plan(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
+                          const char *output, tiba_error *error) {
+    return create_run(out, model, n_feeds, feeds, output, false, error);
 }
 
 void tiba_run_destroy(tiba_run *run) {
@@ -537,6 +550,7 @@ tiba_status tiba_explain_several(tiba_result **out, tiba_run *run, int n,
                                  const tiba_request *requests, tiba_error *error) {
     for (int i = 0; i < n; i++) out[i] = NULL;
     for (int i = 0; i < n; i++) TB_TRY(check_request(&requests[i], error));
+    if (!run->ran) return tb_fail(error, TIBA_ERROR_USAGE, "the run was planned only");
     if (!run->plan->explainer) {
         if (error) *error = run->plan->why_not;
         return run->plan->why_not.code;

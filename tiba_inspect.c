@@ -6,45 +6,98 @@
 
 #include "graph/dump.h"
 #include "graph/lower.h"
+#include "rules/reading.h"
 #include "tiba_internal.h"
 
 /* -------------------------------------------------------------------- operators */
 
-/* Names of a sub-graph's operators that binding would refuse, each once, in order of appearance. */
+enum { MOST_UNSUPPORTED = 1 << 16 /* nodes that are listed */ };
+
+/* Nodes of operators that binding would refuse, in order of appearance. */
 typedef struct missing {
     tb_arena *arena;
-    const char **names;
+    const tb_node **nodes;
     int n, capacity;
 } missing;
 
-static void collect_missing(missing *m, const tb_graph *graph) {
-    for (const tb_node *node = graph->first; node; node = node->next) {
-        for (int i = 0; i < node->n_attrs; i++)
-            if (node->attrs[i].kind == TB_ATTR_GRAPH) collect_missing(m, node->attrs[i].graph);
-        bool known = tb_op_known(node->domain, node->op_type) || tb_bind_resolves(node);
-        const char *name = known ? NULL
-                           : node->domain[0]
-                               ? tb_arena_format(m->arena, "%s.%s", node->domain, node->op_type)
-                               : node->op_type;
-        for (int i = 0; name && i < m->n; i++)
-            if (strcmp(m->names[i], name) == 0) name = NULL;
-        if (name && m->n < m->capacity) m->names[m->n++] = name;
-    }
+static bool is_supported(const tb_node *node) {
+    return tb_op_known(node->domain, node->op_type) || tb_bind_resolves(node);
 }
 
-const char *tiba_model_unsupported(const tiba_model *model, int index) {
-    tb_arena *arena = model->source->arena;
-    tiba_model *cache = (tiba_model *)(uintptr_t)model; /* found once, on the first call */
-    if (!cache->unsupported) {
-        missing m = {.arena = arena, .capacity = 255};
-        m.names = TB_NEW(arena, const char *, m.capacity + 1);
-        if (!m.names) return NULL;
-        collect_missing(&m, model->source->graph);
-        cache->unsupported = m.names;
+static bool collect_missing(missing *m, const tb_graph *graph) {
+    for (const tb_node *node = graph->first; node; node = node->next) {
+        for (int i = 0; i < node->n_attrs; i++)
+            if (node->attrs[i].kind == TB_ATTR_GRAPH && !collect_missing(m, node->attrs[i].graph))
+                return false;
+        if (is_supported(node)) continue;
+        if (m->n == m->capacity) {
+            int capacity = 2 * m->capacity + 16;
+            const tb_node **nodes = TB_NEW(m->arena, const tb_node *, capacity);
+            if (!nodes || m->n >= MOST_UNSUPPORTED) return nodes != NULL;
+            if (m->n) memcpy(nodes, m->nodes, (size_t)m->n * sizeof *nodes);
+            m->nodes = nodes;
+            m->capacity = capacity;
+        }
+        m->nodes[m->n++] = node;
     }
-    for (int i = 0; i <= index; i++)
-        if (!cache->unsupported[i]) return NULL;
-    return cache->unsupported[index];
+    return true;
+}
+
+static bool same_operator(const tb_node *a, const tb_node *b) {
+    return strcmp(a->op_type, b->op_type) == 0 && strcmp(a->domain, b->domain) == 0;
+}
+
+/* Groups the nodes by operator. */
+static bool find_unsupported(tiba_model *model) {
+    tb_arena *arena = model->source->arena;
+    missing m = {.arena = arena};
+    if (!collect_missing(&m, model->source->graph)) return false;
+    model->unsupported = TB_NEW(arena, tiba_unsupported, m.n + 1);
+    bool good = model->unsupported != NULL;
+    for (int i = 0; good && i < m.n; i++) {
+        if (!m.nodes[i]) continue;
+        const tb_node *first = m.nodes[i];
+        const char **names = TB_NEW(arena, const char *, m.n - i);
+        int count = 0;
+        for (int k = i; (good = names != NULL) && k < m.n; k++) {
+            if (!m.nodes[k] || !same_operator(m.nodes[k], first)) continue;
+            names[count++] = tb_node_title(m.nodes[k]);
+            m.nodes[k] = NULL;
+        }
+        if (good)
+            model->unsupported[model->n_unsupported++] =
+                (tiba_unsupported){first->domain, first->op_type, count, names};
+    }
+    return good;
+}
+
+int tiba_model_unsupported(tiba_unsupported *out, const tiba_model *model, int index) {
+    tiba_model *cache = (tiba_model *)(uintptr_t)model; /* found once, on the first call */
+    if (!cache->unsupported && !find_unsupported(cache)) return 0;
+    if (index < 0 || index >= cache->n_unsupported) return 0;
+    *out = cache->unsupported[index];
+    return 1;
+}
+
+tiba_status tiba_model_obstacles(const tiba_obstacle **out, int *count, tiba_model *model,
+                                 int n_feeds, const tiba_feed *feeds, tiba_error *error) {
+    tb_arena *arena = model->source->arena;
+    const tb_obstacle *found;
+    *out = NULL;
+    *count = 0;
+    int n;
+    tb_feed *list = TB_NEW(arena, tb_feed, n_feeds);
+    if (!list) return tb_out_of_memory(error);
+    for (int i = 0; i < n_feeds; i++) list[i] = (tb_feed){feeds[i].name, feeds[i].tensor};
+    TB_TRY(tb_bind_obstacles(&found, &n, arena, model->source, n_feeds, list, &model->exec, error));
+    tiba_obstacle *all = TB_NEW(arena, tiba_obstacle, n);
+    if (!all) return tb_out_of_memory(error);
+    for (int i = 0; i < n; i++)
+        if (is_supported(found[i].node))
+            all[(*count)++] = (tiba_obstacle){tb_node_title(found[i].node), found[i].node->op_type,
+                                              found[i].message};
+    *out = all;
+    return TIBA_OK;
 }
 
 int tiba_operator_at(tiba_operator *out, int index) {
@@ -63,32 +116,14 @@ int tiba_operator_at(tiba_operator *out, int index) {
 
 /* -------------------------------------------------------------------- runs */
 
-static const char *reading(const char *op) {
-    static const struct {
-        const char *op, *text;
-    } rows[] = {{"", "each token for itself"},
-                {"Gather", "one token"},
-                {"GatherND", "one token"},
-                {"Slice", "one token"},
-                {"Split", "one token"},
-                {"ReduceMean", "a mean over tokens"},
-                {"ReduceSum", "a sum over tokens"},
-                {"GlobalAveragePool", "a mean over tokens"},
-                {"ReduceMax", "a maximum over tokens"}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(rows[i].op, op) == 0) return rows[i].text;
-    return "all tokens through further layers";
-}
-
 int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
     const plan *p = run->plan;
     if (!p->explainer || index < 0 || index >= tb_explainer_towers(p->explainer)) return 0;
     bool moves;
-    const char *reader;
-    const tb_tower *tower = tb_explainer_tower(p->explainer, index, &moves, &reader);
-    const tb_attention *last =
-        &p->analysis->attentions->attentions[tower->attentions[tower->n_attentions - 1]];
+    const tb_tower *tower = tb_explainer_tower(p->explainer, index, &moves);
     const tb_source *source = run->model->source;
+    tb_reading reading;
+    if (tb_reading_find(&reading, p->explainer, index, run->arena, NULL) != TIBA_OK) return 0;
     *out = (tiba_tower_facts){.input = tower->input >= 0 ? source->graph->inputs[tower->input]->name
                                                          : "",
                               .is_image = tower->image,
@@ -96,10 +131,53 @@ int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
                               .rows = tower->rows,
                               .columns = tower->columns,
                               .prefix = tower->prefix,
-                              .attentions = tower->n_attentions,
-                              .heads = last->heads,
+                              .blocks = tower->n_attentions,
                               .moves = moves,
-                              .reads = reading(reader)};
+                              .pooling = tb_pooling_name(reading.pooling),
+                              .reads = reading.text};
+    return 1;
+}
+
+int tiba_run_block(const tiba_run *run, int tower, int index, tiba_block_facts *out) {
+    const plan *p = run->plan;
+    if (!p->explainer || tower < 0 || tower >= tb_explainer_towers(p->explainer)) return 0;
+    bool moves;
+    const tb_tower *t = tb_explainer_tower(p->explainer, tower, &moves);
+    if (index < 0 || index >= t->n_attentions) return 0;
+    const tb_attention *a = &p->analysis->attentions->attentions[t->attentions[index]];
+    *out = (tiba_block_facts){.node = a->product->origin,
+                              .heads = a->heads,
+                              .queries = a->queries,
+                              .keys = a->keys,
+                              .groups = a->groups};
+    return 1;
+}
+
+static int nodes_of(const tb_graph *graph) {
+    int n = 0;
+    for (const tb_node *node = graph->first; node; node = node->next, n++)
+        for (int i = 0; i < node->n_attrs; i++)
+            if (node->attrs[i].kind == TB_ATTR_GRAPH) n += nodes_of(node->attrs[i].graph);
+    return n;
+}
+
+void tiba_run_nodes(const tiba_run *run, int *file, int *bound) {
+    *file = nodes_of(run->model->source->graph);
+    *bound = nodes_of(run->plan->bound->graph);
+}
+
+int tiba_run_rewrite(const tiba_run *run, int index, tiba_rewrite *out) {
+    const plan *p = run->plan;
+    int written = p->bound->n_written;
+    if (index < 0 || index >= written + p->rewrites.count) return 0;
+    if (index < written) {
+        const tb_written *w = &p->bound->written[index];
+        *out = (tiba_rewrite){w->lowered ? "lowered" : "upgraded", w->node->op_type,
+                              tb_node_title(w->node)};
+    } else {
+        const tb_rewrite *r = &p->rewrites.entries[index - written];
+        *out = (tiba_rewrite){"raised", r->pattern, r->origin};
+    }
     return 1;
 }
 
@@ -107,101 +185,17 @@ const char *tiba_run_refusal(const tiba_run *run) {
     return run->plan->explainer ? NULL : run->plan->why_not.message;
 }
 
-/* Text that grows in an arena. */
-typedef struct text {
-    tb_arena *arena;
-    char *data;
-    size_t size, capacity;
-    bool failed;
-} text;
-
-static void put(text *t, const char *words) {
-    size_t n = strlen(words);
-    if (t->size + n + 1 > t->capacity) {
-        size_t capacity = 2 * (t->size + n + 1) + 1024;
-        char *data = TB_NEW(t->arena, char, capacity);
-        if (!data) {
-            t->failed = true;
-            return;
-        }
-        if (t->size) memcpy(data, t->data, t->size);
-        t->data = data;
-        t->capacity = capacity;
-    }
-    memcpy(t->data + t->size, words, n + 1);
-    t->size += n;
-}
-
-static void put_line(text *t, const char *what, const char *kind, const char *names) {
-    put(t, what);
-    put(t, kind);
-    put(t, names);
-    put(t, "\n");
-}
-
-/* The file's nodes that lowering wrote out: their operators are rows of lower.def. */
-static void list_lowered(text *t, const tb_graph *graph) {
-    for (const tb_node *node = graph->first; node; node = node->next)
-        if (tb_find_lower(node->domain, node->op_type))
-            put_line(t, "lowered ", node->op_type, tb_arena_format(t->arena, ": %s", node->name));
-}
-
-static void count_lowered(text *t, const tb_graph *graph) {
-    for (const tb_node *node = graph->first; node; node = node->next) {
-        if (!tb_find_lower(node->domain, node->op_type)) continue;
-        int before = 0, count = 0;
-        for (const tb_node *other = graph->first; other; other = other->next) {
-            bool same = strcmp(other->op_type, node->op_type) == 0;
-            if (other == node) before = count;
-            count += same;
-        }
-        if (before == 0)
-            put_line(t, "lowered ", node->op_type, tb_arena_format(t->arena, " x %d", count));
-    }
-}
-
-static void count_raised(text *t, const tb_rewrite_log *log) {
-    for (int i = 0; i < log->count; i++) {
-        int before = 0, count = 0;
-        for (int k = 0; k < log->count; k++) {
-            bool same = strcmp(log->entries[k].pattern, log->entries[i].pattern) == 0;
-            if (k < i) before += same;
-            count += same;
-        }
-        if (before == 0)
-            put_line(t, "raised ", log->entries[i].pattern,
-                     tb_arena_format(t->arena, " x %d", count));
-    }
-}
-
 tiba_status tiba_run_listing(const char **out, tiba_run *run, tiba_listing listing,
                              tiba_error *error) {
-    const plan *p = run->plan;
+    const tb_graph *graph = run->plan->bound->graph;
     char *dump = NULL;
-    text t = {.arena = run->arena};
-    put(&t, "");
-    switch (listing) {
-    case TIBA_LISTING_GRAPH:
-        TB_TRY(tb_dump_text(&dump, run->arena, p->bound->graph, error));
-        break;
-    case TIBA_LISTING_DOT:
-        TB_TRY(tb_dump_dot(&dump, run->arena, p->bound->graph, error));
-        break;
-    case TIBA_LISTING_REWRITES:
-        list_lowered(&t, run->model->source->graph);
-        for (int i = 0; i < p->rewrites.count; i++)
-            put_line(&t, "raised ", p->rewrites.entries[i].pattern,
-                     tb_arena_format(run->arena, ": %s", p->rewrites.entries[i].origin));
-        break;
-    case TIBA_LISTING_SUMMARY:
-        count_lowered(&t, run->model->source->graph);
-        count_raised(&t, &p->rewrites);
-        break;
-    default:
+    if (listing == TIBA_LISTING_GRAPH)
+        TB_TRY(tb_dump_text(&dump, run->arena, graph, error));
+    else if (listing == TIBA_LISTING_DOT)
+        TB_TRY(tb_dump_dot(&dump, run->arena, graph, error));
+    else
         return tb_fail(error, TIBA_ERROR_USAGE, "no such listing");
-    }
-    if (t.failed) return tb_out_of_memory(error);
-    *out = dump ? dump : t.data;
+    *out = dump;
     return TIBA_OK;
 }
 

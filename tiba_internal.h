@@ -27,13 +27,15 @@ struct tiba_model {
     tb_exec exec;
     plan *spare; /* of a run that has been destroyed, for the next one */
     double open_seconds;
-    const char **unsupported; /* ended by NULL; of the source's arena, made when first asked for */
+    tiba_unsupported *unsupported; /* of the source's arena, made when first asked for */
+    int n_unsupported;
 };
 
 struct tiba_run {
     tiba_model *model;
     plan *plan;
     tb_arena *arena; /* copies of the float inputs */
+    bool ran;        /* outputs have data */
     tiba_timings timings;
 };
 

@@ -16,14 +16,14 @@ static const int64_t MOST_NODES = 1 << 20;
  * whole: which branch of an If is taken is known only later. */
 static void mark_needed(const tb_graph *graph, unsigned char *needed) {
     for (int i = 0; i < graph->n_outputs; i++)
-        if (graph->outputs[i]) needed[graph->outputs[i]->id] = 1;
+        if (graph->outputs[i]) needed[graph->outputs[i]->id] = TB_NEEDED;
     for (const tb_node *node = graph->last; node; node = node->prev) {
         bool wanted = false;
         for (int i = 0; i < node->n_out && !wanted; i++)
             wanted = node->out[i] && needed[node->out[i]->id];
         if (!wanted) continue;
         for (int i = 0; i < node->n_in; i++)
-            if (node->in[i]) needed[node->in[i]->id] = 1;
+            if (node->in[i]) needed[node->in[i]->id] = TB_NEEDED;
         for (int i = 0; i < node->n_attrs; i++)
             if (node->attrs[i].kind == TB_ATTR_GRAPH) mark_needed(node->attrs[i].graph, needed);
     }
@@ -78,7 +78,38 @@ static tb_attr normal_attr(tb_attr attr) {
     return attr;
 }
 
-static tiba_status run_call(tb_call *c, const tb_lower_row *lower) {
+/* Notes that the node was written as others, once however often a loop runs it. */
+static tiba_status note_written(tb_binder *binder, const tb_node *node, bool lowered,
+                                tiba_error *error) {
+    unsigned char *mark = NULL;
+    for (int i = 0; i < node->n_out && !mark; i++)
+        if (node->out[i]) mark = &binder->needed[node->out[i]->id];
+    if (!mark || (*mark & TB_NOTED)) return TIBA_OK;
+    *mark |= TB_NOTED;
+    if (binder->n_written == binder->written_capacity) {
+        int capacity = 2 * binder->written_capacity + 64;
+        tb_written *list = TB_NEW(binder->arena, tb_written, capacity);
+        if (!list) return tb_out_of_memory(error);
+        if (binder->n_written)
+            memcpy(list, binder->written, (size_t)binder->n_written * sizeof *list);
+        binder->written = list;
+        binder->written_capacity = capacity;
+    }
+    binder->written[binder->n_written++] = (tb_written){node, lowered};
+    return TIBA_OK;
+}
+
+/* Did opset.c change more than an attribute's value? What passes an operand on changed nothing. */
+static bool is_upgraded(const tb_call *c, const tb_op *op, int n_in) {
+    if (!c->done) return c->op != op || c->n_in > n_in;
+    for (int i = 0; i < n_in; i++)
+        if (c->out[0] == c->in[i]) return false;
+    return true;
+}
+
+static tiba_status run_call(tb_binder *binder, tb_call *c, const tb_lower_row *lower) {
+    const tb_op *op = c->op;
+    int n_in = c->n_in;
     if (lower) {
         lower->rewrite(c);
         if (c->status == TIBA_OK && !c->op) c->done = true;
@@ -86,6 +117,8 @@ static tiba_status run_call(tb_call *c, const tb_lower_row *lower) {
         tb_upgrade(c);
     }
     TB_TRY(c->status);
+    if (lower || is_upgraded(c, op, n_in))
+        TB_TRY(note_written(binder, c->node, lower != NULL, c->error));
     if (c->done) return TIBA_OK;
     int n_out = c->n_out;
     if (n_out > c->op->max_out && c->op->max_out >= 0) {
@@ -125,11 +158,11 @@ static tiba_status bind_operator(tb_binder *binder, const tb_node *node, tiba_er
         c.attrs[c.n_attrs] = normal_attr(node->attrs[c.n_attrs]);
 
     int first_new = binder->b.graph->n_values;
-    TB_TRY(run_call(&c, lower));
+    TB_TRY(run_call(binder, &c, lower));
     for (int i = 0; i < c.n_out; i++) {
         if (!node->out[i]) continue;
         if (!c.out[i]) {
-            if (!binder->needed[node->out[i]->id]) continue;
+            if (!(binder->needed[node->out[i]->id] & TB_NEEDED)) continue;
             return tb_node_fail(error, TIBA_ERROR_INPUT, node, "output %d is not supported", i);
         }
         binder->slots[node->out[i]->id] = (tb_slot){.value = c.out[i]};
@@ -140,27 +173,72 @@ static tiba_status bind_operator(tb_binder *binder, const tb_node *node, tiba_er
     return TIBA_OK;
 }
 
-static const char *origin_of(const tb_node *node) {
+const char *tb_node_title(const tb_node *node) {
     if (node->name[0]) return node->name;
     for (int i = 0; i < node->n_out; i++)
         if (node->out[i]) return node->out[i]->name;
     return node->op_type;
 }
 
+static tiba_status bind_node(tb_binder *binder, const tb_node *node, tiba_error *error) {
+    binder->b.from = node;
+    binder->b.origin = tb_node_title(node);
+    tb_control_fn *control = tb_find_control(node);
+    return (control ? control : bind_operator)(binder, node, error);
+}
+
+/* Is what an input is computed by refused, or behind something refused? */
+static bool reads_refused(const tb_binder *binder, const tb_node *node) {
+    for (int i = 0; i < node->n_in; i++) {
+        if (!node->in[i] || node->in[i]->t.data) continue;
+        const tb_slot *slot = &binder->slots[node->in[i]->id];
+        if (!slot->value && !slot->list) return true;
+    }
+    return false;
+}
+
+/* As bind_node, but a refused node is noted and its outputs stay without a value. A node whose body
+ * holds a refused one fails as well: that is noted already. */
+static tiba_status try_node(tb_binder *binder, const tb_node *node, tiba_error *error) {
+    tb_obstacles *o = binder->obstacles;
+    tiba_error why = {0};
+    int before = o->count + o->hidden;
+    bool hidden = reads_refused(binder, node);
+    tiba_status status = hidden ? TIBA_OK : bind_node(binder, node, &why);
+    if (status != TIBA_OK && status != TIBA_ERROR_INPUT) {
+        if (error) *error = why;
+        return status;
+    }
+    hidden = hidden || (status != TIBA_OK && o->count + o->hidden > before);
+    o->hidden += hidden;
+    if (status == TIBA_OK || hidden) return TIBA_OK;
+    for (int i = 0; i < o->count; i++)
+        if (o->items[i].node == node) return TIBA_OK; /* in a loop */
+    if (o->count == o->capacity) {
+        int capacity = 2 * o->capacity + 16;
+        tb_obstacle *items = TB_NEW(o->arena, tb_obstacle, capacity);
+        if (!items) return tb_out_of_memory(error);
+        if (o->count) memcpy(items, o->items, (size_t)o->count * sizeof *items);
+        o->items = items;
+        o->capacity = capacity;
+    }
+    const char *message = tb_arena_strdup(o->arena, why.message);
+    if (!message) return tb_out_of_memory(error);
+    o->items[o->count++] = (tb_obstacle){node, message};
+    return TIBA_OK;
+}
+
 tiba_status tb_bind_nodes(tb_binder *binder, const tb_graph *graph, tiba_error *error) {
     for (const tb_node *node = graph->first; node; node = node->next) {
         bool wanted = false;
         for (int i = 0; i < node->n_out && !wanted; i++)
-            wanted = node->out[i] && binder->needed[node->out[i]->id];
+            wanted = node->out[i] && (binder->needed[node->out[i]->id] & TB_NEEDED);
         if (!wanted) continue;
         if (++binder->nodes_bound > MOST_NODES)
             return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                                 "the graph's loops unroll to more than %lld nodes",
                                 (long long)MOST_NODES);
-        binder->b.from = node;
-        binder->b.origin = origin_of(node);
-        tb_control_fn *control = tb_find_control(node);
-        TB_TRY((control ? control : bind_operator)(binder, node, error));
+        TB_TRY((binder->obstacles ? try_node : bind_node)(binder, node, error));
     }
     return TIBA_OK;
 }
@@ -213,6 +291,7 @@ static tiba_status bind_all(tb_binder *binder, int n_feeds, const tb_feed *feeds
     TB_TRY(tb_bind_feeds(binder, n_feeds, feeds, error));
     mark_needed(source, binder->needed);
     TB_TRY(tb_bind_nodes(binder, source, error));
+    if (binder->obstacles) return TIBA_OK;
     TB_TRY(bind_outputs(binder, error));
     sweep(binder->b.graph);
     return TIBA_OK;
@@ -232,7 +311,28 @@ tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const 
     }
     bound->arena = arena;
     bound->graph = binder.b.graph;
+    bound->written = binder.written;
+    bound->n_written = binder.n_written;
     *out = bound;
+    return TIBA_OK;
+}
+
+tiba_status tb_bind_obstacles(const tb_obstacle **out, int *count, tb_arena *arena,
+                              const tb_source *source, int n_feeds, const tb_feed *feeds,
+                              tb_exec *exec, tiba_error *error) {
+    *out = NULL;
+    *count = 0;
+    tb_obstacles found = {.arena = arena};
+    tb_binder binder = {.b = {.exec = exec},
+                        .source = source,
+                        .obstacles = &found,
+                        .arena = tb_arena_create(exec->budget)};
+    if (!binder.arena) return tb_out_of_memory(error);
+    tiba_status status = bind_all(&binder, n_feeds, feeds, error);
+    tb_arena_destroy(binder.arena);
+    if (status != TIBA_OK) return status;
+    *out = found.items;
+    *count = found.count;
     return TIBA_OK;
 }
 

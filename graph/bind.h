@@ -22,9 +22,17 @@ typedef struct tb_feed {
     tiba_tensor tensor;
 } tb_feed;
 
+/** A node of the file that was written as others. */
+typedef struct tb_written {
+    const tb_node *node;
+    bool lowered; /**< a row of lower.def; else an older form brought to the newest (opset.c) */
+} tb_written;
+
 typedef struct tb_bound {
     tb_arena *arena; /**< owns the graph */
     tb_graph *graph; /**< inputs and outputs in the source's order; integer inputs are constants */
+    const tb_written *written; /**< [n_written] in execution order, unrolled ones once each */
+    int n_written;
 } tb_bound;
 
 /** Binds `source` to the feeds, one for each graph input, in any order. A feed's type may be
@@ -37,6 +45,22 @@ tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const 
 void tb_bound_destroy(tb_bound *bound);
 /** Can the bound graph serve these feeds: same shapes and types, same integer data? */
 bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds);
+
+/** A node that binding refuses, and why in one line that names it. */
+typedef struct tb_obstacle {
+    const tb_node *node;
+    const char *message;
+} tb_obstacle;
+
+/** All nodes, in execution order, that tb_bind would refuse for these feeds; it stops at the first.
+ *  Nodes that depend on a refused one are not looked at. Fails only if the feeds do not fit or
+ *  memory is short. The result belongs to `arena`. */
+tiba_status tb_bind_obstacles(const tb_obstacle **out, int *count, tb_arena *arena,
+                              const tb_source *source, int n_feeds, const tb_feed *feeds,
+                              tb_exec *exec, tiba_error *error);
+
+/** The name of a node, or where it has none of its first output. */
+const char *tb_node_title(const tb_node *node);
 
 /** Is the node control flow, a Constant or a sequence, which binding resolves by itself? */
 bool tb_bind_resolves(const tb_node *node);

@@ -20,13 +20,28 @@ typedef struct tb_slot {
     tb_list *list;
 } tb_slot;
 
+/** What stands in the way, where all of it is wanted (tb_bind_obstacles). */
+typedef struct tb_obstacles {
+    tb_arena *arena;
+    tb_obstacle *items;
+    int count, capacity;
+    int hidden; /**< nodes that could not be looked at because of the others */
+} tb_obstacles;
+
+/** Marks of source values: on a path to an output; the node it is the first output of stands in
+ *  `written`. */
+enum { TB_NEEDED = 1, TB_NOTED = 2 };
+
 typedef struct tb_binder {
     tb_builder b;
     tb_arena *arena; /**< of the bound graph */
     const tb_source *source;
     tb_slot *slots;        /**< [source->n_values] by source value id */
-    unsigned char *needed; /**< [source->n_values]: on a path to an output */
+    unsigned char *needed; /**< [source->n_values]: TB_NEEDED, TB_NOTED */
     int64_t nodes_bound;   /**< unrolled nodes so far, to stop runaway loops */
+    tb_written *written;   /**< see tb_bound */
+    int n_written, written_capacity;
+    tb_obstacles *obstacles; /**< NULL: the first refused node ends the binding */
 } tb_binder;
 
 /** Declares the bound graph's inputs from the feeds and checks them. */

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FEW_ELEMENTS = 8, FIRST_CAPACITY = 4096, DEEPEST = 16 };
+enum { FEW_ELEMENTS = 8, FIRST_CAPACITY = 4096, DEEPEST = 16, MOST_NAMES = 6 };
 
 /* Text that grows in an arena; the first failure sticks. */
 typedef struct text {
@@ -49,11 +49,15 @@ static void add(text *t, const char *format, ...) {
 }
 
 /* A name from the file: control characters and what would end a quoted string are replaced. */
-static void add_name(text *t, const char *name) {
-    for (const char *p = name; *p; p++) {
+static void add_name_of(text *t, const char *name, size_t length) {
+    for (const char *p = name; p < name + length; p++) {
         bool odd = (unsigned char)*p < ' ' || *p == '"' || *p == '\\' || *p == 127;
         add_bytes(t, odd ? "?" : p, 1);
     }
+}
+
+static void add_name(text *t, const char *name) {
+    add_name_of(t, name, strlen(name));
 }
 
 /* ---- values --------------------------------------------------------------------------------- */
@@ -243,9 +247,14 @@ static void add_dot_node(text *t, const tb_node *node) {
     add(t, "  n%d [shape=box, label=\"", node->id);
     add_name(t, node->op_type);
     const char *from = node->origin[0] ? node->origin : node->name;
-    if (from[0]) {
+    for (int shown = 0; *from; shown++) { /* a line for each name, or a node is as wide as a page */
+        size_t n = shown < MOST_NAMES ? strcspn(from, ",") : strlen(from);
         add(t, "\\n");
-        add_name(t, from);
+        if (shown < MOST_NAMES)
+            add_name_of(t, from, n);
+        else
+            add(t, "...");
+        from += n + (from[n] == ',');
     }
     add(t, "\"];\n");
     for (int i = 0; i < node->n_in; i++) {

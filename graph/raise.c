@@ -7,9 +7,9 @@ const tb_pattern_table *const tb_raise_tables[4] = {&tb_raise_linear, &tb_raise_
 
 enum {
     N_TABLES = sizeof tb_raise_tables / sizeof tb_raise_tables[0],
-    MAX_PER_ROOT = 64, /* patterns that can have the same root operator */
-    MAX_PASSES = 16,   /* a fixed point takes two or three */
-    MAX_ORIGIN = 400   /* bytes */
+    MAX_PER_ROOT = 64,   /* patterns that can have the same root operator */
+    MAX_PASSES = 16,     /* a fixed point takes two or three */
+    MAX_ORIGIN = 1 << 14 /* bytes: all the names of any sound file */
 };
 
 /* Which patterns can have an operator as their root. */
@@ -65,9 +65,11 @@ static bool lists(const char *list, const char *name, size_t length) {
 
 /* Joins the names that the matched nodes stand for, in execution order, each one once. */
 static const char *join_origins(tb_arena *arena, const tb_match *match) {
-    char text[MAX_ORIGIN + 8] = "";
-    size_t used = 0;
-    for (int last_id = -1, k = 0; k < match->n_nodes; k++) {
+    size_t room = 8, used = 0;
+    for (int i = 0; i < match->n_nodes; i++) room += strlen(match->nodes[i]->origin) + 1;
+    if (room > MAX_ORIGIN + 8) room = MAX_ORIGIN + 8;
+    char *text = TB_NEW(arena, char, room);
+    for (int last_id = -1, k = 0; text && k < match->n_nodes; k++) {
         const tb_node *node = NULL; /* ids follow the order in which the file has the nodes */
         for (int i = 0; i < match->n_nodes; i++)
             if (match->nodes[i]->id > last_id && (!node || match->nodes[i]->id < node->id))
@@ -79,7 +81,7 @@ static const char *join_origins(tb_arena *arena, const tb_match *match) {
             if (n > 0 && !lists(text, at, n)) {
                 if (used + n + 1 > MAX_ORIGIN) {
                     memcpy(text + used, used ? ",..." : "...", used ? 5 : 4);
-                    return tb_arena_strdup(arena, text);
+                    return text;
                 }
                 if (used) text[used++] = ',';
                 memcpy(text + used, at, n);
@@ -89,7 +91,7 @@ static const char *join_origins(tb_arena *arena, const tb_match *match) {
             at += n + (at[n] == ',');
         }
     }
-    return tb_arena_strdup(arena, text);
+    return text;
 }
 
 static bool add_to_log(tb_rewrite_log *log, tb_arena *arena, tb_rewrite entry) {

@@ -14,7 +14,7 @@
 /** One rewrite: which pattern, the names of the file's nodes that became one, and the value. */
 typedef struct tb_rewrite {
     const char *pattern;
-    const char *origin; /**< comma-separated, cut with "..." when long */
+    const char *origin; /**< comma-separated, cut with "..." at 16 KB */
     const char *value;  /**< name of the value that is computed in the new way */
 } tb_rewrite;
 

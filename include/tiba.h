@@ -175,9 +175,30 @@ TIBA_API int tiba_profile_at(tiba_profile_row *out, const tiba_model *model, int
 
 /* ------------------------------------------------------------------------------- inspection */
 
-/** Name of the index-th operator ("domain.Name") of the file that is not supported; NULL past the
- *  last one. Operators that a run never reaches count as well. */
-TIBA_API const char *tiba_model_unsupported(const tiba_model *model, int index);
+/** An operator of the file that is not supported, and its nodes (an output's name where a node has
+ *  none). Nodes that a run never reaches count as well. Strings belong to the model. */
+typedef struct tiba_unsupported {
+    const char *domain, *op;
+    int count;
+    const char *const *nodes;
+} tiba_unsupported;
+/** False past the last one. */
+TIBA_API int tiba_model_unsupported(tiba_unsupported *out, const tiba_model *model, int index);
+
+/** A node of a supported operator that binding refuses, and why in one line that names it. */
+typedef struct tiba_obstacle {
+    const char *node, *op, *reason;
+} tiba_obstacle;
+/** All nodes that tiba_run_create would refuse for these feeds; it stops at the first. What depends
+ *  on a refused node is not looked at. Fails only if the feeds themselves do not fit. The result
+ *  belongs to the model. */
+TIBA_API tiba_status tiba_model_obstacles(const tiba_obstacle **out, int *count, tiba_model *model,
+                                          int n_feeds, const tiba_feed *feeds, tiba_error *error);
+
+/** As tiba_run_create without the forward pass, for inspection: outputs have shapes but no data,
+ *  and nothing can be explained. */
+TIBA_API tiba_status tiba_run_plan(tiba_run **out, tiba_model *model, int n_feeds,
+                                   const tiba_feed *feeds, const char *output, tiba_error *error);
 
 /** The library's operators. `kind` is "op" (kernels of its own) or "lowered" (written as others);
  *  `gradient` is "yes" or the reason why there is none. False past the last one. */
@@ -191,21 +212,41 @@ typedef struct tiba_tower_facts {
     const char *input; /**< graph input that feeds it */
     int is_image;
     int64_t tokens, rows, columns, prefix; /**< as in tiba_tower */
-    int attentions;
-    int64_t heads;
-    int moves;         /**< tokens move or merge on the way */
-    const char *reads; /**< what the target reads: "one token", "a mean over tokens", … */
+    int blocks;                            /**< attentions, in graph order */
+    int moves;                             /**< tokens move or merge on the way */
+    const char *pooling; /**< "none" (the output has the tokens), "token", "mean", "sum", "max",
+                              "attention", "layers", "several" */
+    const char *reads;   /**< what the target reads, in words: "the first token", … */
 } tiba_tower_facts;
 /** False past the last tower. */
 TIBA_API int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out);
+
+/** One attention of a tower. */
+typedef struct tiba_block_facts {
+    const char *node; /**< the file's nodes that multiply P with V, comma-separated */
+    int64_t heads, queries, keys;
+    int64_t groups; /**< samples, times windows where there are such */
+} tiba_block_facts;
+/** False past the last block. */
+TIBA_API int tiba_run_block(const tiba_run *run, int tower, int index, tiba_block_facts *out);
+/** Nodes of the file, and of the bound graph. */
+TIBA_API void tiba_run_nodes(const tiba_run *run, int *file, int *bound);
+
+/** Something that was rewritten on the way from the file to the bound graph. */
+typedef struct tiba_rewrite {
+    const char *kind;  /**< "upgraded" (an older form of an operator), "lowered" (a fused one),
+                            "raised" (one that was written out) */
+    const char *name;  /**< the operator's or the pattern's */
+    const char *nodes; /**< the file's nodes, comma-separated */
+} tiba_rewrite;
+/** False past the last one. */
+TIBA_API int tiba_run_rewrite(const tiba_run *run, int index, tiba_rewrite *out);
 /** Why the output cannot be explained; NULL if it can. */
 TIBA_API const char *tiba_run_refusal(const tiba_run *run);
 
 typedef enum tiba_listing {
-    TIBA_LISTING_GRAPH,    /**< the bound graph, a line for each node */
-    TIBA_LISTING_DOT,      /**< the same for graphviz */
-    TIBA_LISTING_REWRITES, /**< every node that was lowered or raised, with the file's names */
-    TIBA_LISTING_SUMMARY   /**< the same as counts: a line for each pattern or lowered operator */
+    TIBA_LISTING_GRAPH, /**< the bound graph, a line for each node */
+    TIBA_LISTING_DOT    /**< the same for graphviz */
 } tiba_listing;
 /** A text about the run's graph. It belongs to the run. */
 TIBA_API tiba_status tiba_run_listing(const char **out, tiba_run *run, tiba_listing listing,

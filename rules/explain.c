@@ -396,16 +396,9 @@ void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep) {
     }
 }
 
-const tb_tower *tb_explainer_tower(const tb_explainer *x, int index, bool *moves,
-                                   const char **reader) {
-    const tb_plan_tower *tower = &x->towers[index];
-    *moves = tower->route != NULL;
-    *reader = "";
-    for (int i = 0; tower->readout != x->target && i < tower->readout->n_uses; i++) {
-        const tb_node *node = tower->readout->uses[i].node;
-        if (node->op->class != TB_CLASS_UNARY) *reader = node->op->name;
-    }
-    return &tower->tower;
+const tb_tower *tb_explainer_tower(const tb_explainer *x, int index, bool *moves) {
+    *moves = x->towers[index].route != NULL;
+    return &x->towers[index].tower;
 }
 
 int tb_explainer_towers(const tb_explainer *explainer) {

@@ -75,10 +75,8 @@ void tb_explainer_destroy(tb_explainer *explainer);
 void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep);
 int tb_explainer_towers(const tb_explainer *explainer);
 
-/** The tower at `index`, whether its tokens move, and the name of what reads it (an operator's; ""
- *  where the target itself has the tokens). */
-const tb_tower *tb_explainer_tower(const tb_explainer *explainer, int index, bool *moves,
-                                   const char **reader);
+/** The tower at `index`, and whether its tokens move. */
+const tb_tower *tb_explainer_tower(const tb_explainer *explainer, int index, bool *moves);
 
 /** One explanation: of element `element` (flat index) of the output. */
 typedef struct tb_explain_job {

@@ -74,6 +74,10 @@ class Graph:
         entry = block(13, block(1, "location") + block(2, location))
         self.tensor(name, dims, FLOAT, entry + number(14, 1))
 
+    def constant(self, name, value):
+        """A float."""
+        self.tensor(name, [], FLOAT, block(9, struct.pack("<f", value)))
+
     def ints(self, name, values):
         self.tensor(name, [len(values)], INT64, block(9, struct.pack(f"<{len(values)}q", *values)))
 

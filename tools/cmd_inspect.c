@@ -1,9 +1,8 @@
 /*
  * cmd_inspect.c: `tiba-onnx inspect MODEL`: what the file is, what binding made of it, which towers
- * were found; and `tiba-onnx ops`: the operators that are supported.
+ * were found, and what is in the way. Nothing is run.
  *
- * Binding needs inputs. Those that are not given are made up: one sample, 16 tokens, or the size
- * that the model declares.
+ * Binding needs inputs. Those that are not given are made up (inspect_inputs.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,8 +10,8 @@
 #include "io/json_write.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
+#include "tools/inspect.h"
 #include "tools/outputs.h"
-#include "tools/subject.h"
 
 typedef struct options {
     bool json, rewrites, graph, help;
@@ -33,261 +32,116 @@ static const tb_option table[] = {
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
 
-/* -------------------------------------------------------------------- made-up inputs */
-
-/* A symbolic dimension: samples first; then a picture's channels and sides, or tokens. */
-static int64_t made_size(const tb_subject *subject, const tiba_port *port, int d) {
-    if (port->dims[d] > 0) return port->dims[d];
-    if (d == 0) return 1;
-    if (port->rank != 4) return 16;
-    if (d == 1) return 3;
-    tb_preprocess how;
-    tiba_error ignored;
-    bool known =
-        tb_preprocess_load(&how, subject->arena, subject->folder, 224, 224, &ignored) == TIBA_OK;
-    return !known ? 224 : how.crop ? how.crop_height : how.height > 0 ? how.height : 224;
-}
-
-static tiba_status make_input(tiba_tensor *out, const tb_subject *subject, const tiba_port *port,
-                              tiba_error *error) {
-    if (port->rank < 0)
-        return tb_fail(error, TIBA_ERROR_USAGE, "input '%s' declares no shape: give %s=FILE.npy",
-                       port->name, port->name);
-    int64_t dims[TIBA_MAX_RANK];
-    for (int d = 0; d < port->rank; d++) dims[d] = made_size(subject, port, d);
-    TB_TRY(tb_tensor_create(out, subject->arena, port->dtype, port->rank, dims, error));
-    int64_t count = tb_tensor_count(out);
-    bool position = strstr(port->name, "position") != NULL,
-         type = strstr(port->name, "type") != NULL;
-    for (int64_t i = 0; i < count; i++) {
-        if (tb_dtype_is_float(port->dtype))
-            tb_set_f64(out, i, (double)(i * 37 % 101) / 50.0 - 1.0);
-        else if (position)
-            tb_set_i64(out, i, i % dims[port->rank - 1]);
-        else
-            tb_set_i64(out, i, !type);
+/* Binds to the inputs that are given, or to made-up ones until some of them fit. What fails first
+ * is what is said. */
+static tiba_status bind(tb_inspection *x, const options *o, tb_subject *subject, tb_sample *sample,
+                        int n_inputs, const char *const *inputs, tiba_error *error) {
+    tiba_status status = TIBA_OK;
+    if (n_inputs > 0) {
+        TB_TRY(tb_subject_sample(sample, subject, subject->arena, n_inputs, inputs, error));
+        x->sample = sample;
+        return tiba_run_plan(&x->run, subject->model, sample->n_feeds, sample->feeds, o->output,
+                             error);
     }
-    return TIBA_OK;
-}
-
-static tiba_status make_sample(tb_sample *sample, tb_subject *subject, const tb_texts *rest,
-                               tiba_error *error) {
-    if (rest->count > 1)
-        return tb_subject_sample(sample, subject, subject->arena, rest->count - 1, rest->items + 1,
-                                 error);
-    int n = tiba_model_inputs(subject->model);
-    *sample = (tb_sample){.n_feeds = n, .feeds = TB_NEW(subject->arena, tiba_feed, n)};
-    if (!sample->feeds) return tb_out_of_memory(error);
-    for (int i = 0; i < n; i++) {
-        tiba_port port = tiba_model_input(subject->model, i);
-        sample->feeds[i].name = port.name;
-        TB_TRY(make_input(&sample->feeds[i].tensor, subject, &port, error));
-    }
-    return TIBA_OK;
-}
-
-/* -------------------------------------------------------------------- for people */
-
-static void print_port(const char *what, const tiba_port *port) {
-    printf("%s %-18s %s [", what, port->name, tb_dtype_name(port->dtype));
-    for (int d = 0; d < port->rank; d++) {
-        if (d) printf(", ");
-        if (port->dims[d] >= 0)
-            printf("%lld", (long long)port->dims[d]);
-        else
-            printf("%s", port->dim_names[d][0] ? port->dim_names[d] : "?");
-    }
-    printf(port->rank < 0 ? "any shape]\n" : "]\n");
-}
-
-static void print_tower(const tiba_tower_facts *t) {
-    printf("tower     %s: %d attentions, %lld heads, %lld tokens", t->input, t->attentions,
-           (long long)t->heads, (long long)t->tokens);
-    if (t->rows)
-        printf(" = %lld prefix + %lld x %lld patches", (long long)t->prefix, (long long)t->rows,
-               (long long)t->columns);
-    printf("%s; the target reads %s\n", t->moves ? ", which move or merge" : "", t->reads);
-}
-
-static void print_model(const tb_subject *subject) {
-    const tiba_model *model = subject->model;
-    tiba_model_facts facts = tiba_model_about(model);
-    printf("file      %s\nproducer  %s, IR version %lld\nopsets   ", subject->path,
-           facts.producer[0] ? facts.producer : "not said", (long long)facts.ir_version);
-    for (int i = 0; i < facts.n_opsets; i++) {
-        int64_t version;
-        const char *domain = tiba_model_opset(model, i, &version);
-        printf(" %s %lld%s", domain[0] ? domain : "ai.onnx", (long long)version,
-               i + 1 < facts.n_opsets ? "," : "");
-    }
-    printf("\nweights   %.2f million parameters, %.1f MB\n", (double)facts.parameters / 1e6,
-           (double)facts.parameter_bytes / 1e6);
-    for (int i = 0; i < tiba_model_inputs(model); i++) {
-        tiba_port port = tiba_model_input(model, i);
-        print_port("input    ", &port);
-    }
-    for (int i = 0; i < tiba_model_outputs(model); i++) {
-        tiba_port port = tiba_model_output(model, i);
-        print_port("output   ", &port);
-    }
-    for (int i = 0; tiba_model_unsupported(model, i); i++)
-        printf("unsupported operator: %s\n", tiba_model_unsupported(model, i));
-}
-
-static tiba_status print_run(tiba_run *run, tiba_error *error) {
-    tiba_tower_facts tower;
-    for (int i = 0; tiba_run_tower(run, i, &tower); i++) print_tower(&tower);
-    if (tiba_run_refusal(run)) printf("cannot be explained: %s\n", tiba_run_refusal(run));
-    const char *summary;
-    TB_TRY(tiba_run_listing(&summary, run, TIBA_LISTING_SUMMARY, error));
-    fputs(summary, stdout);
-    return TIBA_OK;
-}
-
-/* -------------------------------------------------------------------- for programs */
-
-static void write_port(tb_json_writer *w, const tiba_port *port) {
-    tb_json_open(w, NULL, '{');
-    tb_json_write_text(w, "name", port->name, strlen(port->name));
-    tb_json_write_text(w, "dtype", tb_dtype_name(port->dtype), strlen(tb_dtype_name(port->dtype)));
-    if (port->rank >= 0) {
-        tb_json_open(w, "shape", '[');
-        for (int d = 0; d < port->rank; d++) {
-            if (port->dims[d] >= 0)
-                tb_json_write_integer(w, NULL, port->dims[d]);
-            else
-                tb_json_write_text(w, NULL, port->dim_names[d], strlen(port->dim_names[d]));
+    x->made_up = true;
+    tb_sample tried;
+    for (int i = 0; tb_made_up(&tried, subject, i, &status, error); i++) {
+        tiba_error why = {0};
+        TB_TRY(status);
+        if (i == 0) {
+            *sample = tried;
+            x->sample = sample;
         }
-        tb_json_close(w, ']');
-    }
-    tb_json_close(w, '}');
-}
-
-static void write_towers(tb_json_writer *w, const tiba_run *run) {
-    tiba_tower_facts t;
-    tb_json_open(w, "towers", '[');
-    for (int i = 0; tiba_run_tower(run, i, &t); i++) {
-        tb_json_open(w, NULL, '{');
-        tb_json_write_text(w, "input", t.input, strlen(t.input));
-        tb_json_write_integer(w, "attentions", t.attentions);
-        tb_json_write_integer(w, "heads", t.heads);
-        tb_json_write_integer(w, "tokens", t.tokens);
-        tb_json_write_integer(w, "prefix_tokens", t.prefix);
-        tb_json_write_integer(w, "rows", t.rows);
-        tb_json_write_integer(w, "columns", t.columns);
-        tb_json_write_integer(w, "tokens_move", t.moves);
-        tb_json_write_text(w, "target_reads", t.reads, strlen(t.reads));
-        tb_json_close(w, '}');
-    }
-    tb_json_close(w, ']');
-}
-
-static void write_model(tb_json_writer *w, const tb_subject *subject) {
-    const tiba_model *model = subject->model;
-    tiba_model_facts facts = tiba_model_about(model);
-    tb_json_write_text(w, "file", subject->path, strlen(subject->path));
-    tb_json_write_text(w, "producer", facts.producer, strlen(facts.producer));
-    tb_json_write_integer(w, "ir_version", facts.ir_version);
-    tb_json_open(w, "opsets", '[');
-    for (int i = 0; i < facts.n_opsets; i++) {
-        int64_t version;
-        const char *domain = tiba_model_opset(model, i, &version);
-        tb_json_open(w, NULL, '{');
-        tb_json_write_text(w, "domain", domain, strlen(domain));
-        tb_json_write_integer(w, "version", version);
-        tb_json_close(w, '}');
-    }
-    tb_json_close(w, ']');
-    tb_json_write_integer(w, "parameters", facts.parameters);
-    tb_json_write_integer(w, "parameter_bytes", facts.parameter_bytes);
-    tb_json_open(w, "inputs", '[');
-    for (int i = 0; i < tiba_model_inputs(model); i++) {
-        tiba_port port = tiba_model_input(model, i);
-        write_port(w, &port);
-    }
-    tb_json_close(w, ']');
-    tb_json_open(w, "outputs", '[');
-    for (int i = 0; i < tiba_model_outputs(model); i++) {
-        tiba_port port = tiba_model_output(model, i);
-        write_port(w, &port);
-    }
-    tb_json_close(w, ']');
-    tb_json_open(w, "unsupported", '[');
-    for (int i = 0; tiba_model_unsupported(model, i); i++) {
-        const char *name = tiba_model_unsupported(model, i);
-        tb_json_write_text(w, NULL, name, strlen(name));
-    }
-    tb_json_close(w, ']');
-}
-
-/* `run` is NULL where the model cannot be bound: `why` says why. */
-static tiba_status print_json(const tb_subject *subject, tiba_run *run, const char *why,
-                              tiba_error *error) {
-    tb_json_writer w = {0};
-    tb_json_open(&w, NULL, '{');
-    write_model(&w, subject);
-    if (run) {
-        write_towers(&w, run);
-        const char *summary;
-        TB_TRY(tiba_run_listing(&summary, run, TIBA_LISTING_SUMMARY, error));
-        tb_json_open(&w, "rewrites", '[');
-        for (const char *line = summary; *line;) {
-            size_t n = strcspn(line, "\n");
-            tb_json_write_text(&w, NULL, line, n);
-            line += n + (line[n] == '\n');
+        status =
+            tiba_run_plan(&x->run, subject->model, tried.n_feeds, tried.feeds, o->output, &why);
+        if (i == 0 || status != TIBA_ERROR_INPUT) *error = why;
+        if (status != TIBA_ERROR_INPUT) {
+            *sample = tried;
+            return status;
         }
-        tb_json_close(&w, ']');
-        why = tiba_run_refusal(run);
     }
-    if (why) tb_json_write_text(&w, "refusal", why, strlen(why));
-    tb_json_close(&w, '}');
-    bool good = !w.failed && fwrite(w.data, 1, w.size, stdout) == w.size && putchar('\n') != EOF;
-    tb_json_writer_free(&w);
-    return good ? TIBA_OK : tb_fail(error, TIBA_ERROR_RESOURCE, "standard output: cannot write");
+    tiba_error first = *error;
+    return tb_fail(error, TIBA_ERROR_INPUT, "%.380s (with made-up inputs; real ones may be given)",
+                   first.message);
 }
 
-/* -------------------------------------------------------------------- the commands */
-
-static tiba_status show_run(const options *o, tb_subject *subject, tiba_run *run,
-                            tiba_error *error) {
+static tiba_status write_dot(const options *o, tb_subject *subject, tiba_run *run,
+                             tiba_error *error) {
+    tb_outputs outputs = {.arena = subject->arena};
     const char *text;
-    if (o->dot) {
-        tb_outputs outputs = {.arena = subject->arena};
-        TB_TRY(tiba_run_listing(&text, run, TIBA_LISTING_DOT, error));
-        TB_TRY(tb_outputs_add(&outputs, o->dot, text, strlen(text), error));
-        return tb_outputs_commit(&outputs, error);
-    }
-    if (o->json) return print_json(subject, run, NULL, error);
-    if (o->rewrites || o->graph) {
-        TB_TRY(tiba_run_listing(&text, run, o->graph ? TIBA_LISTING_GRAPH : TIBA_LISTING_REWRITES,
-                                error));
-        fputs(text, stdout);
-        return TIBA_OK;
-    }
-    print_model(subject);
-    return print_run(run, error);
+    TB_TRY(tiba_run_listing(&text, run, TIBA_LISTING_DOT, error));
+    TB_TRY(tb_outputs_add(&outputs, o->dot, text, strlen(text), error));
+    return tb_outputs_commit(&outputs, error);
 }
 
-static tiba_status inspect(const options *o, tb_subject *subject, const tb_texts *rest,
-                           tiba_error *error) {
+/* All that is asked for; what the file says of itself is worth having even if it cannot be bound.
+ */
+static tiba_status show(const options *o, tb_subject *subject, const tb_inspection *x,
+                        tb_json_writer *w, tiba_error *error) {
+    const char *text;
+    if (o->json) {
+        tb_inspect_json(w, x);
+    } else if (!o->dot && !o->rewrites && !o->graph) {
+        tb_inspect_text(x);
+    } else if (x->run && o->dot) {
+        return write_dot(o, subject, x->run, error);
+    } else if (x->run && o->graph) {
+        TB_TRY(tiba_run_listing(&text, x->run, TIBA_LISTING_GRAPH, error));
+        fputs(text, stdout);
+    } else if (x->run) {
+        tb_inspect_rewrites(x->run);
+    }
+    return TIBA_OK;
+}
+
+static tiba_status inspect(const options *o, tb_subject *subject, int n_inputs,
+                           const char *const *inputs, tb_json_writer *w, tiba_error *error) {
+    tb_inspection x = {.subject = subject, .nodes = o->rewrites};
     tb_sample sample;
-    tiba_run *run = NULL;
-    TB_TRY(make_sample(&sample, subject, rest, error));
-    tiba_status status =
-        tiba_run_create(&run, subject->model, sample.n_feeds, sample.feeds, o->output, error);
-    if (status == TIBA_OK) {
-        status = show_run(o, subject, run, error);
-        tiba_run_destroy(run);
-        return status;
-    }
-    /* What the file says of itself is worth having even if it cannot be run. */
-    if (status == TIBA_ERROR_INPUT && o->json) {
+    tiba_status status = bind(&x, o, subject, &sample, n_inputs, inputs, error);
+    if (status == TIBA_ERROR_USAGE || status == TIBA_ERROR_RESOURCE) return status;
+    if (status != TIBA_OK) {
         tiba_error ignored;
-        print_json(subject, NULL, error ? error->message : "", &ignored);
-    } else if (status == TIBA_ERROR_INPUT && !o->dot && !o->rewrites && !o->graph) {
-        print_model(subject);
+        x.why = error->message;
+        if (x.sample)
+            tiba_model_obstacles(&x.obstacles, &x.n_obstacles, subject->model, sample.n_feeds,
+                                 sample.feeds, &ignored);
     }
-    return status;
+    tiba_error why = {0};
+    tiba_status shown = show(o, subject, &x, w, &why);
+    tiba_run_destroy(x.run);
+    if (shown != TIBA_OK) *error = why;
+    return shown != TIBA_OK ? shown : status;
+}
+
+/* A folder may hold two graphs: the picture's and the text's. */
+static tiba_status inspect_all(const options *o, tb_subject *subject, const tb_texts *rest,
+                               tiba_error *error) {
+    tb_json_writer w = {0};
+    int n = rest->count - 1;
+    if ((o->json && (o->dot || o->graph)) || (o->dot != NULL) + o->graph + o->rewrites > 1)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "--dot, --graph and --explain-graph exclude each other, and only the last "
+                       "goes with --json");
+    if (subject->partner && (n > 0 || o->dot))
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "%s holds two graphs: name one of their files to give it inputs or to draw "
+                       "it",
+                       subject->folder);
+    if (o->json) tb_json_open(&w, NULL, '{');
+    tiba_status status = inspect(o, subject, n, rest->items + 1, &w, error);
+    if (subject->partner && status == TIBA_OK) {
+        if (o->json) tb_json_open(&w, "text_encoder", '{');
+        if (!o->json) printf("\n");
+        status = inspect(o, subject->partner, 0, NULL, &w, error);
+        if (o->json) tb_json_close(&w, '}');
+    }
+    if (o->json) tb_json_close(&w, '}');
+    bool shown = o->json && (status == TIBA_OK || status == TIBA_ERROR_INPUT);
+    bool good = !shown ||
+                (!w.failed && fwrite(w.data, 1, w.size, stdout) == w.size && putchar('\n') != EOF);
+    tb_json_writer_free(&w);
+    return good ? status : tb_fail(error, TIBA_ERROR_RESOURCE, "standard output: cannot write");
 }
 
 int tb_cmd_inspect(int argc, char **argv) {
@@ -308,30 +162,10 @@ int tb_cmd_inspect(int argc, char **argv) {
     } else if (status == TIBA_OK) {
         tiba_options how = {.threads = o.threads};
         status = tb_subject_open(&subject, rest.items[0], &how, NULL, &error);
-        if (status == TIBA_OK) status = inspect(&o, &subject, &rest, &error);
+        if (status == TIBA_OK) status = inspect_all(&o, &subject, &rest, &error);
     }
     if (status != TIBA_OK) fprintf(stderr, "tiba-onnx: %s\n", error.message);
     tb_subject_close(&subject);
     tb_arena_destroy(arena);
     return (int)status;
-}
-
-int tb_cmd_ops(int argc, char **argv) {
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        printf("tiba-onnx ops\n\n"
-               "Prints the operators that are supported as a table: what each one is, and\n"
-               "whether gradients pass it. docs/operators.md is this table.\n\n"
-               "  -h, --help             this text\n");
-        return TIBA_OK;
-    }
-    if (argc > 1) {
-        fprintf(stderr, "tiba-onnx: ops takes no arguments, not '%.60s'\n", argv[1]);
-        return TIBA_ERROR_USAGE;
-    }
-    tiba_operator op;
-    printf("| operator | kind | gradient |\n|---|---|---|\n");
-    for (int i = 0; tiba_operator_at(&op, i); i++)
-        printf("| %s%s%s | %s | %s |\n", op.domain, op.domain[0] ? "." : "", op.name, op.kind,
-               op.gradient);
-    return TIBA_OK;
 }
