@@ -82,8 +82,8 @@ static const struct {
     [TB_COLORMAP_GRAY] = {"gray", 2, {0x000000, 0xffffff}},
     [TB_COLORMAP_DIVERGING] = {"diverging",
                                9,
-                               {0x1f4ea8, 0x4f83cc, 0x8fb4e3, 0xc9dbf2, 0xf7f7f7, 0xf8cfc0,
-                                0xee9a83, 0xd55a4c, 0xa81c2b}},
+                               {0x1f4ea8, 0x4f83cc, 0x8fb4e3, 0xc9dbf2, 0xf7f7f7, 0xf8d0cf,
+                                0xec9c9a, 0xd35c5b, 0xa81c2b}},
 };
 
 const char *tb_colormap_name(tb_colormap map) {

@@ -39,6 +39,8 @@ bool tb_colormap_from_name(tb_colormap *out, const char *name);
 /** The colour of t in [0, 1] (clamped). */
 void tb_colormap_at(uint8_t rgb[3], tb_colormap map, float t);
 
+#define TB_DEFAULT_OPACITY 0.65f
+
 /** Blends `map` [height, width] over the picture of the same size, in place: the picture turns
  *  grey, low … high becomes the colour map, unmapped places (NAN) are dimmed.
  *  `opacity` in [0, 1] is that of the highest value; the lowest one has 0.6 of it, so that what

@@ -15,6 +15,7 @@ enum {
     LARGEST_EDGE = 512,
     SMALLEST_EDGE = 320,
     NARROWEST = 256, /* a column, so that captions can be read */
+    NARROWEST_SCALE = 140,
     MARGIN = 24,
     GAP = 24,
     CAPTION_LINE = 22, /* of the captions above a picture */
@@ -24,7 +25,8 @@ enum {
     MOST_DETAIL_LINES = 2,
     SCALE = 44, /* the colours' scale below it */
     BAR = 12,
-    MOST_COLUMNS = 4
+    MOST_COLUMNS = 4,
+    MANY_MAPS = 24 /* from here on twice as many columns */
 };
 
 static const tb_text_style caption_style = {14.0f, true, {28, 30, 34}};
@@ -87,7 +89,8 @@ static layout make_layout(const tb_picture *picture, const char *title, const tb
     l.captions = l.caption * CAPTION_LINE + l.detail * DETAIL_LINE + CAPTION_GAP;
     l.row = l.captions + l.picture_height + SCALE;
     /* as few rows as possible, as even as possible: 3 + 3, not 4 + 2 */
-    l.rows = (cells + MOST_COLUMNS - 1) / MOST_COLUMNS;
+    int most = cells <= MANY_MAPS ? MOST_COLUMNS : 2 * MOST_COLUMNS;
+    l.rows = (cells + most - 1) / most;
     l.columns = (cells + l.rows - 1) / l.rows;
     return l;
 }
@@ -119,8 +122,7 @@ static tiba_status lay_over(tb_picture *shown, float *low, float *high, tb_arena
         *high = fmaxf(fabsf(*low), fabsf(*high));
         *low = -*high;
     }
-    tb_heatmap_overlay(shown, seen, *low, *high, map->colors,
-                       options->opacity > 0.0f ? options->opacity : 0.65f);
+    tb_heatmap_overlay(shown, seen, *low, *high, map->colors, options->opacity);
     return TIBA_OK;
 }
 
@@ -130,22 +132,26 @@ static void paste(tb_picture *canvas, const tb_picture *part, int x, int y) {
                part->rgb + 3 * (size_t)row * (size_t)part->width, 3 * (size_t)part->width);
 }
 
-static void draw_scale(tb_picture *canvas, int x, int y, int width, float low, float high,
-                       tb_colormap colors) {
+/* The bar with its limits below; `times` the size that it has in a panel. */
+static void draw_scale(tb_picture *canvas, int x, int y, int width, float times, float low,
+                       float high, tb_colormap colors) {
+    int bar = (int)(BAR * times);
+    tb_text_style style = detail_style;
+    style.size *= times;
     for (int i = 0; i < width; i++) {
         uint8_t color[3];
         tb_colormap_at(color, colors, width > 1 ? (float)i / (float)(width - 1) : 0.0f);
-        for (int k = 0; k < BAR; k++)
+        for (int k = 0; k < bar; k++)
             memcpy(canvas->rgb + 3 * ((size_t)(y + k) * (size_t)canvas->width + (size_t)(x + i)),
                    color, 3);
     }
     char text[32];
-    float baseline = (float)(y + BAR) + 7.0f + detail_style.size;
+    float baseline = (float)(y + bar) + 7.0f * times + style.size;
     snprintf(text, sizeof text, "%.3g", (double)low);
-    tb_text_draw(canvas, (float)x, baseline, 0.0f, text, &detail_style);
+    tb_text_draw(canvas, (float)x, baseline, 0.0f, text, &style);
     snprintf(text, sizeof text, "%.3g", (double)high);
-    float right = (float)(x + width) - tb_text_width(text, &detail_style);
-    tb_text_draw(canvas, right, baseline, 0.0f, text, &detail_style);
+    float right = (float)(x + width) - tb_text_width(text, &style);
+    tb_text_draw(canvas, right, baseline, 0.0f, text, &style);
 }
 
 /* The captions stand right above the picture, whatever the other cells need. */
@@ -187,7 +193,7 @@ static tiba_status draw(tb_picture *canvas, tb_arena *work, const layout *l,
         TB_TRY(lay_over(&overlay, &low, &high, work, geometry, map, options, error));
         draw_captions(canvas, l, x, y, map->caption, map->detail);
         paste(canvas, &overlay, x, y + l->captions);
-        draw_scale(canvas, x, below, l->column, low, high, map->colors);
+        draw_scale(canvas, x, below, l->column, 1.0f, low, high, map->colors);
     }
     return TIBA_OK;
 }
@@ -229,19 +235,32 @@ tiba_status tb_panel_overlay(tb_picture *out, tb_arena *arena, const tb_picture 
                              const tb_geometry *geometry, const tb_panel_map *map,
                              const tb_panel_options *options, tiba_error *error) {
     TB_TRY(check(geometry, map, 1, error));
-    tb_picture overlay = *picture;
+    /* the scale is as large as the picture makes letters look as large as in a panel */
+    int edge = picture->width > picture->height ? picture->width : picture->height;
+    float times = edge > LARGEST_EDGE ? (float)edge / LARGEST_EDGE : 1.0f;
+    int gap = (int)(10.0f * times), narrowest = NARROWEST_SCALE;
+    tb_picture shown = *picture, canvas = {.width = picture->width, .height = picture->height};
+    if (canvas.width < narrowest) canvas.width = narrowest;
+    canvas.height += (int)(SCALE * times);
     size_t bytes = 3 * (size_t)picture->width * (size_t)picture->height;
-    overlay.rgb = tb_arena_alloc(arena, bytes, 1);
+    size_t all = 3 * (size_t)canvas.width * (size_t)canvas.height;
+    canvas.rgb = tb_arena_alloc(arena, all, 1);
     tb_arena *work = tb_arena_create(tb_arena_budget(arena));
+    if (work) shown.rgb = tb_arena_alloc(work, bytes, 1);
     tiba_status status = TIBA_OK;
     float low, high;
-    if (overlay.rgb && work) {
-        memcpy(overlay.rgb, picture->rgb, bytes);
-        status = lay_over(&overlay, &low, &high, work, geometry, map, options, error);
+    if (canvas.rgb && work && shown.rgb) {
+        memcpy(shown.rgb, picture->rgb, bytes);
+        memset(canvas.rgb, 255, all);
+        status = lay_over(&shown, &low, &high, work, geometry, map, options, error);
     } else {
         status = tb_out_of_memory(error);
     }
+    if (status == TIBA_OK) {
+        paste(&canvas, &shown, 0, 0);
+        draw_scale(&canvas, 0, picture->height + gap, canvas.width, times, low, high, map->colors);
+        *out = canvas;
+    }
     tb_arena_destroy(work);
-    if (status == TIBA_OK) *out = overlay;
     return status;
 }

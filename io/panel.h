@@ -17,12 +17,12 @@ typedef struct tb_panel_map {
 } tb_panel_map;
 
 typedef struct tb_panel_options {
-    float opacity;     /**< of the map over the picture, 0 … 1; 0: the default, 0.65 */
+    float opacity;     /**< of the map over the picture, 0 … 1 */
     const char *title; /**< caption of the original; NULL: "picture" */
 } tb_panel_options;
 
 /** The most maps that a panel shows. */
-enum { TB_PANEL_MOST_MAPS = 24 };
+enum { TB_PANEL_MOST_MAPS = 100 };
 
 /** `geometry` is that of the input which the maps explain, `picture` the upright original. The
  *  panel belongs to the arena. */
@@ -30,7 +30,7 @@ tiba_status tb_panel_draw(tb_picture *out, tb_arena *arena, const tb_picture *pi
                           const tb_geometry *geometry, const tb_panel_map *maps, int count,
                           const tb_panel_options *options, tiba_error *error);
 
-/** The picture alone with the map laid over it, at the picture's own size. */
+/** The picture at its own size with the map laid over it, and the colours' scale below. */
 tiba_status tb_panel_overlay(tb_picture *out, tb_arena *arena, const tb_picture *picture,
                              const tb_geometry *geometry, const tb_panel_map *map,
                              const tb_panel_options *options, tiba_error *error);

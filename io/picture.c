@@ -79,8 +79,9 @@ tiba_status tb_picture_check_size(int64_t width, int64_t height, int64_t max_pix
     return TIBA_OK;
 }
 
-static tiba_status decode_stb(uint8_t *rgb, const tb_picture_info *info, tb_budget *budget,
-                              const uint8_t *bytes, size_t size, tiba_error *error) {
+static tiba_status decode_stb(uint8_t *rgb, bool *clipped, const tb_picture_info *info,
+                              tb_budget *budget, const uint8_t *bytes, size_t size,
+                              tiba_error *error) {
     if (size > INT32_MAX) return tb_fail(error, TIBA_ERROR_INPUT, "picture file over 2 GiB");
     /* what decoding may take, further bounded by what is left of the caller's budget */
     size_t used = budget ? atomic_load(&budget->used) : 0;
@@ -110,7 +111,10 @@ static tiba_status decode_stb(uint8_t *rgb, const tb_picture_info *info, tb_budg
     if (same && !info->grey16) memcpy(rgb, decoded, pixels * 3);
     if (same && info->grey16) {
         const uint16_t *grey = decoded;
-        for (size_t i = 0; i < pixels; i++) memset(rgb + 3 * i, grey[i] < 255 ? grey[i] : 255, 3);
+        for (size_t i = 0; i < pixels; i++) {
+            memset(rgb + 3 * i, grey[i] < 255 ? grey[i] : 255, 3);
+            *clipped |= grey[i] > 255;
+        }
     }
     tb_free(decoded);
     return same ? TIBA_OK : tb_fail(error, TIBA_ERROR_INPUT, "corrupt picture (size)");
@@ -154,8 +158,9 @@ static tiba_status decode_inspected(tb_picture *out, tb_arena *arena, const tb_p
     else if (info->raw.bits)
         tb_raw_unpack(stored, info, bytes);
     else
-        status = decode_stb(stored, info, budget, info->clean ? info->clean : bytes,
-                            info->clean ? info->clean_size : size, error);
+        status =
+            decode_stb(stored, &picture.clipped, info, budget, info->clean ? info->clean : bytes,
+                       info->clean ? info->clean_size : size, error);
     if (status == TIBA_OK && turned) turn_upright(&picture, stored, info);
     if (turned) tb_free(stored);
     if (status == TIBA_OK) *out = picture;

@@ -18,6 +18,7 @@
 typedef struct tb_picture {
     int width, height; /**< after orientation */
     uint8_t *rgb;      /**< height × width × 3 */
+    bool clipped;      /**< 16-bit grey with values above 255, which are all white here */
 } tb_picture;
 
 /** Decodes a file held in memory. The pixels belong to the arena. `max_pixels` <= 0 means

@@ -5,8 +5,8 @@ headless Chromium (skipped where there is none), batches that are killed and res
     cli_report.py TOOL SOURCE_FOLDER [TEST...]
 """
 import fcntl
+import hashlib
 import json
-import math
 import os
 import pty
 import re
@@ -22,33 +22,13 @@ import unicodedata
 import zlib
 
 from checks import check, close
-from onnx_cut import cut, node, producers, tensor
+from cli_tool import bert, clip, explain, garments, picture, run, schema, source, tool, vit
 from schema import errors
-
-tool, source = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-vit, clip, bert = (os.path.join(source, "examples", n) for n in ("fashion-vit", "garment-clip", "movie-sentiment"))
-picture = os.path.join(vit, "pictures", "4-bag-and-ankle-boot.png")
-garments = os.path.join(clip, "pictures", sorted(os.listdir(os.path.join(clip, "pictures")))[0])
-schema = json.load(open(os.path.join(source, "docs", "explanation.schema.json")))
-
-
-def run(*arguments, status=0, **keywords):
-    r = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=120, **keywords)
-    check(r.returncode == status, arguments, r.returncode, r.stderr)
-    return r
-
-
-def explain(*arguments):
-    out = json.loads(run(*arguments, "--json", "-").stdout)
-    wrong = errors(out, schema)
-    check(not wrong, arguments, wrong[:5])
-    return out
 
 
 def test_json():
     out = explain(vit, picture, "--top", "2", "--repeat", "2")
     check(out["kind"] == "classes" and len(out["explanations"]) == 2, "two classes")
-    import hashlib
     digest = hashlib.sha256(open(os.path.join(vit, "model.onnx"), "rb").read()).hexdigest()
     check(out["model"]["sha256"] == digest, "SHA-256")
     check(out["timings"]["repeats"] == 2, "repeats")
@@ -63,6 +43,33 @@ def test_json():
     del broken["explanations"][0]["target"]["logit"]
     broken["scores"][0][0]["index"] = "0"
     check(len(errors(broken, schema)) == 2, "the schema notices what is missing or wrong")
+
+
+def test_samples():
+    """Every sample of a batch has its own numbers, those of a run of its own."""
+    texts = ["a wonderful film", "a terrible bore that goes on and on"]
+    out = explain(bert, *texts)
+    check(len(out["explanations"]) == len(out["scores"]) == 2, "a score and an explanation for each")
+    for k, text in enumerate(texts):
+        alone = explain(bert, text)["explanations"][0]
+        together = out["explanations"][k]
+        own, tower = alone["towers"][0], together["towers"][0]
+        check(tower["sample"] == k and together["target"]["index"][0] == k, "which sample it is", k)
+        check(tower["conservation"] == own["conservation"], "conservation of the sample", k)
+        check(together["text"]["words"] == alone["text"]["words"], "its words", k)
+
+
+def test_digests():
+    """The digests are those of the files, external data included."""
+    folder = os.path.join(source, "tests", "data", "zoo", "bert-ts14-external")
+    inputs = [f"{n[6:-4]}={os.path.join(folder, n)}" for n in sorted(os.listdir(folder)) if n.startswith("input.")]
+    out = explain(os.path.join(folder, "model.onnx"), *inputs)
+
+    def digest(name):
+        return hashlib.sha256(open(os.path.join(folder, name), "rb").read()).hexdigest()
+    check(out["model"]["sha256"] == digest("model.onnx"), "of the model")
+    data = out["model"]["external_data"]
+    check(data and all(d["sha256"] == digest(d["location"]) for d in data), "of its data", data)
 
 
 def test_words():
@@ -82,31 +89,6 @@ def test_words():
     check(all(t["word"] is None for t in special), "and belong to no word")
     high = out["explanations"][0]["text"]["range"][1]
     check(high == max(w["value"] for w in words) and special[0]["value"] > high, "and do not scale")
-
-
-def test_pairs():
-    texts = ["--text", "a red coat and a blue bag", "--text", "a green coat"]
-    out = explain(clip, garments, *texts, "--table")
-    check(out["kind"] == "pairs" and len(out["scores"][0]) == 2, "a score for each text")
-    inputs = {t["input"] for t in out["explanations"][0]["towers"]}
-    check(inputs == {"pixel_values", "input_ids"}, "both towers", inputs)
-    check(len(out["table"]) == 7, "a row for each word", len(out["table"]))
-    best = out["scores"][0][0]["label"]
-    row = out["table"][0]
-    alone = {s["label"]: s["logit"] for s in explain(clip, garments, "--text", best, "--text", row["without"])["scores"][0]}
-    check(abs(alone[best] - alone[row["without"]] - row["share"]) < 1e-4, "a share is a difference of scores")
-    signed = explain(clip, garments, *texts, "--signed", "--choose", "2")
-    target = signed["explanations"][0]["target"]
-    check(target["label"] == "a green coat" and signed["method"]["signed"], "the second text, signed")
-    gap = explain(clip, garments, "--text", texts[1], "--contrast", texts[3])
-    target = gap["explanations"][0]["target"]
-    scores = {s["label"]: s["logit"] for s in gap["scores"][0]}
-    check(abs(target["logit"] - scores[texts[1]] + scores[texts[3]]) < 1e-4, "the difference", target)
-    check(gap["explanations"][0]["other_text"]["text"] == texts[3], "words of both texts")
-    for wrong in (["--contrast", "x"], ["--choose", "1"], ["--table"]):
-        run(vit, picture, *wrong, status=2)
-    run(clip, garments, *texts, "--choose", "3", status=2)
-    run(clip, garments, *texts, "--signed", "--method", "rollout", status=2)
 
 
 def on_terminal(arguments, environment, columns=80):
@@ -150,8 +132,17 @@ def test_terminal():
         plain = [re.sub("\033[^m]*m", "", line) for line in long.splitlines()]
         wide = [len(line) + sum(unicodedata.east_asian_width(c) == "W" for c in line) for line in plain]
         check(max(wide) <= 60 and any("cast" in line for line in plain), "words wrap where the terminal ends", max(wide))
-    text = on_terminal([bert, "good\x1b[2Jfilm"], {"TERM": "xterm", "NO_COLOR": "1"})
-    check("\033" not in text, "control characters of an input do not reach the terminal")
+        for columns in (24, 40):
+            text = on_terminal([vit, picture, "-o", png], colors, columns=columns)
+            plain = [re.sub("\033[^m]*m", "", line) for line in text.splitlines()]
+            maps = [len(line) for line in plain if "▀" in line]
+            check(maps and max(maps) <= columns, "a thumbnail keeps to a narrow terminal", columns, max(maps))
+        text = on_terminal([clip, garments, "--text", "a boot", "--signed", "-o", png], {**colors, "COLORTERM": ""})
+        scale = re.findall("\033\\[48;5;(\\d+)m", next(line for line in text.splitlines() if "scale:" in line))
+        check(len(set(scale)) >= 9, "256 colours tell the steps of a scale apart", scale)
+    for arguments in ([bert, "good\x1b[2Jfilm"], ["compare", bert, "good\x1b[2Jfilm", "-m", "rollout"]):
+        text = on_terminal(arguments, {"TERM": "xterm", "NO_COLOR": "1"})
+        check("\033" not in text and "film" in text, "control characters do not reach the terminal", arguments)
 
 
 def read_png(path):
@@ -196,7 +187,15 @@ def test_overlay():
         run(vit, picture, "--opacity", "1.5", "-o", path, status=2)
         check(open(path, "rb").read()[:4] == b"\x89PNG", "a failed run leaves the old file")
         run(vit, small, "--overlay", other)
-        check(read_png(other)[:2] == (37, 23), "the map over the picture alone has the picture's size")
+        check(read_png(other)[:2] == (140, 23 + 44), "a small picture alone, and a scale that can be read")
+        run(vit, picture, "--class", "bag", "--overlay", other)
+        check(read_png(other)[:2] == (384, 384 + 44), "the picture at its own size, the scale below")
+        pictures = []
+        for opacity in ("0", "0.65", "1"):
+            run(vit, picture, "--class", "bag", "--opacity", opacity, "--overlay", other)
+            pictures.append(read_png(other)[2][:384])
+        run(vit, picture, "--class", "bag", "--overlay", other)
+        check(read_png(other)[2][:384] == pictures[1] != pictures[0], "an opacity of 0 is no default")
         run(vit, picture, "-o", os.path.join(folder, "x.jpg"), status=2)
         check("two outputs" in run(vit, picture, "-o", path, "--html", path, status=2).stderr, "one file, two outputs")
         texts = ["--text", "the white boot beside the blue bag", "--contrast", "the green boot beside the blue bag"]
@@ -204,6 +203,12 @@ def test_overlay():
         one, _, _ = read_png(path)
         run(clip, garments, "--text", "白い靴と青い鞄", "--text", "x", "--choose", "1", "--truncate", "-o", path)
         check(one > 0 and read_png(path)[0] > 0, "long captions and foreign scripts")
+        r = run(clip, garments, "--text", "白い靴と青い鞄", "--truncate", "-o", path)
+        check("'白い靴と青い鞄' 'text 1'" in r.stdout, "what the panel calls a label of another script", r.stdout)
+        grey = os.path.join(source, "tests", "data", "img", "pictures", "grey16.png")
+        check("16-bit" in run(vit, grey, "-o", path).stdout, "a picture that turned white is explained")
+        check("16-bit" not in run(vit, small, "-o", path).stdout, "and only that")
+        check("at most" in run(vit, picture, "--top", "99", status=2).stderr, "more classes than are explained at once")
 
 
 DRIVER = """<script>
@@ -257,6 +262,21 @@ def seen_without_script(browser, folder, text, more):
     return browse(browser, folder, text.replace("</body>", LOOK + "</body>", 1), 900, driver=False, more=more)
 
 
+WIDTHS = """<script>window.addEventListener('load', function() {
+  var all = Array.prototype.slice.call(document.querySelectorAll('.grid'));
+  document.querySelectorAll('details').forEach(function(d) { d.open = true; });
+  var p = document.createElement('pre'); p.id = 'result';
+  p.textContent = JSON.stringify(all.map(function(e) { return e.offsetWidth; })); document.body.appendChild(p); });
+</script>"""
+
+
+def widths_on_paper(browser, folder, text, columns):
+    """Of the tables of numbers in the print style, the maps' columns made more."""
+    text = text.replace("@media print", "@media all").replace("--columns:8", f"--columns:{8 * columns}")
+    text = re.sub(r"((?:<td>[^<]+){8})\n", lambda m: m.group(1) * columns + "\n", text)
+    return browse(browser, folder, text.replace("</body>", WIDTHS + "</body>"), 900, driver=False)
+
+
 def printed(browser, folder, text):
     """How many sheets it takes."""
     path, pdf = os.path.join(folder, "page.html"), os.path.join(folder, "page.pdf")
@@ -276,6 +296,13 @@ def test_page():
         check(not re.search(r'(?:src|href)="?(?!data:)[a-z]+:', text), "nothing is fetched")
         check("<table" in body and "bag" in body and "SHA-256" in body, "readable without the script")
         check("default-src 'none'" in text, "and nothing could be")
+        run(vit, picture, "--opacity", "0.4", "--html", path)
+        check("--opacity:0.40" in open(path).read() and "value=40>" in open(path).read(), "the slider starts where it is told")
+        run(clip, garments, "--text", "حذاء boot", "--text", "a boot", "--choose", "1", "--table", "--html", path)
+        words = open(path).read()
+        check(words.count("<bdi><strong>") == 2 and "<p class=words dir=auto>" in words, "right-to-left words")
+        shares = re.findall("<td>([+-][0-9.e+-]+)\n", words)
+        check(len(shares) == 2, "what the words add is in a table", shares)
         run(bert, "<script>alert(1)</script> & \"good\"", "--html", path)
         check("<script>alert" not in open(path).read(), "texts are no markup")
         browser = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -288,6 +315,9 @@ def test_page():
             check(views == {"views": 2, "controls": 0, "dark": bool(look)}, "without the script all is shown", views)
         pages = printed(browser, folder, text)
         check(2 <= pages <= 6, "a few pages when printed", pages)
+        for columns in (1, 2, 4):
+            widths = widths_on_paper(browser, folder, text, columns)
+            check(widths and max(widths) < 17 * 96 / 2.54 + 1, "numbers fit on paper", columns, widths)
         for width in (500, 1200):
             out = browse(browser, folder, text, width)
             if not out:
@@ -406,7 +436,7 @@ def test_help():
     known = {}
     for command in COMMANDS:
         lines = run(command, "--help").stdout.splitlines()
-        check(len(lines) <= 26 and max(map(len, lines)) <= 80, "the help fits a screen", command, len(lines))
+        check(len(lines) <= 23 and max(map(len, lines)) <= 80, "the help fits a screen", command, len(lines))
         known[command] = options_in("\n".join(lines)) - ({"--version"} if command != "ops" else set())
         documented = set()
         for name in SECTIONS.get(command, [command.upper()]):
@@ -431,144 +461,7 @@ def test_help():
             check(set(complete(command, "--")) - {"--help"} == known[command], "completion", command)
 
 
-def make_folder(parent, name, like, models, **config):
-    """A copy of a folder's companions with other models and settings."""
-    path = os.path.join(parent, name)
-    os.mkdir(path)
-    for file in os.listdir(like):
-        if file.endswith((".json", ".txt")):
-            shutil.copy(os.path.join(like, file), path)
-    settings = json.load(open(os.path.join(path, "config.json")))
-    settings.update(config)
-    json.dump(settings, open(os.path.join(path, "config.json"), "w"))
-    for file, data in models.items():
-        open(os.path.join(path, file), "wb").write(data)
-    return path
-
-
-def near(a, b, tolerance=1e-5):
-    most = max(map(abs, b))
-    return len(a) == len(b) and all(abs(x - y) <= tolerance * most for x, y in zip(a, b))
-
-
-def test_separate_encoders():
-    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
-    texts = ["a white boot and a blue bag", "a green boot and a blue bag"]
-    with tempfile.TemporaryDirectory() as folder:
-        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
-                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
-        one = explain(clip, garments, *texts)
-        unscaled = explain(parts, garments, *texts, "--scale", "1")
-        scale = one["scores"][0][0]["logit"] / unscaled["scores"][0][0]["logit"]
-        for more in ([], ["--contrast", texts[1], "--choose", "1"], ["--signed"]):
-            a = explain(clip, garments, *texts, *more)["explanations"][0]
-            b = explain(parts, garments, *texts, *more, "--scale", repr(scale))["explanations"][0]
-            grids = [[v for t in x["towers"] if t["grid"] for row in t["grid"]["values"] for v in row] for x in (a, b)]
-            check(near(grids[1], grids[0]), "two encoders give the graph's map", more)
-            for part in ("text", "other_text"):
-                if a[part]:
-                    words = [[w["value"] for w in x[part]["words"]] for x in (a, b)]
-                    check(near(words[1], words[0]), "and its words", more, part)
-            check((a["other_text"] is None) == (b["other_text"] is None), "both have the other text", more)
-        run(parts, garments, status=2)
-        run(parts, garments, *texts, "--table", status=2)
-
-
-def test_outputs():
-    data = open(os.path.join(bert, "model.onnx"), "rb").read()
-    by_name = producers(data)
-    hidden = [name for name, (kind, _) in by_name.items() if kind == "LayerNormalization"][-1]
-    text = "a wonderful film"
-    weight = b"".join(struct.pack("<f", ((i * 2654435761) % 1000) / 500 - 1) for i in range(128 * 3))
-    with tempfile.TemporaryDirectory() as folder:
-        multi = make_folder(folder, "multi", bert, {"model.onnx": data}, problem_type="multi_label_classification")
-        out = explain(multi, text)
-        check(out["kind"] == "multi-label", "multi-label")
-        for s in out["scores"][0]:
-            check(abs(s["probability"] - 1 / (1 + math.exp(-s["logit"]))) < 1e-9, "sigmoid", s)
-        one = struct.pack("<q", 1)
-        value = cut(data, "score", 2, [node("Gather", ["logits", "one"], "score", axis=1)], [tensor("one", 7, [1], one)])
-        out = explain(make_folder(folder, "regression", bert, {"model.onnx": value}, problem_type="regression",
-                                  id2label={"0": "stars"}), text)
-        check(out["kind"] == "regression" and out["explanations"][0]["target"]["label"] == "stars", "regression")
-        check(out["scores"][0][0]["probability"] is None, "a number has no probability")
-        tags = cut(data, "tags", 3, [node("MatMul", [hidden, "w"], "tags")], [tensor("w", 1, [128, 3], weight)])
-        tagger = make_folder(folder, "tagger", bert, {"model.onnx": tags}, id2label={"0": "O", "1": "PER", "2": "LOC"})
-        out = explain(tagger, text)
-        check(out["kind"] == "tokens" and out["notes"], "a tagger's token is chosen, with a note", out["notes"])
-        index = out["explanations"][0]["target"]["index"]
-        check(len(index) == 3 and 1 <= index[1] <= 3, "an ordinary token", index)
-        out = explain(tagger, text, "--target", "2,1")
-        check(out["explanations"][0]["target"]["index"] == [0, 2, 1], "--target picks another")
-        plain = make_folder(folder, "plain", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
-        out = explain(plain, text, "a great movie")
-        check(out["kind"] == "similarity", "similarity", out["kind"])
-        check(-1 <= out["explanations"][0]["target"]["logit"] <= 1, "a cosine")
-        check(out["explanations"][0]["other_text"]["text"] == "a great movie", "both texts have words")
-        turned = explain(plain, "a great movie", text)["explanations"][0]
-        values = [[w["value"] for w in x["words"]] for x in (turned["other_text"], out["explanations"][0]["text"])]
-        check(near(*values), "turned round it is the same")
-
-
-# A pooling as its setting, and as nodes from the hidden states x; n is the number of tokens.
-POOLINGS = {
-    "cls_token": lambda n: [node("Gather", ["x", "first"], "pooled", axis=1)],
-    "lasttoken": lambda n: [node("Gather", ["x", "last"], "pooled", axis=1)],
-    "mean_tokens": lambda n: [node("ReduceMean", ["x"], "pooled", axes=[1], keepdims=0)],
-    "max_tokens": lambda n: [node("ReduceMax", ["x"], "pooled", axes=[1], keepdims=0)],
-    "mean_sqrt_len_tokens": lambda n: [node("ReduceSum", ["x", "axis1"], "sum", keepdims=0),
-                                       node("Div", ["sum", "root"], "pooled")],
-    "weightedmean_tokens": lambda n: [node("Mul", ["x", "places"], "weighted"),
-                                      node("ReduceSum", ["weighted", "axis1"], "sum", keepdims=0),
-                                      node("Div", ["sum", "total"], "pooled")],
-}
-
-
-def test_pooling():
-    """Pooling by the folder's word is pooling inside the graph."""
-    data = open(os.path.join(bert, "model.onnx"), "rb").read()
-    hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
-    texts, n = ["a wonderful film", "a terrible bore"], 5
-    floats = {"root": [math.sqrt(n)], "places": range(1, n + 1), "total": [n * (n + 1) / 2]}
-    tensors = [tensor(name, 1, [1, n, 1] if name == "places" else [], struct.pack(f"<{len(v)}f", *v))
-               for name, v in floats.items()]
-    tensors += [tensor(name, 7, dims, struct.pack("<q", v))
-                for name, dims, v in (("first", [], 0), ("last", [], n - 1), ("axis1", [1], 1))]
-    with tempfile.TemporaryDirectory() as folder:
-        outside = make_folder(folder, "outside", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
-        check("tokens' mean" in explain(outside, *texts)["notes"][0], "without a word the mean, with a note")
-        os.mkdir(os.path.join(outside, "1_Pooling"))
-
-        def say(settings, file="1_Pooling/config.json"):
-            json.dump(settings, open(os.path.join(outside, file), "w"))
-        for mode, nodes in POOLINGS.items():
-            inside = make_folder(folder, mode, bert, id2label=None, models={"model.onnx": cut(
-                data, "pooled", 2, [node("Identity", [hidden], "x"), *nodes(n)], tensors)})
-            os.mkdir(os.path.join(inside, "1_Pooling"))
-            say({"pooling_mode_" + mode: True})
-            a, b = (explain(where, *texts)["explanations"][0] for where in (inside, outside))
-            check(near([b["target"]["logit"]], [a["target"]["logit"]], 1e-5), "the same cosine", mode)
-            for part in ("text", "other_text"):
-                values = [[w["value"] for w in x[part]["words"]] for x in (b, a)]
-                check(near(*values, tolerance=1e-3), "the same words", mode, part, values)
-        say({"pooling_mode": "weightedmean"})
-        check(near([explain(outside, *texts)["explanations"][0]["target"]["logit"]], [a["target"]["logit"]]), "by name")
-        say({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True})
-        explain(outside, *texts)
-        say({"pooling_mode": "median"})
-        check("'median'" in run(outside, *texts, status=1).stderr, "an unknown pooling is named")
-        os.rename(os.path.join(outside, "1_Pooling"), os.path.join(outside, "here"))
-        say({"pooling_mode_cls_token": True}, "here/config.json")
-        kinds = [("", "Transformer"), ("here", "Pooling"), ("2", "Normalize")]
-        modules = [{"path": path, "type": "sentence_transformers.models." + kind} for path, kind in kinds]
-        say(modules, "modules.json")
-        check(not explain(outside, *texts)["notes"], "modules.json says where")
-        say(modules + [{"path": "3", "type": "sentence_transformers.models.Dense"}], "modules.json")
-        check("Dense" in run(outside, *texts, status=1).stderr, "a module that is not in the graph is refused")
-
-
-tests = (test_separate_encoders, test_outputs, test_pooling, test_help, test_json, test_words, test_pairs, test_terminal, test_overlay,
-         test_page, test_batch, test_dying_workers)
+tests = (test_help, test_json, test_samples, test_digests, test_words, test_terminal, test_overlay, test_page, test_batch, test_dying_workers)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()

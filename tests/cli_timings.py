@@ -13,14 +13,10 @@ import sys
 import tempfile
 
 from checks import check, close
+from cli_tool import bert, clip, garments, picture, schema, tool, vit
 from onnx_cut import cut
 from schema import errors
 
-tool, source = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-vit, clip, bert = (os.path.join(source, "examples", n) for n in ("fashion-vit", "garment-clip", "movie-sentiment"))
-picture = os.path.join(vit, "pictures", "4-bag-and-ankle-boot.png")
-garments = os.path.join(clip, "pictures", sorted(os.listdir(os.path.join(clip, "pictures")))[0])
-schema = json.load(open(os.path.join(source, "docs", "explanation.schema.json")))
 PHASES = ["open", "bind", "plan", "input", "forward", "backward", "rollout", "render"]
 
 

@@ -58,12 +58,14 @@ def tensor(name, dtype, dims, raw):
     return b"".join(field(1, d) for d in dims) + field(2, dtype) + field(8, name) + field(9, raw)
 
 
-def cut(data, output, rank, nodes=(), tensors=()):
-    """The model with one output, float of a rank, what it needs and no more; nodes and tensors are added first."""
+def cut(data, output, rank, nodes=(), tensors=(), more=()):
+    """The model with one output, float of a rank, what it needs and no more; nodes and tensors are added first.
+    `more`: further outputs, (name, rank)."""
+    outputs = [(output, rank), *more]
     top = list(fields(data))
     graph = [f for n, v, _ in top if n == 7 for f in fields(v)]
     all_nodes = [v for n, v, _ in graph if n == 1] + list(nodes)
-    wanted, kept = {output}, []
+    wanted, kept = {name for name, _ in outputs}, []
     for body in reversed(all_nodes):
         parts = list(fields(body))
         if any(v.decode() in wanted for n, v, _ in parts if n == 2):
@@ -76,8 +78,9 @@ def cut(data, output, rank, nodes=(), tensors=()):
         if n != 1 and n != 12 and (name is None or name in wanted):
             out += whole
     out += b"".join(field(5, t) for t in tensors)
-    shape = b"".join(field(1, field(2, f"d{i}")) for i in range(rank))
-    out += field(12, field(1, output) + field(2, field(1, field(1, 1) + field(2, shape))))
+    for name, axes in outputs:
+        shape = b"".join(field(1, field(2, f"d{i}")) for i in range(axes))
+        out += field(12, field(1, name) + field(2, field(1, field(1, 1) + field(2, shape))))
     return b"".join(whole for n, _, whole in top if n != 7) + field(7, out)
 
 

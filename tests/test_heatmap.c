@@ -146,7 +146,7 @@ static void test_panel(void) {
         for (int k = 0; k <= TB_PANEL_MOST_MAPS; k++)
             maps[k] = (tb_panel_map){"caption", k % 2 ? "detail" : NULL, grid,      2,
                                      3,         TB_COLORMAP_TURBO,       k % 3 == 0};
-        tb_panel_options options = {.opacity = 0};
+        tb_panel_options options = {.opacity = TB_DEFAULT_OPACITY};
         for (int count = 1; count <= 5; count += 4) {
             tiba_error e = {0};
             CHECK_CASE(tb_panel_draw(&panel, arena, &picture, &g, maps, count, &options, &e) ==

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,10 +59,13 @@ static tiba_status store(void *options, const tb_option *o, tb_arena *arena, con
         *(int *)to = (int)number;
         return TIBA_OK;
     }
-    case TB_ARG_FLOAT: {
+    case TB_ARG_FLOAT:
+    case TB_ARG_FACTOR: {
         double number = strtod(value, &end);
-        if (end == value || *end || errno)
-            return tb_fail(error, TIBA_ERROR_USAGE, "%s: '%s' is no number", o->name, value);
+        bool factor = o->kind == TB_ARG_FACTOR;
+        if (end == value || *end || errno || !isfinite(number) || (factor && number <= 0.0))
+            return tb_fail(error, TIBA_ERROR_USAGE, "%s: '%s' is no number%s", o->name, value,
+                           factor ? " above 0" : "");
         *(double *)to = number;
         return TIBA_OK;
     }

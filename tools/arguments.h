@@ -17,7 +17,8 @@ typedef enum tb_argument_kind {
     TB_ARG_COUNT, /**< int >= 1 */
     TB_ARG_TEXT,  /**< const char * */
     TB_ARG_TEXTS, /**< tb_texts: may be repeated */
-    TB_ARG_FLOAT  /**< double */
+    TB_ARG_FLOAT, /**< double */
+    TB_ARG_FACTOR /**< double > 0 */
 } tb_argument_kind;
 
 typedef struct tb_option {

@@ -77,6 +77,7 @@ static tiba_status write_results(const batch *b, tb_job *job, const tb_item *ite
     if (b->o.png && job->sample.picture_path) {
         TB_TRY(tb_render_png(&png, &size, r, &b->look, error));
         TB_TRY(add_output(&outputs, b, item, "png", png, size, error));
+        tb_report_note(r, tb_png_note(r));
     }
     if (b->o.html) {
         TB_TRY(tb_render_html(&text, &size, r, &b->look, error));
@@ -235,7 +236,7 @@ static void print_help(void) {
 
 int tb_cmd_batch(int argc, char **argv) {
     tiba_error error = {0};
-    batch b = {.arena = tb_arena_create(NULL), .index = -1};
+    batch b = {.arena = tb_arena_create(NULL), .index = -1, .o.opacity = TB_DEFAULT_OPACITY};
     if (!b.arena) {
         fprintf(stderr, "tiba-onnx: out of memory\n");
         return TIBA_ERROR_RESOURCE;

@@ -25,16 +25,16 @@ typedef struct options {
 static const tb_option table[] = {
     {"--method", "-m", TB_ARG_TEXTS, AT(methods), "NAME", "a method or all; repeatable"},
     {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top"},
-    {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", "this scalar of the output"},
+    {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", ""},
     {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
     {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score the picture with"},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
     {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of the maps"},
-    {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", "a page with all of them"},
+    {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", ""},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the results; - is standard output"},
     {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
-    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
+    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, ""},
     {0}};
 
 /* One method's result, or why there is none. */
@@ -192,7 +192,7 @@ static void print_place(const tb_view *v) {
         for (int i = 1; i < v->words->n_words; i++)
             if (v->words->words[i].value > v->words->words[best].value) best = i;
         tb_text word = v->words->words[best].text;
-        printf("%.*s", (int)word.size, word.data);
+        tb_print_safe(word.data, word.size);
     } else if (v->grid) {
         int64_t best = 0, columns = v->image->columns, n = v->image->rows * columns;
         for (int64_t i = 1; i < n; i++)
@@ -203,7 +203,8 @@ static void print_place(const tb_view *v) {
 }
 
 static void print_table(const command *c) {
-    printf("%s: forward %.1f ms\n\n%-18s %9s  %9s  %-9s  %s\n", c->label,
+    tb_print_safe(c->label, strlen(c->label));
+    printf(": forward %.1f ms\n\n%-18s %9s  %9s  %-9s  %s\n",
            1e3 * tiba_run_timings(c->job.runs[0]).forward, "method", "ms", "like tiba", "per class",
            "most at");
     for (int i = 0; i < c->n; i++) {
@@ -254,7 +255,7 @@ static tiba_status add_files(command *c, tiba_error *error) {
 
 static tiba_status compare(command *c, const tb_texts *rest, tiba_error *error) {
     tiba_options how = {.threads = c->o.threads};
-    TB_TRY(tb_look_parse(&c->look, NULL, 0.0, error));
+    TB_TRY(tb_look_parse(&c->look, NULL, TB_DEFAULT_OPACITY, error));
     TB_TRY(tb_subject_open(&c->subject, rest->items[0], &how, &c->o.how, error));
     c->job.options = &c->o.job;
     c->job.subject = &c->subject;

@@ -26,7 +26,7 @@ typedef struct options {
 static const tb_option table[] = {
     TB_JOB_ROWS(AT, SAID),
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of maps (default: PICTURE.tiba.png)"},
-    {"--overlay", NULL, TB_ARG_TEXT, AT(overlay), "FILE", "the first map over the picture alone"},
+    {"--overlay", NULL, TB_ARG_TEXT, AT(overlay), "FILE", ""},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", "everything as one page"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE",
      "everything for programs; - is standard output"},
@@ -35,7 +35,7 @@ static const tb_option table[] = {
     {"--repeat", NULL, TB_ARG_COUNT, AT(repeat), "N", ""},
     {"--profile", NULL, TB_ARG_FLAG, AT(profile), NULL, ""},
     {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
-    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
+    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, ""},
     {0}};
 
 typedef struct command {
@@ -104,6 +104,7 @@ static tiba_status add_files(command *c, tiba_error *error) {
         c->files[c->n_files++] = o->npy;
     }
     TB_TRY(add_png(c, "-o", png, tb_render_png, error));
+    if (png) tb_report_note(r, tb_png_note(r));
     TB_TRY(add_png(c, "--overlay", o->overlay, tb_render_overlay, error));
     if (o->html) {
         TB_TRY(tb_render_html(&text, &size, r, &c->look, error));
@@ -197,7 +198,7 @@ static void print_help(void) {
 
 int tb_cmd_explain(int argc, char **argv) {
     tiba_error error = {0};
-    command c = {.arena = tb_arena_create(NULL)};
+    command c = {.arena = tb_arena_create(NULL), .o.opacity = TB_DEFAULT_OPACITY};
     if (!c.arena) {
         fprintf(stderr, "tiba-onnx: out of memory\n");
         return TIBA_ERROR_RESOURCE;

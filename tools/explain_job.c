@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "tools/embedding.h"
 #include "tools/methods.h"
 #include "tools/trust.h"
 
@@ -139,6 +140,25 @@ static tiba_status need_scores(const tb_job *job, const char *option, tiba_error
                    option);
 }
 
+tiba_status tb_job_wanted(int64_t **out, int *count, const tb_job *job, tiba_error *error) {
+    const tb_job_options *o = job->options;
+    const tb_report *r = &job->report;
+    *count = 0;
+    *out = TB_NEW(job->arena, int64_t, o->classes.count + o->top + 1);
+    if (!*out) return tb_out_of_memory(error);
+    if (o->classes.count) TB_TRY(need_scores(job, "--class", error));
+    if (o->top) TB_TRY(need_scores(job, "--top", error));
+    for (int i = 0; i < o->classes.count; i++) {
+        int64_t k = tb_report_class(r, 0);
+        if (strcmp(o->classes.items[i], "top") != 0)
+            TB_TRY(tb_label_find(&k, &r->labels, r->scores[0].n, o->classes.items[i], error));
+        (*out)[(*count)++] = k;
+    }
+    for (int i = 0; i < o->top && i < r->scores[0].n; i++)
+        (*out)[(*count)++] = tb_report_class(r, i);
+    return TIBA_OK;
+}
+
 /* The output says no classes: the largest element is explained, which a user should know. */
 static void note_values(tb_job *job) {
     tb_report *r = &job->report;
@@ -160,20 +180,13 @@ static tiba_status explain_targets(tb_job *job, tiba_error *error) {
         TB_TRY(parse_target(&base, o->target, error));
         return add_views(job, 1, &base, error);
     }
-    tiba_request *requests = TB_NEW(job->arena, tiba_request, o->classes.count + MOST_TOP);
+    int64_t *wanted;
+    int n;
+    TB_TRY(tb_job_wanted(&wanted, &n, job, error));
+    tiba_request *requests = TB_NEW(job->arena, tiba_request, n + 1);
     if (!requests) return tb_out_of_memory(error);
-    int n = 0;
-    for (int i = 0; i < o->classes.count; i++) {
-        int64_t k = tb_report_class(r, 0);
-        TB_TRY(need_scores(job, "--class", error));
-        if (strcmp(o->classes.items[i], "top") != 0)
-            TB_TRY(tb_label_find(&k, &r->labels, r->scores[0].n, o->classes.items[i], error));
-        requests[n++] = request_for(job, base, k);
-    }
-    if (o->top) TB_TRY(need_scores(job, "--top", error));
-    for (int i = 0; i < o->top && i < MOST_TOP && i < r->scores[0].n; i++)
-        requests[n++] = request_for(job, base, tb_report_class(r, i));
-    if (o->classes.count || o->top) return add_views(job, n, requests, error);
+    for (int i = 0; i < n; i++) requests[i] = request_for(job, base, wanted[i]);
+    if (n > 0) return add_views(job, n, requests, error);
     note_values(job);
     if (r->kind == TB_KIND_TOKENS) base = request_for(job, base, tb_report_class(r, 0));
     return add_views(job, 1, &base, error);
@@ -181,8 +194,7 @@ static tiba_status explain_targets(tb_job *job, tiba_error *error) {
 
 /* -------------------------------------------------------------------- pairs */
 
-/* The text named by --contrast among the sample's. */
-static int64_t find_text(const tb_job *job, const char *text) {
+int64_t tb_pairs_find(const tb_job *job, const char *text) {
     for (int k = 0; k < job->sample.n_texts; k++)
         if (strcmp(job->sample.texts[k], text) == 0) return k;
     return -1;
@@ -191,7 +203,7 @@ static int64_t find_text(const tb_job *job, const char *text) {
 tiba_status tb_pairs_chosen(int64_t *out, const tb_job *job, tiba_error *error) {
     const tb_job_options *o = job->options;
     const tb_report *r = &job->report;
-    int64_t other = o->contrast ? find_text(job, o->contrast) : -1;
+    int64_t other = o->contrast ? tb_pairs_find(job, o->contrast) : -1;
     *out = tb_report_class(r, 0);
     if (*out == other && r->scores[0].n > 1) *out = tb_report_class(r, 1);
     if (o->choose > r->scores[0].n)
@@ -215,7 +227,7 @@ static tiba_status explain_pairs(tb_job *job, int count, const char *const *inpu
     int64_t chosen;
     TB_TRY(tb_pairs_chosen(&chosen, job, error));
     if (o->contrast) {
-        TB_TRY(tb_pairs_contrast(job, chosen, find_text(job, o->contrast), error));
+        TB_TRY(tb_pairs_contrast(job, chosen, tb_pairs_find(job, o->contrast), error));
     } else if (o->target || o->top || o->classes.count > 1) {
         TB_TRY(explain_targets(job, error));
     } else {
@@ -234,6 +246,9 @@ static tiba_status check_options(const tb_job_options *o, tiba_error *error) {
     if ((o->target != NULL) + (o->classes.count > 0) + (o->top > 0) + (o->choose > 0) > 1)
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "--target, --class, --top and --choose exclude each other");
+    if (o->top > MOST_TOP)
+        return tb_fail(error, TIBA_ERROR_USAGE, "--top: at most %d are explained at once, not %d",
+                       MOST_TOP, o->top);
     if (o->contrast && (o->target || o->top || o->classes.count > 1))
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "--contrast compares two texts: --choose or --class says the first one");
@@ -254,17 +269,17 @@ static tiba_status check_kind(const tb_job *job, tiba_error *error) {
 
 static tiba_status explain_graph(tb_job *job, int count, const char *const *inputs,
                                  tiba_error *error) {
+    const tb_job_options *o = job->options;
     tb_report *r = &job->report;
-    TB_TRY(tb_job_forward(job, 0, job->subject, &job->sample, job->options->output, error));
+    bool alone = !o->target && !o->classes.count && !o->top;
+    bool two_texts = alone && job->sample.n_texts == 2 && !job->sample.image_input;
+    const char *output = o->output;
+    if (!output && two_texts) output = tb_embedding_output(job->subject->model);
+    TB_TRY(tb_job_forward(job, 0, job->subject, &job->sample, output, error));
     r->run = job->runs[0];
     TB_TRY(tb_report_scores(r, error));
-    if (job->sample.guessed)
-        tb_report_note(r, "no preprocessor_config.json: the picture was scaled to the model's "
-                          "input, mean and std 0.5");
     TB_TRY(check_kind(job, error));
-    bool alone = !job->options->target && !job->options->classes.count && !job->options->top;
-    if (r->kind == TB_KIND_VALUES && alone && job->sample.n_texts == 2 && !job->sample.image_input)
-        return tb_similarity(job, error);
+    if (r->kind == TB_KIND_VALUES && two_texts) return tb_similarity(job, error);
     if (r->kind == TB_KIND_PAIRS) return explain_pairs(job, count, inputs, error);
     return explain_targets(job, error);
 }
@@ -301,10 +316,22 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     job->report.has_sign = o->keep_sign || tb_method_has_sign(request.method);
     if (job->subject->partner) {
         TB_TRY(tb_pairs_separate(job, count, inputs, texts.count, texts.items, error));
+    } else if (o->scale > 0.0) {
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "--scale is for a picture and a text encoder in files of their own");
     } else {
         TB_TRY(tb_job_sample(&job->sample, job, job->subject, count, inputs, texts.count,
                              texts.items, error));
         TB_TRY(explain_graph(job, count, inputs, error));
     }
+    if (job->sample.guessed)
+        tb_report_note(&job->report,
+                       "no preprocessor_config.json: the picture was scaled to the model's input, "
+                       "mean and std 0.5");
+    if (job->sample.picture.clipped)
+        tb_report_note(
+            &job->report,
+            "a 16-bit grey picture: values above 255 are white, as in the pipelines that "
+            "models come from; an 8-bit copy shows the model what you see");
     return tb_trust(job, error);
 }

@@ -41,7 +41,7 @@ tiba_status tb_job_start(tb_job *job, tiba_error *error);
 tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error);
 void tb_job_close(tb_job *job);
 
-/* For the parts of a job (explain_job.c, pairs.c, similarity.c). */
+/* For the parts of a job (explain_job.c, pairs.c, encoders.c, similarity.c). */
 
 /** The request that every explanation of the job starts from. */
 tiba_status tb_job_request(tiba_request *out, const tb_job *job, tiba_error *error);
@@ -59,6 +59,18 @@ tiba_status tb_job_explain(const tiba_result **out, tb_job *job, tiba_run *run, 
 tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_error *error);
 /** Pairs: which text to explain. */
 tiba_status tb_pairs_chosen(int64_t *out, const tb_job *job, tiba_error *error);
+/** The scores that --class and --top name, in their order; none: 0. */
+tiba_status tb_job_wanted(int64_t **out, int *count, const tb_job *job, tiba_error *error);
+/** Which of the sample's texts is this one; -1: none. */
+int64_t tb_pairs_find(const tb_job *job, const char *text);
+/** The relevance of a in a - b, by magnitude as the rules share it; what is missing to 1 is b's. */
+double tb_difference_share(double a, double b);
+/** Pairs: makes the table's rows; texts[0] is the chosen text, texts[k + 1] row k's without its
+ *  word. */
+tiba_status tb_table_texts(const char ***texts, tb_job *job, int64_t chosen, tiba_error *error);
+/** Fills in what a row's word adds, and its map by the picture's tower of `result`. */
+tiba_status tb_table_fill(tb_job *job, int row, const tiba_result *result, double share,
+                          tiba_error *error);
 /** Pairs: what each word of the chosen text adds, and where. */
 tiba_status tb_pairs_table(tb_job *job, int64_t chosen, const char *picture, tiba_error *error);
 /** Pairs through two graphs: everything from inputs to views. */
@@ -66,10 +78,4 @@ tiba_status tb_pairs_separate(tb_job *job, int count, const char *const *inputs,
                               const char *const *texts, tiba_error *error);
 /** Similarity of the sample's two texts. */
 tiba_status tb_similarity(tb_job *job, tiba_error *error);
-/** Seeds of the scaled cosine of two vectors at `a`: [n] with elements from `first` on. Appended to
- *  seeds[*count]. */
-void tb_cosine_seeds(tiba_seed *seeds, int *count, const float *a, const float *b, int64_t n,
-                     int64_t first, double scale);
-double tb_cosine(const float *a, const float *b, int64_t n);
-
 #endif

@@ -18,13 +18,12 @@
         {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},                               \
         {"--text",      NULL,   TB_ARG_TEXTS,                                                      \
          AT(job.texts), "TEXT", SAY("a text to score the picture with; repeatable")},              \
-        {"--choose",     NULL, TB_ARG_INT,                                                         \
-         AT(job.choose), "N",  SAY("explain the N-th text (default: the best)")},                  \
+        {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N", ""},                                   \
         {"--contrast",     NULL,   TB_ARG_TEXT,                                                    \
          AT(job.contrast), "TEXT", SAY("explain the lead over this text")},                        \
         {"--table",     NULL, TB_ARG_FLAG,                                                         \
          AT(job.table), NULL, SAY("what each word adds, and where it looks")},                     \
-        {"--scale", NULL, TB_ARG_FLOAT, AT(job.scale), "X", ""},                                   \
+        {"--scale", NULL, TB_ARG_FACTOR, AT(job.scale), "X", ""},                                  \
         {"--signed",        NULL, TB_ARG_FLAG,                                                     \
          AT(job.keep_sign), NULL, SAY("show what speaks against it as well")},                     \
         {"--check",     NULL, TB_ARG_FLAG,                                                         \
@@ -41,9 +40,7 @@
         {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},                                  \
         {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""},                         \
         {"--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", ""},                             \
-        {"--colormap", NULL,  TB_ARG_TEXT,                                                         \
-         AT(colors),   "MAP", SAY("viridis magma turbo jet gray diverging")},                      \
-    {                                                                                              \
+        {"--colormap", NULL, TB_ARG_TEXT, AT(colors), "MAP", ""}, {                                \
         "--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", ""                                      \
     }
 

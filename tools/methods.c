@@ -38,7 +38,7 @@ tiba_status tb_method_find(tiba_method *out, const char *name, tiba_error *error
     if (!name) return TIBA_OK;
     const char *near = tb_nearest(name, n, names);
     return tb_fail(error, TIBA_ERROR_USAGE, "--method: there is no method '%s'%s%s%s", name,
-                   near ? " (did you mean " : "; --help lists them", near ? near : "",
+                   near ? " (did you mean " : "; compare --help lists them", near ? near : "",
                    near ? "?)" : "");
 }
 

@@ -8,23 +8,21 @@
 #include "io/heatmap.h"
 #include "tools/outputs.h"
 #include "tools/report.h"
+#include "tools/terminal.h"
 
 /** How maps are coloured. */
 typedef struct tb_look {
     tb_colormap colors;
     bool colors_given; /**< else signed maps get the diverging map, others viridis */
-    float opacity;     /**< 0: the default */
+    float opacity;
 } tb_look;
-/** Checks --colormap and --opacity (NULL, 0: not given). */
+/** Checks --colormap (NULL: not given) and --opacity. */
 tiba_status tb_look_parse(tb_look *out, const char *colors, double opacity, tiba_error *error);
 tb_colormap tb_look_colors(const tb_look *look, bool has_sign);
-/** Limits of the colours' scale: symmetric around 0 for signed maps. */
-void tb_look_range(float *low, float *high, bool has_sign);
-
-/** How a terminal takes colours. */
-typedef enum tb_color_depth { TB_COLOR_NONE, TB_COLOR_256, TB_COLOR_TRUE } tb_color_depth;
-/** Of standard output, by NO_COLOR, TERM and COLORTERM; none where it is no terminal. */
-tb_color_depth tb_terminal_colors(void);
+/** Limits of the colours' scale: symmetric around 0 for signed maps, and for the diverging colours,
+ *  whose middle says 0. */
+void tb_look_range(float *low, float *high, const tb_look *look, bool has_sign);
+bool tb_look_symmetric(const tb_look *look, bool has_sign);
 
 /** To standard output. `files` are written ones to name, NULL-terminated; may be NULL. */
 void tb_render_text(const tb_report *report, const tb_look *look, tb_color_depth depth,
@@ -34,7 +32,10 @@ tiba_status tb_render_json(char **out, size_t *size, const tb_report *report, ti
 /** The panel: the original and every view's map (and the table's rows), as PNG. */
 tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *report, const tb_look *look,
                           tiba_error *error);
-/** The picture alone under the first view's map, at its own size, as PNG. */
+/** What a user should know about the panel's captions; NULL: nothing. */
+const char *tb_png_note(const tb_report *report);
+/** The picture alone under the first view's map, at its own size and with the scale below, as PNG.
+ */
 tiba_status tb_render_overlay(uint8_t **out, size_t *size, const tb_report *report,
                               const tb_look *look, tiba_error *error);
 /** Adds the .npy files of the only view: outputs, tokens, readout, blocks, map. */

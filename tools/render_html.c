@@ -127,7 +127,7 @@ static tiba_status put_map(page *p, const float *grid, int rows, int columns, co
     float low, high;
     tb_heatmap_upsample(values, h, w, grid, rows, columns);
     tb_heatmap_range(&low, &high, grid, (size_t)rows * (size_t)columns);
-    tb_look_range(&low, &high, p->has_sign);
+    tb_look_range(&low, &high, p->look, p->has_sign);
     tb_colormap colors = tb_look_colors(p->look, p->has_sign);
     for (int i = 0; i < w * h; i++)
         tb_colormap_at(map.rgb + 3 * i, colors, high > low ? (values[i] - low) / (high - low) : 0);
@@ -148,7 +148,7 @@ static tiba_status put_map(page *p, const float *grid, int rows, int columns, co
 
 static void put_scale(page *p, float low, float high, const char *class, const char *layer,
                       bool hidden) {
-    tb_look_range(&low, &high, p->has_sign);
+    tb_look_range(&low, &high, p->look, p->has_sign);
     putf(p,
          "<p class=\"%s\" data-layer=%s%s><span>%.3g</span><i style=\"background:"
          "linear-gradient(90deg",
@@ -172,7 +172,8 @@ static void open_stage(page *p, const char *class) {
 static void put_original(page *p) {
     const tb_picture *picture = &p->r->sample->picture;
     if (!p->original) return;
-    putf(p, ".stage{aspect-ratio:%d/%d;background-image:url(", picture->width, picture->height);
+    putf(p, ":root{--opacity:%.2f}.stage{aspect-ratio:%d/%d;background-image:url(",
+         (double)p->look->opacity, picture->width, picture->height);
     put(p, p->original);
     put(p, ")}\n");
 }
@@ -248,7 +249,7 @@ static void put_ground(page *p, double t) {
 
 static void put_word_line(page *p, const tb_words *w) {
     size_t at = 0, end = strlen(w->text);
-    put(p, "<p class=words>");
+    put(p, "<p class=words dir=auto>");
     for (int i = 0; i < w->n_words; i++) {
         const tb_word *word = &w->words[i];
         double t = tb_words_scaled(w, word->value, p->has_sign);
@@ -317,8 +318,11 @@ static tiba_status put_word_layers(page *p, const tb_view *v) {
         if (t->rows || !has_layers(t) || t->tokens - prefix < w->n_tokens ||
             !p->r->sample->text_input || strcmp(t->input, p->r->sample->text_input) != 0)
             continue;
-        put(p, "<h3>Words layer by layer</h3>\n<div class=table><table><caption>What each block "
-               "alone adds to the word.</caption><tr><th scope=col>word");
+        putf(p,
+             "<h3>Words layer by layer</h3>\n<div class=table><table class=grid style=\"--columns:"
+             "%d\"><caption>What each block alone adds to the word.</caption><tr><th scope=col>"
+             "word",
+             t->n_blocks + 2);
         double *values = TB_NEW(p->work, double, w->n_words * t->n_blocks);
         if (!values) return tb_out_of_memory(p->error);
         for (int b = 0; b < t->n_blocks; b++) {
@@ -379,7 +383,9 @@ static void open_numbers(page *p, const char *title, bool more) {
 
 static void put_grid(page *p, const float *grid, int64_t rows, int64_t columns, const char *title,
                      size_t size) {
-    put(p, "<div class=table><table><caption>");
+    /* when printed, letters become as small as the columns ask for */
+    putf(p, "<div class=table><table class=grid style=\"--columns:%lld\"><caption>",
+         (long long)columns);
     put_safe(p, title, size);
     put(p, "</caption><tr><th scope=col>row");
     for (int64_t x = 0; x < columns; x++) putf(p, "<th scope=col>%lld", (long long)x + 1);
@@ -491,11 +497,21 @@ static tiba_status put_table(page *p) {
     for (int i = 0; i < r->n_rows; i++) {
         const tb_table_row *row = &r->rows[i];
         TB_TRY(put_thumb(p, row->grid, (int)image->rows, (int)image->columns, "map of the word"));
-        put(p, "<figcaption><strong>");
+        put(p, "<figcaption><bdi><strong>");
         put_safe(p, row->word->text.data, row->word->text.size);
-        putf(p, "</strong> %+.3f</figcaption></figure>\n", row->share);
+        putf(p, "</strong></bdi> %+.3f</figcaption></figure>\n", row->share);
     }
     put(p, "</div>\n");
+    open_numbers(p, "The words in numbers", false);
+    put(p, "<div class=table><table><caption>What the score loses without the word</caption><tr>"
+           "<th scope=col>word<th scope=col>from<th scope=col>to<th scope=col>adds\n");
+    for (int i = 0; i < r->n_rows; i++) {
+        const tb_word *word = r->rows[i].word;
+        put(p, "<tr><td>");
+        put_safe(p, word->text.data, word->text.size);
+        putf(p, "<td>%u<td>%u<td>%+.6g\n", word->at.start, word->at.end, r->rows[i].share);
+    }
+    put(p, "</table></div></details>\n");
     open_numbers(p, "The words' maps in numbers", true);
     for (int i = 0; i < r->n_rows; i++)
         put_grid(p, r->rows[i].grid, image->rows, image->columns, r->rows[i].word->text.data,
@@ -577,15 +593,18 @@ static void put_controls(page *p) {
         put(p, "<fieldset class=control><legend>Explained</legend>");
         for (int i = 0; i < r->n_views; i++) {
             putf(p, "<label><input type=radio name=view value=%d%s>", i, i ? "" : " checked");
+            put(p, "<bdi>");
             put_text(p, r->views[i].label);
-            put(p, "</label>");
+            put(p, "</bdi></label>");
         }
         put(p, "</fieldset>\n");
     }
     if (p->original)
-        put(p, "<fieldset class=control><legend>Map over the picture</legend><label "
-               "for=opacity>opacity <output id=opacity-value for=opacity>60 %</output></label>"
-               "<input id=opacity type=range min=0 max=100 value=60></fieldset>\n");
+        putf(p,
+             "<fieldset class=control><legend>Map over the picture</legend><label for=opacity>"
+             "opacity <output id=opacity-value for=opacity>%.0f %%</output></label><input "
+             "id=opacity type=range min=0 max=100 value=%.0f></fieldset>\n",
+             100.0 * (double)p->look->opacity, 100.0 * (double)p->look->opacity);
 }
 
 static tiba_status put_page(page *p) {

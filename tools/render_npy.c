@@ -58,15 +58,27 @@ static bool is_one_result(const tb_report *r) {
     return r->n_views > 0;
 }
 
+/* A graph's outputs. Names that the graph `before` has as well get a number, like towers. */
+static tiba_status add_graph(const writer *w, const tiba_model *model, const tiba_run *run,
+                             const tiba_model *before, tiba_error *error) {
+    for (int i = 0; i < tiba_model_outputs(model); i++) {
+        tiba_tensor tensor = tiba_run_output(run, i);
+        const char *name = tiba_model_output(model, i).name;
+        const char *suffix = before && tb_has_output(before, name) ? ".2" : "";
+        name = tb_arena_format(w->report->arena, "output.%s%s.npy", name, suffix);
+        TB_TRY(add_npy(w, name, &tensor, error));
+    }
+    return TIBA_OK;
+}
+
 tiba_status tb_render_npy(tb_outputs *outputs, const tb_report *r, const char *folder,
                           tiba_error *error) {
     writer w = {outputs, r, folder};
     outputs->folder = folder;
-    for (int i = 0; i < tiba_model_outputs(r->subject->model); i++) {
-        tiba_tensor tensor = tiba_run_output(r->run, i);
-        const char *name = tiba_model_output(r->subject->model, i).name;
-        TB_TRY(add_npy(&w, tb_arena_format(r->arena, "output.%s.npy", name), &tensor, error));
-    }
+    const tb_subject *subject = r->subject;
+    TB_TRY(add_graph(&w, subject->model, r->run, NULL, error));
+    if (r->text_run)
+        TB_TRY(add_graph(&w, subject->partner->model, r->text_run, subject->model, error));
     if (!is_one_result(r))
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "--npy writes one target: give one --class or --target");

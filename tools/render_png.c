@@ -23,6 +23,16 @@ tb_colormap tb_look_colors(const tb_look *look, bool has_sign) {
     return has_sign ? TB_COLORMAP_DIVERGING : TB_COLORMAP_VIRIDIS;
 }
 
+bool tb_look_symmetric(const tb_look *look, bool has_sign) {
+    return has_sign || tb_look_colors(look, has_sign) == TB_COLORMAP_DIVERGING;
+}
+
+void tb_look_range(float *low, float *high, const tb_look *look, bool has_sign) {
+    if (!tb_look_symmetric(look, has_sign)) return;
+    *high = fmaxf(fabsf(*low), fabsf(*high));
+    *low = -*high;
+}
+
 /* What stands for a caption in a script that the panel's font does not have: the page and the
  * terminal show it. NULL: out of memory. */
 static const char *view_caption(const tb_report *r, const tb_view *v) {
@@ -32,6 +42,17 @@ static const char *view_caption(const tb_report *r, const tb_view *v) {
             return tb_arena_format(r->arena, "text %d", k + 1);
     return tb_arena_format(r->arena, "class %lld",
                            v->target.rank ? (long long)v->target.index[v->target.rank - 1] : 0LL);
+}
+
+const char *tb_png_note(const tb_report *r) {
+    for (int i = 0; i < r->n_views; i++)
+        if (!tb_text_drawable(r->views[i].label))
+            return tb_arena_format(
+                r->arena,
+                "the panel's letters are Latin: it calls '%s' '%s'; terminal and "
+                "page show every script",
+                r->views[i].label, view_caption(r, &r->views[i]));
+    return NULL;
 }
 
 static const char *view_detail(const tb_report *r, const tb_view *v) {
@@ -45,7 +66,7 @@ static tb_panel_map map_of(const float *grid, int rows, int columns, const tb_vi
                           .rows = rows,
                           .columns = columns,
                           .colors = tb_look_colors(look, view->has_sign),
-                          .symmetric = view->has_sign};
+                          .symmetric = tb_look_symmetric(look, view->has_sign)};
 }
 
 static tiba_status add_rows(tb_panel_map *maps, const tb_report *r, const tb_look *look,

@@ -2,76 +2,31 @@
  * render_text.c: the report on a terminal: scores with bars, words on coloured ground, a thumbnail
  * of the map in half blocks; plain text where there are no colours.
  */
-#define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "io/unicode.h"
 #include "tools/render.h"
+#include "tools/terminal.h"
 #include "tools/trust.h"
 
 enum { MOST_SCORES = 5, BAR_WIDTH = 24, PLAIN_WORDS = 60 };
 
-tb_color_depth tb_terminal_colors(void) {
-    const char *off = getenv("NO_COLOR"), *term = getenv("TERM"), *depth = getenv("COLORTERM");
-    if (!isatty(STDOUT_FILENO) || (off && *off) || !term || strcmp(term, "dumb") == 0)
-        return TB_COLOR_NONE;
-    bool all = depth && (strcmp(depth, "truecolor") == 0 || strcmp(depth, "24bit") == 0);
-    return all || strstr(term, "direct") ? TB_COLOR_TRUE : TB_COLOR_256;
-}
-
-/* The colour cube's or grey ramp's entry next to a colour. */
-static int nearest_256(const uint8_t c[3]) {
-    static const int steps[6] = {0, 95, 135, 175, 215, 255};
-    int cube = 16, error = 0, gray = (c[0] + c[1] + c[2]) / 3;
-    for (int i = 0; i < 3; i++) {
-        int best = 0;
-        for (int s = 1; s < 6; s++)
-            if (abs(steps[s] - c[i]) < abs(steps[best] - c[i])) best = s;
-        cube = i == 0 ? 16 + 36 * best : i == 1 ? cube + 6 * best : cube + best;
-        error += abs(steps[best] - c[i]);
-    }
-    int ramp = (gray - 8 + 5) / 10, level;
-    ramp = ramp < 0 ? 0 : ramp > 23 ? 23 : ramp;
-    level = 8 + 10 * ramp;
-    int gray_error = abs(level - c[0]) + abs(level - c[1]) + abs(level - c[2]);
-    return gray_error < error ? 232 + ramp : cube;
-}
-
-static void set_color(tb_color_depth depth, const uint8_t c[3], bool ground) {
-    if (depth == TB_COLOR_TRUE)
-        printf("\033[%d;2;%d;%d;%dm", ground ? 48 : 38, c[0], c[1], c[2]);
-    else if (depth == TB_COLOR_256)
-        printf("\033[%d;5;%dm", ground ? 48 : 38, nearest_256(c));
-}
-
-static void reset(tb_color_depth depth) {
-    if (depth != TB_COLOR_NONE) printf("\033[0m");
-}
-
-/* Text without what would steer the terminal. */
-static void print_safe(const char *text, size_t size) {
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool control = c < 0x20 || c == 0x7f ||
-                       (c == 0xc2 && i + 1 < size && (unsigned char)text[i + 1] < 0xa0);
-        if (c == 0xc2 && control) i++;
-        putchar(control ? ' ' : c);
-    }
+/* Narrow terminals leave room for what stands beside a bar. */
+static int bar_width(void) {
+    int width = tb_terminal_width();
+    return width < 72 ? width / 3 : BAR_WIDTH;
 }
 
 /* A bar of eighths; # in plain text. */
-static void print_bar(double part, tb_color_depth depth) {
+static void print_bar(double part, int width, tb_color_depth depth) {
     static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    double cells = (part > 0.0 ? part < 1.0 ? part : 1.0 : 0.0) * BAR_WIDTH;
+    double cells = (part > 0.0 ? part < 1.0 ? part : 1.0 : 0.0) * width;
     int whole = (int)cells, rest = (int)((cells - whole) * 8.0), used = whole;
     for (int i = 0; i < whole; i++) fputs(depth ? "█" : "#", stdout);
-    if (depth && rest && whole < BAR_WIDTH) fputs(eighths[rest], stdout), used++;
-    for (; used < BAR_WIDTH; used++) putchar(depth ? ' ' : '.');
+    if (depth && rest && whole < width) fputs(eighths[rest], stdout), used++;
+    for (; used < width; used++) putchar(depth ? ' ' : '.');
 }
 
 enum { SCALE_CELLS = 12 };
@@ -89,10 +44,10 @@ static double scale_at(int i, bool has_sign) {
 static void print_scale(const scale *colors, double low, double high, tb_color_depth depth) {
     printf("  scale: ");
     for (int i = 0; i < SCALE_CELLS; i++) {
-        set_color(depth, colors->cell[i], true);
+        tb_terminal_color(depth, colors->cell[i], true);
         putchar(' ');
     }
-    reset(depth);
+    tb_terminal_reset(depth);
     printf(" %.3g to %.3g\n", low, high);
 }
 
@@ -130,10 +85,10 @@ static void print_scores(const tb_report *r, const tb_scores *s, tb_color_depth 
         double floor = fmin(0.0, low);
         print_bar(score ? (s->logit[k] - floor) / (high > floor ? high - floor : 1.0)
                         : s->probability[k],
-                  depth);
+                  bar_width(), depth);
         const char *label = tb_report_label(r, k);
         printf("  ");
-        print_safe(label, strlen(label));
+        tb_print_safe(label, strlen(label));
         printf("%s\n", is_explained(r, s, k) ? "  (explained)" : "");
     }
 }
@@ -156,16 +111,10 @@ static void word_color(uint8_t c[3], double t, bool has_sign) {
     tb_colormap_at(c, TB_COLORMAP_DIVERGING, (float)(0.5 + (has_sign ? 0.5 : 0.4) * t));
 }
 
-static int terminal_width(void) {
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20) return size.ws_col;
-    return 80;
-}
-
 static void print_colored(const tb_words *w, bool has_sign, tb_color_depth depth) {
     static const uint8_t black[3] = {0, 0, 0}, white[3] = {255, 255, 255};
     size_t at = 0, end = strlen(w->text);
-    int width = terminal_width(), column = 2;
+    int width = tb_terminal_width(), column = 2;
     printf("  ");
     for (int i = 0; i < w->n_words; i++) {
         const tb_word *word = &w->words[i];
@@ -177,22 +126,22 @@ static void print_colored(const tb_words *w, bool has_sign, tb_color_depth depth
             printf("\n  ");
             column = 2;
         } else {
-            print_safe(w->text + at, gap);
+            tb_print_safe(w->text + at, gap);
             column += before;
         }
         double t = tb_words_scaled(w, word->value, has_sign);
         uint8_t c[3];
         word_color(c, t, has_sign);
         if (has_ground(t)) {
-            set_color(depth, c, true);
-            set_color(depth, is_dark(c) ? white : black, false);
+            tb_terminal_color(depth, c, true);
+            tb_terminal_color(depth, is_dark(c) ? white : black, false);
         }
-        print_safe(word->text.data, word->text.size);
-        reset(depth);
+        tb_print_safe(word->text.data, word->text.size);
+        tb_terminal_reset(depth);
         column += cells;
         if (word->at_utf8.end > at) at = word->at_utf8.end;
     }
-    if (end > at) print_safe(w->text + at, end - at);
+    if (end > at) tb_print_safe(w->text + at, end - at);
     double most = fmax(fabs(w->low), fabs(w->high));
     printf("\n");
     scale colors;
@@ -207,15 +156,15 @@ static void print_plain(const tb_words *w, bool has_sign) {
         const tb_word *word = &w->words[i];
         if (w->n_words > PLAIN_WORDS) {
             printf("%s", i % 8 ? " " : i ? "\n  " : "  ");
-            print_safe(word->text.data, word->text.size);
+            tb_print_safe(word->text.data, word->text.size);
             printf("[%.3g]", word->value);
             continue;
         }
         double part = tb_words_scaled(w, word->value, has_sign);
         printf("  %+12.4e  ", word->value);
-        print_bar(fabs(part), TB_COLOR_NONE);
+        print_bar(fabs(part), bar_width(), TB_COLOR_NONE);
         printf("%s", part < 0.0 ? " - " : "   ");
-        print_safe(word->text.data, word->text.size);
+        tb_print_safe(word->text.data, word->text.size);
         printf("\n");
     }
     if (w->n_words > PLAIN_WORDS) printf("\n");
@@ -230,21 +179,15 @@ static void print_words(const tb_words *w, bool has_sign, tb_color_depth depth) 
     int n = 0;
     for (int i = 0; i < w->n_tokens; i++) {
         if (!w->tokens[i].special) continue;
-        printf("%s%.*s %.3g",
-               n++ ? ", " : "  special tokens, not scaled: ", (int)w->tokens[i].text.size,
-               w->tokens[i].text.data, w->tokens[i].value);
+        printf("%s", n++ ? ", " : "  special tokens, not scaled: ");
+        tb_print_safe(w->tokens[i].text.data, w->tokens[i].text.size);
+        printf(" %.3g", w->tokens[i].value);
         if (n == 8) break;
     }
     if (n) printf("\n");
 }
 
 /* -------------------------------------------------------------------- maps */
-
-void tb_look_range(float *low, float *high, bool has_sign) {
-    if (!has_sign) return;
-    *high = fmaxf(fabsf(*low), fabsf(*high));
-    *low = -*high;
-}
 
 /* One cell: two values above each other, NAN where the model saw nothing of the picture. */
 static void print_cell(float above, float below, float low, float high, tb_colormap colors,
@@ -254,20 +197,22 @@ static void print_cell(float above, float below, float low, float high, tb_color
     uint8_t c[3];
     if (up) {
         tb_colormap_at(c, colors, (above - low) / room);
-        set_color(depth, c, false);
+        tb_terminal_color(depth, c, false);
     }
     if (down) {
         tb_colormap_at(c, colors, (below - low) / room);
-        set_color(depth, c, up);
+        tb_terminal_color(depth, c, up);
     }
     fputs(up ? "▀" : down ? "▄" : " ", stdout);
-    reset(depth);
+    tb_terminal_reset(depth);
 }
 
 /* A thumbnail of the picture's shape, at most `edge` cells wide and half as many tall. */
 static void print_map(const tb_report *r, const tb_view *v, const float *grid, int rows,
                       int columns, int edge, const tb_look *look, tb_color_depth depth) {
     const tb_geometry *g = &r->sample->geometry;
+    int room = tb_terminal_width() - 2;
+    if (edge > room) edge = room;
     int w = r->sample->picture.width, h = r->sample->picture.height, longest = w > h ? w : h;
     int wide = (int)((int64_t)w * edge / longest), tall = (int)((int64_t)h * edge / longest);
     wide = wide < 1 ? 1 : wide;
@@ -277,7 +222,7 @@ static void print_map(const tb_report *r, const tb_view *v, const float *grid, i
     if (!input || !map) return;
     float low, high;
     tb_heatmap_range(&low, &high, grid, (size_t)(rows * columns));
-    tb_look_range(&low, &high, v->has_sign);
+    tb_look_range(&low, &high, look, v->has_sign);
     tb_heatmap_upsample(input, g->height, g->width, grid, rows, columns);
     tb_heatmap_on_picture(map, tall, wide, input, g);
     tb_colormap colors = tb_look_colors(look, v->has_sign);
@@ -300,9 +245,9 @@ static void print_view(const tb_report *r, const tb_view *v, const tb_look *look
     bool several = r->n_views > 1;
     if (!v->words && !(depth && v->grid) && !several && !v->method_note) return;
     printf("\n");
-    print_safe(v->label, strlen(v->label));
+    tb_print_safe(v->label, strlen(v->label));
     printf(": %s", v->detail);
-    if (v->method_note) printf(", "), print_safe(v->method_note, strlen(v->method_note));
+    if (v->method_note) printf(", "), tb_print_safe(v->method_note, strlen(v->method_note));
     printf("%s\n", v->has_sign ? " (signed)" : "");
     if (v->grid && depth)
         print_map(r, v, v->grid, (int)v->image->rows, (int)v->image->columns, several ? 20 : 32,
@@ -313,7 +258,7 @@ static void print_view(const tb_report *r, const tb_view *v, const tb_look *look
     if (v->words) print_words(v->words, v->has_sign, depth);
     if (!v->other) return;
     printf("\n");
-    print_safe(v->other->text, strlen(v->other->text));
+    tb_print_safe(v->other->text, strlen(v->other->text));
     printf("%s\n", r->kind == TB_KIND_PAIRS ? ": what of it speaks against its score" : "");
     print_words(v->other, v->has_sign, depth);
 }
@@ -328,8 +273,11 @@ static void print_rows(const tb_report *r, const tb_look *look, tb_color_depth d
         for (int k = 1; image && k < (int)image->rows * columns; k++)
             if (row->grid[k] > row->grid[best]) best = k;
         printf("%+9.3f  ", row->share);
-        print_safe(row->word->text.data, row->word->text.size);
-        printf("  most at row %d, column %d\n", best / columns + 1, best % columns + 1);
+        tb_print_safe(row->word->text.data, row->word->text.size);
+        if (row->high > row->low)
+            printf("  most at row %d, column %d\n", best / columns + 1, best % columns + 1);
+        else
+            printf("  nowhere more than elsewhere\n");
         if (image && depth)
             print_map(r, &r->views[0], row->grid, (int)image->rows, columns, 16, look, depth);
     }
@@ -346,7 +294,7 @@ void tb_render_text(const tb_report *r, const tb_look *look, tb_color_depth dept
     for (int s = 0; s < r->n_samples; s++) {
         if (r->n_samples > 1 && r->kind != TB_KIND_PAIRS && s < r->sample->n_texts) {
             printf("%s", s ? "\n" : "");
-            print_safe(r->sample->texts[s], strlen(r->sample->texts[s]));
+            tb_print_safe(r->sample->texts[s], strlen(r->sample->texts[s]));
             printf("\n");
         }
         print_scores(r, &r->scores[s], depth);
@@ -356,6 +304,10 @@ void tb_render_text(const tb_report *r, const tb_look *look, tb_color_depth dept
         print_trust(&r->views[v]);
     }
     print_rows(r, look, depth);
-    for (int i = 0; i < r->n_notes; i++) printf("note: %s\n", r->notes[i]);
+    for (int i = 0; i < r->n_notes; i++) {
+        printf("note: ");
+        tb_print_safe(r->notes[i], strlen(r->notes[i]));
+        printf("\n");
+    }
     for (int i = 0; files && files[i]; i++) printf("wrote %s\n", files[i]);
 }

@@ -258,6 +258,7 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
     tb_view *v = *out = &list[r->n_views++];
     v->target = *tiba_result_target(result, at);
     v->has_sign = r->has_sign;
+    v->whole = v->target.rank > 0;
     v->label = "";
     v->logit = v->probability = NAN;
     v->detail = "";

@@ -56,6 +56,7 @@ typedef struct tb_view {
     bool has_sign;      /**< values may be negative: colours are symmetric around 0 */
     tb_words *words;    /**< NULL: none */
     double residual;    /**< of relevance, on the way to the readouts; NaN: not defined */
+    bool whole;         /**< a relevance of 1 starts, and the towers share it */
     int64_t not_finite; /**< values on the way that are NaN or infinite */
     const char *trust;  /**< both and the check in words */
     tb_words *other;    /**< of the second text of a contrast or similarity, NULL: none */
@@ -77,6 +78,7 @@ typedef struct tb_report {
     tb_subject *subject;
     const tb_sample *sample;
     const tiba_run *run;
+    const tiba_run *text_run; /**< where texts have a graph of their own; else NULL */
     tb_kind kind;
     bool has_sign;    /**< of the method at hand, for the views that it makes */
     bool keeps_sign;  /**< because E_b kept its sign */

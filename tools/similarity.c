@@ -3,6 +3,7 @@
  * so. The graph gives an embedding for each text, or one for each token, which is pooled as the
  * folder says (pooling.h); the cosine is treated as the relevance rules treat it inside a graph.
  */
+#include "tools/embedding.h"
 #include "tools/explain_job.h"
 #include "tools/pooling.h"
 
@@ -86,7 +87,9 @@ tiba_status tb_similarity(tb_job *job, tiba_error *error) {
     double cosine = tb_cosine(e.pooled[0], e.pooled[1], e.size);
     tb_view *view;
     TB_TRY(tb_report_view(&view, r, result[0], 0, 0, error));
+    TB_TRY(tb_view_add_towers(view, r, result[1], 1, error));
     TB_TRY(tb_report_words(&view->other, r, result[1], 0, 1, error));
+    view->whole = true;
     view->label = "similarity";
     view->logit = cosine;
     view->detail = tb_arena_format(job->arena, "cosine %.4f", cosine);

@@ -120,6 +120,12 @@ tiba_status tb_subject_digests(tb_subject *s, tiba_error *error) {
     return TIBA_OK;
 }
 
+bool tb_has_output(const tiba_model *model, const char *name) {
+    for (int i = 0; i < tiba_model_outputs(model); i++)
+        if (strcmp(tiba_model_output(model, i).name, name) == 0) return true;
+    return false;
+}
+
 /* -------------------------------------------------------------------- inputs */
 
 static const tiba_feed *find_feed(const tb_sample *sample, const char *name) {

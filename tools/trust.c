@@ -152,7 +152,7 @@ static void add_up(tb_view *v) {
         sum += tower->tower->relevance_in[tower->at];
         v->not_finite += tower->tower->not_finite[tower->at];
     }
-    v->residual = v->target.rank ? 1.0 - sum : NAN;
+    v->residual = v->whole ? 1.0 - sum : NAN;
 }
 
 static tiba_status describe(tb_view *v, tb_arena *arena, tiba_error *error) {

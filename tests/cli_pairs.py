@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""Scores of pictures and texts, of two texts, and other kinds of output: in one graph or in two, with what
+the folder says of them.
+
+    cli_pairs.py TOOL SOURCE_FOLDER [TEST...]
+"""
+import json
+import math
+import os
+import struct
+import sys
+import tempfile
+
+from checks import check, close
+from cli_tool import bert, clip, explain, garments, make_folder, near, picture, run, vit
+from onnx_cut import cut, node, producers, tensor
+
+
+def test_pairs():
+    texts = ["--text", "a red coat and a blue bag", "--text", "a green coat"]
+    out = explain(clip, garments, *texts, "--table")
+    check(out["kind"] == "pairs" and len(out["scores"][0]) == 2, "a score for each text")
+    inputs = {t["input"] for t in out["explanations"][0]["towers"]}
+    check(inputs == {"pixel_values", "input_ids"}, "both towers", inputs)
+    check(len(out["table"]) == 7, "a row for each word", len(out["table"]))
+    best = out["scores"][0][0]["label"]
+    row = out["table"][0]
+    alone = {s["label"]: s["logit"] for s in explain(clip, garments, "--text", best, "--text", row["without"])["scores"][0]}
+    check(abs(alone[best] - alone[row["without"]] - row["share"]) < 1e-4, "a share is a difference of scores")
+    signed = explain(clip, garments, *texts, "--signed", "--choose", "2")
+    target = signed["explanations"][0]["target"]
+    check(target["label"] == "a green coat" and signed["method"]["signed"], "the second text, signed")
+    gap = explain(clip, garments, "--text", texts[1], "--contrast", texts[3])
+    target = gap["explanations"][0]["target"]
+    scores = {s["label"]: s["logit"] for s in gap["scores"][0]}
+    check(abs(target["logit"] - scores[texts[1]] + scores[texts[3]]) < 1e-4, "the difference", target)
+    check(gap["explanations"][0]["other_text"]["text"] == texts[3], "words of both texts")
+    for wrong in (["--contrast", "x"], ["--choose", "1"], ["--table"]):
+        run(vit, picture, *wrong, status=2)
+    run(clip, garments, *texts, "--choose", "3", status=2)
+    run(clip, garments, *texts, "--signed", "--method", "rollout", status=2)
+
+
+def test_separate_encoders():
+    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
+    texts = ["a white boot and a blue bag", "a green boot and a blue bag"]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
+                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        one = explain(clip, garments, *texts)
+        unscaled = explain(parts, garments, *texts, "--scale", "1")
+        scale = one["scores"][0][0]["logit"] / unscaled["scores"][0][0]["logit"]
+        for more in ([], ["--contrast", texts[1], "--choose", "1"], ["--signed"]):
+            a = explain(clip, garments, *texts, *more)["explanations"][0]
+            b = explain(parts, garments, *texts, *more, "--scale", repr(scale))["explanations"][0]
+            grids = [[v for t in x["towers"] if t["grid"] for row in t["grid"]["values"] for v in row] for x in (a, b)]
+            check(near(grids[1], grids[0]), "two encoders give the graph's map", more)
+            for part in ("text", "other_text"):
+                if a[part]:
+                    words = [[w["value"] for w in x[part]["words"]] for x in (a, b)]
+                    check(near(words[1], words[0]), "and its words", more, part)
+            check((a["other_text"] is None) == (b["other_text"] is None), "both have the other text", more)
+        run(parts, garments, status=2)
+        factor = ["--scale", repr(scale)]
+        a, b = explain(clip, garments, *texts, "--table"), explain(parts, garments, *texts, "--table", *factor)
+        for x, y in zip(a["table"], b["table"]):
+            check(x["without"] == y["without"] and abs(x["share"] - y["share"]) < 1e-3, "the table", x["word"])
+            check(near(*([v for row in z["values"] for v in row] for z in (y, x))), "and its maps", x["word"])
+        check(len(a["table"]) == len(b["table"]) == 7, "a row for each word")
+        trust = b["explanations"][0]["trust"]
+        check("relevance is conserved" in trust, "the halves of both encoders make 1", trust)
+        for which in (["--top", "2"], ["--class", "white", "--class", "green"]):
+            a, b = explain(clip, garments, *texts, *which), explain(parts, garments, *texts, *which, *factor)
+            check([e["target"]["label"] for e in b["explanations"]] == [e["target"]["label"] for e in a["explanations"]],
+                  "several texts", which)
+        check("--choose" in run(parts, garments, *texts, "--target", "0,1", status=2).stderr, "no output to index")
+        check("text encoder" in run(clip, garments, *texts, "--scale", "2", status=2).stderr, "no scale of ours")
+        run(parts, garments, *texts, "--scale", "0", status=2)
+        # both graphs' arrays; what they call alike gets a number
+        twins = make_folder(folder, "twins", clip, {
+            "vision_model.onnx": cut(whole, "embeds", 2, [node("Identity", ["image_embeds"], "embeds")]),
+            "text_model.onnx": cut(whole, "embeds", 2, [node("Identity", ["text_embeds"], "embeds")])})
+        for where, names in ((parts, ("image_embeds", "text_embeds")), (twins, ("embeds", "embeds.2"))):
+            out = os.path.join(folder, "arrays." + os.path.basename(where))
+            run(where, garments, *texts, "--npy", out)
+            found = set(os.listdir(out))
+            wanted = {f"output.{n}.npy" for n in names} | {f"{k}.{i}.npy" for k in ("tokens", "readout", "block.0")
+                                                           for i in ("pixel_values", "input_ids")}
+            check(wanted <= found and "map.pixel_values.npy" in found, "arrays of both graphs", wanted - found)
+        # an output for each encoder by name, and the only vector where no name says more
+        bare = make_folder(folder, "bare", clip, {
+            "vision_model.onnx": cut(whole, "a", 2, [node("Identity", ["image_embeds"], "a")]),
+            "text_model.onnx": cut(whole, "b", 2, [node("Identity", ["text_embeds"], "b")])})
+        for more in ([], ["--output", "a"], ["--output", "b"]):
+            out = explain(bare, garments, *texts, *more)
+            check(near([s["logit"] for s in out["scores"][0]], [100 * s["logit"] for s in unscaled["scores"][0]]),
+                  "the embeddings are found", more)
+        check("'c'" in run(bare, garments, *texts, "--output", "c", status=2).stderr, "an output that neither has")
+
+
+def test_outputs():
+    data = open(os.path.join(bert, "model.onnx"), "rb").read()
+    by_name = producers(data)
+    hidden = [name for name, (kind, _) in by_name.items() if kind == "LayerNormalization"][-1]
+    text = "a wonderful film"
+    weight = b"".join(struct.pack("<f", ((i * 2654435761) % 1000) / 500 - 1) for i in range(128 * 3))
+    with tempfile.TemporaryDirectory() as folder:
+        multi = make_folder(folder, "multi", bert, {"model.onnx": data}, problem_type="multi_label_classification")
+        out = explain(multi, text)
+        check(out["kind"] == "multi-label", "multi-label")
+        for s in out["scores"][0]:
+            check(abs(s["probability"] - 1 / (1 + math.exp(-s["logit"]))) < 1e-9, "sigmoid", s)
+        one = struct.pack("<q", 1)
+        value = cut(data, "score", 2, [node("Gather", ["logits", "one"], "score", axis=1)], [tensor("one", 7, [1], one)])
+        out = explain(make_folder(folder, "regression", bert, {"model.onnx": value}, problem_type="regression",
+                                  id2label={"0": "stars"}), text)
+        check(out["kind"] == "regression" and out["explanations"][0]["target"]["label"] == "stars", "regression")
+        check(out["scores"][0][0]["probability"] is None, "a number has no probability")
+        tags = cut(data, "tags", 3, [node("MatMul", [hidden, "w"], "tags")], [tensor("w", 1, [128, 3], weight)])
+        tagger = make_folder(folder, "tagger", bert, {"model.onnx": tags}, id2label={"0": "O", "1": "PER", "2": "LOC"})
+        out = explain(tagger, text)
+        check(out["kind"] == "tokens" and out["notes"], "a tagger's token is chosen, with a note", out["notes"])
+        index = out["explanations"][0]["target"]["index"]
+        check(len(index) == 3 and 1 <= index[1] <= 3, "an ordinary token", index)
+        out = explain(tagger, text, "--target", "2,1")
+        check(out["explanations"][0]["target"]["index"] == [0, 2, 1], "--target picks another")
+        plain = make_folder(folder, "plain", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
+        out = explain(plain, text, "a great movie")
+        check(out["kind"] == "similarity", "similarity", out["kind"])
+        check(-1 <= out["explanations"][0]["target"]["logit"] <= 1, "a cosine")
+        check(out["explanations"][0]["other_text"]["text"] == "a great movie", "both texts have words")
+        check(len(out["explanations"][0]["towers"]) == 2, "and a tower each")
+        mean = [node("ReduceMean", [hidden], "sentence_embedding", axes=[1], keepdims=0)]
+        both = make_folder(folder, "both", bert, id2label=None, models={
+            "model.onnx": cut(data, hidden, 3, mean, more=[("sentence_embedding", 2)])})
+        pooled = explain(both, text, "a great movie!")
+        check(pooled["kind"] == "similarity" and not pooled["notes"], "the graph's own pooling is taken", pooled["notes"])
+        check(pooled["explanations"][0]["target"]["output"] == "sentence_embedding", "by its name")
+        again = explain(both, text, "a great movie!", "--output", "sentence_embedding")
+        check(again["explanations"] == pooled["explanations"], "as if it were asked for")
+        turned = explain(plain, "a great movie", text)["explanations"][0]
+        values = [[w["value"] for w in x["words"]] for x in (turned["other_text"], out["explanations"][0]["text"])]
+        check(near(*values), "turned round it is the same")
+
+
+# A pooling as its setting, and as nodes from the hidden states x; n is the number of tokens.
+POOLINGS = {
+    "cls_token": lambda n: [node("Gather", ["x", "first"], "pooled", axis=1)],
+    "lasttoken": lambda n: [node("Gather", ["x", "last"], "pooled", axis=1)],
+    "mean_tokens": lambda n: [node("ReduceMean", ["x"], "pooled", axes=[1], keepdims=0)],
+    "max_tokens": lambda n: [node("ReduceMax", ["x"], "pooled", axes=[1], keepdims=0)],
+    "mean_sqrt_len_tokens": lambda n: [node("ReduceSum", ["x", "axis1"], "sum", keepdims=0),
+                                       node("Div", ["sum", "root"], "pooled")],
+    "weightedmean_tokens": lambda n: [node("Mul", ["x", "places"], "weighted"),
+                                      node("ReduceSum", ["weighted", "axis1"], "sum", keepdims=0),
+                                      node("Div", ["sum", "total"], "pooled")],
+}
+
+
+def test_pooling():
+    """Pooling by the folder's word is pooling inside the graph."""
+    data = open(os.path.join(bert, "model.onnx"), "rb").read()
+    hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
+    texts, n = ["a wonderful film", "a terrible bore"], 5
+    floats = {"root": [math.sqrt(n)], "places": range(1, n + 1), "total": [n * (n + 1) / 2]}
+    tensors = [tensor(name, 1, [1, n, 1] if name == "places" else [], struct.pack(f"<{len(v)}f", *v))
+               for name, v in floats.items()]
+    tensors += [tensor(name, 7, dims, struct.pack("<q", v))
+                for name, dims, v in (("first", [], 0), ("last", [], n - 1), ("axis1", [1], 1))]
+    with tempfile.TemporaryDirectory() as folder:
+        outside = make_folder(folder, "outside", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
+        check("tokens' mean" in explain(outside, *texts)["notes"][0], "without a word the mean, with a note")
+        os.mkdir(os.path.join(outside, "1_Pooling"))
+
+        def say(settings, file="1_Pooling/config.json"):
+            json.dump(settings, open(os.path.join(outside, file), "w"))
+        for mode, nodes in POOLINGS.items():
+            inside = make_folder(folder, mode, bert, id2label=None, models={"model.onnx": cut(
+                data, "pooled", 2, [node("Identity", [hidden], "x"), *nodes(n)], tensors)})
+            os.mkdir(os.path.join(inside, "1_Pooling"))
+            say({"pooling_mode_" + mode: True})
+            a, b = (explain(where, *texts)["explanations"][0] for where in (inside, outside))
+            check(near([b["target"]["logit"]], [a["target"]["logit"]], 1e-5), "the same cosine", mode)
+            for part in ("text", "other_text"):
+                values = [[w["value"] for w in x[part]["words"]] for x in (b, a)]
+                check(near(*values, tolerance=1e-3), "the same words", mode, part, values)
+        say({"pooling_mode": "weightedmean"})
+        check(near([explain(outside, *texts)["explanations"][0]["target"]["logit"]], [a["target"]["logit"]]), "by name")
+        say({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True})
+        explain(outside, *texts)
+        say({"pooling_mode": "median"})
+        check("'median'" in run(outside, *texts, status=1).stderr, "an unknown pooling is named")
+        os.rename(os.path.join(outside, "1_Pooling"), os.path.join(outside, "here"))
+        say({"pooling_mode_cls_token": True}, "here/config.json")
+        kinds = [("", "Transformer"), ("here", "Pooling"), ("2", "Normalize")]
+        modules = [{"path": path, "type": "sentence_transformers.models." + kind} for path, kind in kinds]
+        say(modules, "modules.json")
+        check(not explain(outside, *texts)["notes"], "modules.json says where")
+        say(modules + [{"path": "3", "type": "sentence_transformers.models.Dense"}], "modules.json")
+        check("Dense" in run(outside, *texts, status=1).stderr, "a module that is not in the graph is refused")
+
+
+tests = (test_pairs, test_separate_encoders, test_outputs, test_pooling)
+for test in tests:
+    if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
+        test()
+close()
