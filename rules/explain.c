@@ -308,31 +308,49 @@ static void find_source(const tb_explainer *x, tb_plan_tower *to) {
     find_token_source(x, to);
 }
 
-/* What passes to the sources would read, so that every method can follow one forward pass. */
+/* Marks what a pass of TiBA's rules to the watched values reads. */
+static tiba_status note_reads(tb_explainer *x, int n, const tb_value *const *watch,
+                              tiba_error *error) {
+    tb_reverse *reverse;
+    TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch,
+                             TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE | TB_REVERSE_DRY,
+                             TB_RULESET_TIBA, NULL, x->budget, error));
+    tb_reverse_reads(reverse, x->reads);
+    tb_reverse_destroy(reverse);
+    return TIBA_OK;
+}
+
+/* Passes to the sources count too, so that every method can follow one forward pass. */
 static tiba_status plan_sources(tb_explainer *x, tiba_error *error) {
     const tb_value **watch = TB_NEW(x->arena, const tb_value *, x->n_towers);
-    x->input_keep = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    if (!watch || !x->input_keep) return tb_out_of_memory(error);
+    if (!watch) return tb_out_of_memory(error);
     int n = 0;
     for (int t = 0; t < x->n_towers; t++) {
         find_source(x, &x->towers[t]);
         if (!x->towers[t].source) continue;
         watch[n++] = x->towers[t].source;
-        x->input_keep[x->towers[t].source->id] = 1;
+        x->keep[x->towers[t].source->id] = 1;
     }
-    tb_reverse *reverse;
-    TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch,
-                             TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE | TB_REVERSE_DRY,
-                             TB_RULESET_TIBA, x->budget, error));
-    tb_reverse_keep(reverse, x->input_keep);
-    tb_reverse_destroy(reverse);
-    return TIBA_OK;
+    return note_reads(x, n, watch, error);
+}
+
+/* Values that others than the passes look at. */
+static void keep_others(tb_explainer *x) {
+    x->keep[x->target->id] = 1;
+    for (int t = 0; t < x->n_towers; t++) {
+        const tb_plan_tower *tower = &x->towers[t];
+        if (tower->route) tb_route_keep(tower->route, x->keep);
+        for (int b = 0; b < tower->tower.n_attentions; b++)
+            x->keep[x->analysis->attentions->attentions[tower->tower.attentions[b]].p->id] = 1;
+    }
 }
 
 static tiba_status create(tb_explainer *x, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    if (!above) return tb_out_of_memory(error);
+    x->reads = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    x->keep = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!above || !x->reads || !x->keep) return tb_out_of_memory(error);
     tb_mark_ancestors(x->graph, x->target, above);
     TB_TRY(plan_towers(x, above, error));
     TB_TRY(plan_sources(x, error));
@@ -345,9 +363,12 @@ static tiba_status create(tb_explainer *x, tiba_error *error) {
         for (int i = 0; i < tower->tower.n_attentions; i++)
             watch[n++] = found->attentions[tower->tower.attentions[i]].p;
     }
+    TB_TRY(note_reads(x, n, watch, error));
+    keep_others(x);
+    TB_TRY(tb_remake_find(&x->remake, x->graph, x->reads, x->keep, x->arena, error));
     return tb_reverse_create(&x->reverse, x->graph, x->analysis->regions, x->target, n, watch,
-                             TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, x->budget,
-                             error);
+                             TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, x->remake,
+                             x->budget, error);
 }
 
 tiba_status tb_explainer_create(tb_explainer **out, const tb_graph *graph,
@@ -385,15 +406,8 @@ void tb_explainer_destroy(tb_explainer *explainer) {
     tb_arena_destroy(explainer->arena);
 }
 
-void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep) {
-    tb_reverse_keep(explainer->reverse, keep);
-    for (int i = 0; i < explainer->graph->n_values; i++) keep[i] |= explainer->input_keep[i];
-    for (int t = 0; t < explainer->n_towers; t++) {
-        const tb_plan_tower *tower = &explainer->towers[t];
-        if (tower->route) tb_route_keep(tower->route, keep);
-        for (int b = 0; b < tower->tower.n_attentions; b++)
-            keep[explainer->analysis->attentions->attentions[tower->tower.attentions[b]].p->id] = 1;
-    }
+void tb_explainer_keep(const tb_explainer *x, unsigned char *keep) {
+    for (int i = 0; i < x->graph->n_values; i++) keep[i] |= x->keep[i];
 }
 
 const tb_tower *tb_explainer_tower(const tb_explainer *x, int index, bool *moves) {

@@ -28,8 +28,10 @@ struct tb_explainer {
     const tb_value *target;
     int n_towers;
     tb_plan_tower *towers;
-    tb_reverse *reverse;       /**< TiBA's: to the readouts and all attentions */
-    unsigned char *input_keep; /**< by value id: what passes to the sources read */
+    tb_reverse *reverse;  /**< TiBA's: to the readouts and all attentions */
+    tb_remake *remake;    /**< what passes make again instead of reading it from the program */
+    unsigned char *reads; /**< by value id: what any pass reads */
+    unsigned char *keep;  /**< by value id: what the forward pass keeps */
 };
 
 #endif

@@ -479,7 +479,7 @@ static tiba_status run_pass(collect *c, bool readouts, int carries, int n_seeds,
     }
     tb_reverse *reverse;
     TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch, carries,
-                             c->method->ruleset, x->budget, error));
+                             c->method->ruleset, x->remake, x->budget, error));
     tb_reverse_start start = {n_seeds, seeds, c};
     tiba_status status = tb_reverse_run(reverse, c->program, 1, &start,
                                         readouts ? at_readout : beyond_readout, c->exec, error);

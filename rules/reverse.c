@@ -37,6 +37,8 @@ struct tb_reverse {
     tb_interval *intervals; /* by track and value id */
     lane lanes[TB_REVERSE_MOST];
     int n_lanes; /* that have memory */
+    const tb_remake *remake;
+    tb_remaking *remaking;
     tb_shared shared;
 };
 
@@ -123,6 +125,25 @@ static tiba_status plan(tb_reverse *r, bool dry, tiba_error *error) {
     return tb_plan(&r->bytes, TRACKS * n, intervals, error);
 }
 
+/* What a step reads of its node's operands. */
+static unsigned needs_of(const tb_reverse *r, const tb_node *node) {
+    unsigned needs = r->on[GRADIENT] ? node->op->def->needs : 0;
+    if (r->on[RELEVANCE] && !in_region(r, node)) {
+        const tb_rule *rule = tb_find_rule(node);
+        needs |= rule->needs | (rule->uses_vjp ? node->op->def->needs : 0);
+    }
+    return needs;
+}
+
+static tiba_status plan_remaking(tb_reverse *r, tiba_error *error) {
+    if (!r->remake) return TIBA_OK;
+    unsigned *needs = TB_NEW(r->arena, unsigned, r->n_steps);
+    if (!needs) return tb_out_of_memory(error);
+    for (int s = 0; s < r->n_steps; s++) needs[s] = needs_of(r, r->steps[s]);
+    return tb_remaking_create(&r->remaking, r->remake, r->n_steps, r->steps, needs, r->budget,
+                              error);
+}
+
 /* Memory for one lane more. */
 static tiba_status add_lane(tb_reverse *r, tiba_error *error) {
     int n = r->graph->n_values;
@@ -150,7 +171,8 @@ static tiba_status add_lane(tb_reverse *r, tiba_error *error) {
 
 tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_regions *regions,
                               const tb_value *target, int n_watch, const tb_value *const *watch,
-                              int what, tb_ruleset ruleset, tb_budget *budget, tiba_error *error) {
+                              int what, tb_ruleset ruleset, const tb_remake *remake,
+                              tb_budget *budget, tiba_error *error) {
     *out = NULL;
     tb_arena *arena = tb_arena_create(budget);
     tb_reverse *r = arena ? TB_NEW(arena, tb_reverse, 1) : NULL;
@@ -163,6 +185,7 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
                       .target = target,
                       .arena = arena,
                       .budget = budget,
+                      .remake = remake,
                       .ruleset = ruleset,
                       .on = {what & TB_REVERSE_GRADIENT, what & TB_REVERSE_RELEVANCE},
                       .shared = {.budget = budget}};
@@ -176,6 +199,7 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
         for (int i = 0; i < n_watch; i++) r->watched[watch[i]->id] = 1;
         find_wanted(r, above);
         status = plan(r, what & TB_REVERSE_DRY, error);
+        if (status == TIBA_OK && !(what & TB_REVERSE_DRY)) status = plan_remaking(r, error);
         if (status == TIBA_OK && !(what & TB_REVERSE_DRY)) status = add_lane(r, error);
     }
     if (status != TIBA_OK) {
@@ -190,23 +214,21 @@ void tb_reverse_destroy(tb_reverse *reverse) {
     if (!reverse) return;
     for (int i = 0; i < reverse->n_lanes; i++) tb_block_destroy(&reverse->lanes[i].block);
     tb_shared_clear(&reverse->shared);
+    tb_remaking_destroy(reverse->remaking);
     tb_arena_destroy(reverse->arena);
 }
 
-void tb_reverse_keep(const tb_reverse *r, unsigned char *keep) {
+void tb_reverse_reads(const tb_reverse *r, unsigned char *reads) {
     for (int s = 0; s < r->n_steps; s++) {
         const tb_node *node = r->steps[s];
-        unsigned needs = r->on[GRADIENT] ? node->op->def->needs : 0;
-        if (r->on[RELEVANCE] && !in_region(r, node)) {
-            const tb_rule *rule = tb_find_rule(node);
-            needs |= rule->needs | (rule->uses_vjp ? node->op->def->needs : 0);
-        }
+        unsigned needs = needs_of(r, node);
         for (int i = 0; i < node->n_in; i++)
-            if (node->in[i] && (needs & TB_NEEDS_IN(i < 15 ? i : 15))) keep[node->in[i]->id] = 1;
+            if (node->in[i] && (needs & TB_NEEDS_IN(i < 15 ? i : 15))) reads[node->in[i]->id] = 1;
         for (int i = 0; i < node->n_out; i++)
-            if (node->out[i] && (needs & TB_NEEDS_OUT(i < 15 ? i : 15))) keep[node->out[i]->id] = 1;
+            if (node->out[i] && (needs & TB_NEEDS_OUT(i < 15 ? i : 15)))
+                reads[node->out[i]->id] = 1;
     }
-    keep[r->target->id] = 1;
+    reads[r->target->id] = 1;
 }
 
 /* -------------------------------------------------------------------- running */
@@ -218,8 +240,8 @@ typedef struct operands { /* arrays of a node's operands, in scratch memory */
     tiba_tensor *temporaries;    /* where a share waits to be added */
 } operands;
 
-static tiba_status get_operands(operands *o, const tb_program *program, const tb_node *node,
-                                tb_exec *exec, tiba_error *error) {
+static tiba_status get_operands(operands *o, const tb_reverse *r, const tb_program *program,
+                                const tb_node *node, tb_exec *exec, tiba_error *error) {
     size_t n_in = (size_t)node->n_in, n_out = (size_t)node->n_out;
     void **room = tb_scratch(exec, 5 * n_in + 5 * n_out + 1, sizeof *room);
     o->temporaries = tb_scratch(exec, 2 * n_in + 1, sizeof *o->temporaries);
@@ -232,9 +254,9 @@ static tiba_status get_operands(operands *o, const tb_program *program, const tb
     o->from[0] = (const tiba_tensor **)(room + 3 * n_in + n_out);
     o->from[1] = o->from[0] + n_out;
     for (int i = 0; i < node->n_in; i++)
-        o->in[i] = node->in[i] ? program->values[node->in[i]->id] : NULL;
+        o->in[i] = tb_remaking_value(r->remaking, program, node->in[i]);
     for (int i = 0; i < node->n_out; i++)
-        o->out[i] = node->out[i] ? program->values[node->out[i]->id] : NULL;
+        o->out[i] = tb_remaking_value(r->remaking, program, node->out[i]);
     return TIBA_OK;
 }
 
@@ -313,7 +335,7 @@ static tiba_status take_step(tb_reverse *r, lane *l, tb_shared *shared, const tb
                              const tb_node *node, tb_exec *exec, tiba_error *error) {
     operands o;
     tb_stopwatch watch = tb_profile_start(exec);
-    TB_TRY(get_operands(&o, program, node, exec, error));
+    TB_TRY(get_operands(&o, r, program, node, exec, error));
     bool memory_left = true;
     track *g = &l->tracks[GRADIENT], *t = &l->tracks[RELEVANCE];
     bool gradient = r->on[GRADIENT] && open_track(g, &o, 0, node, &memory_left, exec);
@@ -409,6 +431,7 @@ static tiba_status run_together(tb_reverse *r, const tb_program *program, int n,
     }
     for (int s = 0; s < r->n_steps; s++) {
         tb_shared_reset(&r->shared);
+        TB_TRY(tb_remaking_step(r->remaking, program, s, exec, error));
         for (int i = 0; i < n; i++) {
             lane *l = &r->lanes[i];
             viewer v = {r, l, arrived, starts[i].context};

@@ -20,20 +20,26 @@ static void touch(planning *p, const tb_value *value, int step) {
     if (step < it->birth) it->birth = step;
 }
 
+void tb_alias_roots(int *root, const tb_graph *graph) {
+    for (int i = 0; i < graph->n_values; i++) root[i] = i;
+    for (const tb_node *node = graph->first; node; node = node->next) {
+        const tb_value *in = node->n_in > 0 ? node->in[0] : NULL;
+        if (node->op->def->alias && in && !in->t.data && node->out[0] &&
+            tb_dtype_size(in->t.dtype) == tb_dtype_size(node->out[0]->t.dtype))
+            root[node->out[0]->id] = root[in->id];
+    }
+}
+
 static void plan_lifetimes(planning *p, const unsigned char *keep) {
     const tb_graph *graph = p->graph;
+    tb_alias_roots(p->root, graph);
     for (int i = 0; i < graph->n_values; i++) {
-        p->root[i] = i;
         p->intervals[i] = (tb_interval){.birth = graph->n_nodes + 1, .death = -1};
         const tb_value *value = graph->values[i];
         if (value && value->input >= 0 && !value->producer) p->outside[i] = 1;
     }
     int step = 0;
     for (const tb_node *node = graph->first; node; node = node->next, step++) {
-        const tb_value *in = node->n_in > 0 ? node->in[0] : NULL;
-        if (node->op->def->alias && in && !in->t.data && node->out[0] &&
-            tb_dtype_size(in->t.dtype) == tb_dtype_size(node->out[0]->t.dtype))
-            p->root[node->out[0]->id] = p->root[in->id];
         for (int i = 0; i < node->n_out; i++) {
             const tb_value *out = node->out[i];
             if (!out || out->t.data) continue;

@@ -21,6 +21,10 @@ typedef struct tb_program {
     size_t block_bytes;
 } tb_program;
 
+/** root[id]: the value whose elements value `id` is in the same order (Reshape and its like), and
+ *  whose memory it therefore shares; itself where there is none. */
+void tb_alias_roots(int *root, const tb_graph *graph);
+
 /** Plans the pass. keep[id] != 0 keeps a value to the end; graph outputs are always kept. Free with
  *  tb_program_destroy. */
 tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const unsigned char *keep,

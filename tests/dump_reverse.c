@@ -85,7 +85,7 @@ static tiba_status run(dump *d, int64_t element, tiba_error *error) {
     const tb_value *target = tb_logit_value(graph->outputs[0]);
     TB_TRY(tb_reverse_create(&d->reverse, graph, d->analysis->regions, target, n, watch,
                              TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, NULL,
-                             error));
+                             NULL, error));
     TB_TRY(tb_program_create(&d->program, graph, keep, NULL, error));
     TB_TRY(tb_program_run(d->program, inputs, &d->exec, error));
     const tb_attentions *found = d->analysis->attentions;

@@ -162,7 +162,7 @@ static seen *watch(subject *s, int64_t element, tb_value *also) {
     tb_reverse *reverse;
     making_try(tb_reverse_create(&reverse, s->m.graph, s->analysis->regions, s->m.graph->outputs[0],
                                  n + 1, values, TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE,
-                                 TB_RULESET_TIBA, NULL, &error),
+                                 TB_RULESET_TIBA, NULL, NULL, &error),
                &error);
     tb_reverse_start begin = {1, &(tb_seed){element, 1, 1}, list};
     making_try(tb_reverse_run(reverse, s->m.program, 1, &begin, look, &s->m.exec, &error), &error);

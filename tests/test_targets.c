@@ -63,7 +63,7 @@ int main(void) {
     making_try(tb_reverse_create(&reverse, m.graph, NULL, m.graph->outputs[0], WATCHED,
                                  (const tb_value *const *)watch,
                                  TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, NULL,
-                                 &error),
+                                 NULL, &error),
                &error);
     static const int64_t elements[TARGETS] = {7, 0, 9, 2, 5}; /* of two rows, in no order */
     tb_seed seeds[TARGETS];
