@@ -5,8 +5,13 @@
 #include "graph/reach.h"
 #include "rules/rule.h"
 
-/* What an Add does with the weight that reaches it. */
-enum { ADD_LEFT, ADD_RIGHT, ADD_BOTH, ADD_HALVES };
+/* What an Add does with the weight that reaches it. AROUND: the named operand gets it, the other
+ * one is asked for what its attentions add only. SHARED: each gets half of it and is asked for all
+ * that its attentions add. BOTH: two attentions that nothing passes by. */
+enum { ADD_LEFT, ADD_RIGHT, ADD_AROUND_LEFT, ADD_AROUND_RIGHT, ADD_SHARED, ADD_BOTH };
+
+/* The weight itself; any other channel is the node id of an Add that asks its branch. */
+enum { STREAM = -1 };
 
 /* -------------------------------------------------------------------- token axes */
 
@@ -50,6 +55,13 @@ static int member_of(const tb_route *r, const tb_node *node) {
     return -1;
 }
 
+/* Is it a sum of two activations? */
+static bool is_sum(const tb_node *node) {
+    bool sum = tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub) || tb_is(node, TB_OP_Sum);
+    return sum && node->n_in == 2 && node->in[0] && node->in[0]->active && node->in[1] &&
+           node->in[1]->active;
+}
+
 /* Is there a way from `value` down to `base` that only passes Adds and moves: a skip connection? */
 static bool has_skip(const tb_value *value, const tb_value *base, unsigned char *seen) {
     if (value == base) return true;
@@ -77,31 +89,62 @@ static bool has_attention(const tb_route *r, const tb_value *value, const tb_val
     return false;
 }
 
+/* Is there a way from `value` down to `base` past all member attentions? */
+static bool passes_by(const tb_route *r, const tb_value *value, const tb_value *base,
+                      unsigned char *seen) {
+    if (value == base) return true;
+    const tb_node *node = value->producer;
+    if (!node || seen[value->id] || member_of(r, node) >= 0) return false;
+    seen[value->id] = 1;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active && passes_by(r, node->in[i], base, seen))
+            return true;
+    return false;
+}
+
+/* What lies between an operand of an Add and the value that both operands come from. */
+typedef struct operand {
+    bool attends; /* a member attention */
+    bool skips;   /* a skip connection */
+    bool passes;  /* a way of any kind past the attentions */
+} operand;
+
+static operand look_at(const tb_route *r, const tb_value *value, const tb_value *base,
+                       unsigned char *seen) {
+    operand o = {0};
+    size_t n = (size_t)r->on.graph->n_values;
+    memset(seen, 0, n);
+    o.attends = has_attention(r, value, base, seen);
+    memset(seen, 0, n);
+    o.skips = has_skip(value, base, seen);
+    memset(seen, 0, n);
+    o.passes = o.skips || passes_by(r, value, base, seen);
+    return o;
+}
+
+static signed char who_gets(operand a, operand b) {
+    if (a.skips != b.skips) {
+        bool other = a.skips ? b.attends : a.attends;
+        return a.skips ? (other ? ADD_AROUND_LEFT : ADD_LEFT)
+                       : (other ? ADD_AROUND_RIGHT : ADD_RIGHT);
+    }
+    if (a.passes != b.passes) return a.passes ? ADD_AROUND_LEFT : ADD_AROUND_RIGHT;
+    return a.passes ? ADD_SHARED : ADD_BOTH;
+}
+
 /* Who gets the weight at a sum of two activations. */
 static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *error) {
     const tb_value *a = node->in[0], *b = node->in[1];
     int common = tb_common_dominator(r->on.dominators, a->id, b->id);
     const tb_value *base = common >= 0 ? r->on.graph->values[common] : NULL;
-    size_t n = (size_t)r->on.graph->n_values;
-    unsigned char *seen = TB_NEW(r->arena, unsigned char, n);
+    if (!base || !r->between[base->id]) base = r->source.value; /* there the weight ends */
+    unsigned char *seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
     if (!seen) return tb_out_of_memory(error);
-    bool attends_a = has_attention(r, a, base, seen);
-    memset(seen, 0, n);
-    bool attends_b = has_attention(r, b, base, seen);
-    memset(seen, 0, n);
-    bool skip_a = base && has_skip(a, base, seen);
-    memset(seen, 0, n);
-    bool skip_b = base && has_skip(b, base, seen);
-    signed char what = ADD_HALVES;
-    if (attends_a && attends_b)
-        what = ADD_BOTH; /* parallel attentions */
-    else if (attends_b)
-        what = skip_b && !skip_a ? ADD_RIGHT : ADD_BOTH;
-    else if (attends_a)
-        what = skip_a && !skip_b ? ADD_LEFT : ADD_BOTH;
-    else if (skip_a != skip_b)
-        what = skip_a ? ADD_LEFT : ADD_RIGHT;
-    r->skip[node->id] = what;
+    if (r->between[a->id] != r->between[b->id]) /* the other one holds none of the tokens */
+        r->skip[node->id] = r->between[a->id] ? ADD_LEFT : ADD_RIGHT;
+    else
+        r->skip[node->id] = who_gets(look_at(r, a, base, seen), look_at(r, b, base, seen));
+    r->base[node->id] = base;
     return TIBA_OK;
 }
 
@@ -136,7 +179,7 @@ static bool fits(const tb_route *r, const tb_node *node) {
     case TB_CLASS_OTHER: /* choices and resampling; sums and transforms along tokens are neither */
         return actives == 1 && (tb_is(node, TB_OP_TopK) || tb_is(node, TB_OP_Resize));
     default:
-        return true;
+        return !tb_is(node, TB_OP_Sum) || actives <= 2; /* nothing says which is the skip */
     }
 }
 
@@ -147,7 +190,9 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     r->between = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
-    if (!below || !above || !r->between || !r->steps || !r->skip) return tb_out_of_memory(error);
+    r->base = TB_NEW(r->arena, const tb_value *, graph->next_node_id);
+    if (!below || !above || !r->between || !r->steps || !r->skip || !r->base)
+        return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
     tb_mark_ancestors(graph, r->readout.value, above);
     for (int i = 0; i < graph->n_values; i++) r->between[i] = below[i] && above[i];
@@ -158,10 +203,7 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         if (!out || !in) continue;
         r->steps[r->n_steps++] = node;
         if (r->on.regions->of_node[node->id] >= 0) continue;
-        bool two = node->n_in == 2 && node->in[0] && node->in[0]->active && node->in[1] &&
-                   node->in[1]->active;
-        if (two && (tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub)))
-            TB_TRY(classify_add(r, node, error));
+        if (is_sum(node)) TB_TRY(classify_add(r, node, error));
     }
     return TIBA_OK;
 }
@@ -205,20 +247,49 @@ void tb_route_keep(const tb_route *r, unsigned char *keep) {
 
 /* -------------------------------------------------------------------- running */
 
+/* What a value holds in one channel. */
+typedef struct share {
+    int channel;
+    float *mass;
+    struct share *next;
+} share;
+
 typedef struct walk {
     const tb_route *r;
     const tb_program *program;
     tb_budget *budget;
     tb_exec *exec;
-    float **mass; /* by value id, NULL: none (yet) */
+    share **shares; /* by value id, NULL: none (yet) */
+    int channel;    /* of the step at hand */
 } walk;
 
+/* What the value holds in the channel at hand, NULL: nothing. */
+static float *held(const walk *w, const tb_value *value) {
+    for (share *s = value ? w->shares[value->id] : NULL; s; s = s->next)
+        if (s->channel == w->channel) return s->mass;
+    return NULL;
+}
+
+/* The same with room made for it; NULL: out of memory. */
 static float *mass_of(walk *w, const tb_value *value) {
-    if (!value || !value->active || !w->r->between[value->id]) return NULL;
-    if (!w->mass[value->id])
-        w->mass[value->id] =
-            tb_calloc(w->budget, (size_t)tb_tensor_count(&value->t), sizeof(float));
-    return w->mass[value->id];
+    float *found = held(w, value);
+    if (found) return found;
+    share *s = tb_calloc(w->budget, 1, sizeof *s);
+    if (!s) return NULL;
+    s->channel = w->channel;
+    s->next = w->shares[value->id];
+    w->shares[value->id] = s;
+    s->mass = tb_calloc(w->budget, (size_t)tb_tensor_count(&value->t), sizeof(float));
+    return s->mass;
+}
+
+static void drop(walk *w, const tb_value *value) {
+    for (share *s = w->shares[value->id], *next; s; s = next) {
+        next = s->next;
+        tb_free(s->mass);
+        tb_free(s);
+    }
+    w->shares[value->id] = NULL;
 }
 
 /* Adds `factor` × m (in the shape of `like`) to the value's mass, summed over what was broadcast.
@@ -226,13 +297,15 @@ static float *mass_of(walk *w, const tb_value *value) {
 static tiba_status give(walk *w, const tb_value *value, const tiba_tensor *m, float factor,
                         tiba_error *error) {
     if (!value || !value->active || !w->r->between[value->id]) return TIBA_OK;
+    /* what a branch was asked for ends where the branch begins */
+    if (w->channel != STREAM && w->r->base[w->channel] == value) return TIBA_OK;
     float *to = mass_of(w, value);
-    tiba_tensor share = value->t;
-    share.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&share), sizeof(float));
-    if (!to || !share.data) return tb_out_of_memory(error);
-    tb_sum_to_shape(&share, m);
-    int64_t count = tb_tensor_count(&share);
-    for (int64_t i = 0; i < count; i++) to[i] += factor * ((float *)share.data)[i];
+    tiba_tensor sum = value->t;
+    sum.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&sum), sizeof(float));
+    if (!to || !sum.data) return tb_out_of_memory(error);
+    tb_sum_to_shape(&sum, m);
+    int64_t count = tb_tensor_count(&sum);
+    for (int64_t i = 0; i < count; i++) to[i] += factor * ((float *)sum.data)[i];
     return TIBA_OK;
 }
 
@@ -272,24 +345,39 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
                                    : (row * nk + k) * features + f] =
                     (float)(handed[a->group_of[row] * nk + k] * even);
     v.data = full;
+    w->channel = STREAM; /* whoever asked */
     return give(w, a->v, &v, 1.0f, error);
+}
+
+/* The operator that merges as `node` does with all elements alike: a maximum is a mean then. */
+static const tb_op_def *even_op(const tb_node *node) {
+    switch (node->op->class) {
+    case TB_CLASS_REDUCE:
+        return &tb_op_def_ReduceSum;
+    case TB_CLASS_POOL:
+        return tb_is(node, TB_OP_MaxPool)         ? &tb_op_def_AveragePool
+               : tb_is(node, TB_OP_GlobalMaxPool) ? &tb_op_def_GlobalAveragePool
+                                                  : node->op->def;
+    default:
+        return node->op->def;
+    }
 }
 
 /* A linear map with all weights alike: each of the k elements that an output is made of gets 1/k.
  */
 static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,
                               tiba_error *error) {
-    const tb_op_def *def = node->op->def;
+    const tb_op_def *def = even_op(node);
     int x = node->in[0] && node->in[0]->active ? 0 : 1;
     const tiba_tensor *in[8] = {NULL};
     tiba_tensor *din[8] = {NULL}, *outs[1];
-    tiba_tensor ones = node->in[x]->t, weight = {0}, size = *m, share = ones;
+    tiba_tensor ones = node->in[x]->t, weight = {0}, size = *m, part = ones;
     bool weighted = node->op->class == TB_CLASS_CONTRACT;
     int64_t n = tb_tensor_count(&ones), count = tb_tensor_count(m);
     ones.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
-    share.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
+    part.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
     size.data = tb_scratch(w->exec, (size_t)count, sizeof(float));
-    if (!ones.data || !share.data || !size.data) return tb_out_of_memory(error);
+    if (!ones.data || !part.data || !size.data) return tb_out_of_memory(error);
     for (int64_t i = 0; i < n; i++) ((float *)ones.data)[i] = 1.0f;
     for (int i = 0; i < node->n_in && i < 8 && !weighted; i++)
         in[i] = node->in[i] ? w->program->values[node->in[i]->id] : NULL;
@@ -307,9 +395,9 @@ static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m
     float *s = size.data;
     for (int64_t i = 0; i < count; i++) s[i] = s[i] != 0.0f ? ((float *)m->data)[i] / s[i] : 0.0f;
     const tiba_tensor *back[1] = {&size}, *of[1] = {&size};
-    din[x] = &share;
+    din[x] = &part;
     TB_TRY(def->vjp(w->exec, node, in, of, back, din, error));
-    return give(w, node->in[x], &share, 1.0f, error);
+    return give(w, node->in[x], &part, 1.0f, error);
 }
 
 /* The adjoint of a copy. */
@@ -339,9 +427,9 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
         const tb_value *value = node->out[i];
         out[i] = value ? w->program->values[value->id] : NULL;
         back[i] = NULL;
-        if (!value || !w->mass[value->id]) continue;
+        if (!held(w, value)) continue;
         memory[n_in + i] = value->t;
-        memory[n_in + i].data = w->mass[value->id];
+        memory[n_in + i].data = held(w, value);
         back[i] = &memory[n_in + i];
     }
     TB_TRY(def->vjp(w->exec, node, in, out, back, din, error));
@@ -350,51 +438,64 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Operands of the result's own size carry the tokens, all others none (unless none has it). */
 static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
                                tiba_error *error) {
-    int actives = 0, whole = 0; /* operands of the result's own size carry the tokens */
+    int carry = 0, whole = 0;
     for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i] || !node->in[i]->active) continue;
-        actives++;
+        if (!node->in[i] || !w->r->between[node->in[i]->id]) continue;
+        carry++;
         whole += tb_tensor_count(&node->in[i]->t) == tb_tensor_count(m);
     }
-    bool sum = tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub);
-    signed char what = actives == 2 && sum ? w->r->skip[node->id] : ADD_HALVES;
     for (int i = 0; i < node->n_in; i++) {
         const tb_value *in = node->in[i];
-        if (!in || !in->active) continue;
+        if (!in || !w->r->between[in->id]) continue;
         bool carries = whole == 0 || tb_tensor_count(&in->t) == tb_tensor_count(m);
-        float factor = carries ? 1.0f / (float)(whole ? whole : actives) : 0.0f;
-        if (what == ADD_BOTH)
-            factor = 1.0f;
-        else if (what != ADD_HALVES)
-            factor = what == (i == 0 ? ADD_LEFT : ADD_RIGHT) ? 1.0f : 0.0f;
-        if (factor > 0.0f) TB_TRY(give(w, in, m, factor, error));
+        if (carries) TB_TRY(give(w, in, m, 1.0f / (float)(whole ? whole : carry), error));
     }
     return TIBA_OK;
 }
 
+static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, tiba_error *error) {
+    static const struct {
+        float stream[2], asked[2]; /* of the left and the right operand */
+    } gets[] = {
+        [ADD_LEFT] = {{1.0f, 0.0f}, {0.0f, 0.0f}},
+        [ADD_RIGHT] = {{0.0f, 1.0f}, {0.0f, 0.0f}},
+        [ADD_AROUND_LEFT] = {{1.0f, 0.0f}, {0.0f, 1.0f}},
+        [ADD_AROUND_RIGHT] = {{0.0f, 1.0f}, {1.0f, 0.0f}},
+        [ADD_SHARED] = {{0.5f, 0.5f}, {0.5f, 0.5f}},
+        [ADD_BOTH] = {{1.0f, 1.0f}, {0.0f, 0.0f}},
+    };
+    signed char what = w->r->skip[node->id];
+    int channel = w->channel;
+    for (int i = 0; i < 2; i++) {
+        float stream = gets[what].stream[i], asked = gets[what].asked[i];
+        w->channel = channel;
+        if (stream > 0.0f) TB_TRY(give(w, node->in[i], m, stream, error));
+        w->channel = node->id;
+        if (asked > 0.0f) TB_TRY(give(w, node->in[i], m, asked, error));
+    }
+    return TIBA_OK;
+}
+
+/* One step of what the node's results hold in the channel at hand. */
 static tiba_status take_step(walk *w, const tb_node *node, float *const *blocks,
                              tiba_error *error) {
     const tb_route *r = w->r;
-    bool any = false;
-    for (int i = 0; i < node->n_out; i++) any |= node->out[i] && w->mass[node->out[i]->id];
-    if (!any) return TIBA_OK;
     int index = r->on.regions->of_node[node->id];
     if (index >= 0) { /* element-wise functions and normalisations leave tokens alone */
         const tb_region *region = &r->on.regions->list[index];
-        const tb_value *exit = region->exit;
-        if (exit->producer != node || !w->mass[exit->id]) return TIBA_OK;
-        tiba_tensor m = exit->t;
-        m.data = w->mass[exit->id];
-        return give(w, region->entry, &m, 1.0f, error);
+        tiba_tensor m = region->exit->t;
+        m.data = held(w, region->exit);
+        return region->exit->producer == node ? give(w, region->entry, &m, 1.0f, error) : TIBA_OK;
     }
     if (!fits(r, node))
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                             "the rollout cannot follow tokens through it");
     int attention = member_of(r, node);
     tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
-    m.data = node->out[0] ? w->mass[node->out[0]->id] : NULL;
+    m.data = held(w, node->out[0]);
     if (attention >= 0) return step_attention(w, node, attention, blocks[attention], m.data, error);
     if (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_OTHER)
         return step_move(w, node, error);
@@ -405,22 +506,32 @@ static tiba_status take_step(walk *w, const tb_node *node, float *const *blocks,
     case TB_CLASS_POOL:
         return step_merge(w, node, &m, error);
     default:
-        return step_binary(w, node, &m, error);
+        return is_sum(node) ? step_sum(w, node, &m, error) : step_binary(w, node, &m, error);
     }
+}
+
+/* Steps of all channels that the node's results hold something in. */
+static tiba_status take_steps(walk *w, const tb_node *node, float *const *blocks,
+                              tiba_error *error) {
+    for (int i = 0; i < node->n_out; i++)
+        for (share *s = node->out[i] ? w->shares[node->out[i]->id] : NULL; s; s = s->next) {
+            bool done = false; /* with an earlier output */
+            w->channel = s->channel;
+            for (int k = 0; k < i && !done; k++) done = held(w, node->out[k]) != NULL;
+            if (done) continue;
+            tiba_status status = take_step(w, node, blocks, error);
+            tb_scratch_reset(w->exec);
+            TB_TRY(status);
+        }
+    return TIBA_OK;
 }
 
 static tiba_status walk_back(walk *w, float *const *blocks, tiba_error *error) {
     for (int s = 0; s < w->r->n_steps; s++) {
         const tb_node *node = w->r->steps[s];
-        tiba_status status = take_step(w, node, blocks, error);
-        tb_scratch_reset(w->exec);
-        TB_TRY(status);
-        for (int i = 0; i < node->n_out; i++) {
-            const tb_value *out = node->out[i];
-            if (!out || !w->mass[out->id] || out == w->r->source.value) continue;
-            tb_free(w->mass[out->id]);
-            w->mass[out->id] = NULL;
-        }
+        TB_TRY(take_steps(w, node, blocks, error));
+        for (int i = 0; i < node->n_out; i++)
+            if (node->out[i] && node->out[i] != w->r->source.value) drop(w, node->out[i]);
     }
     return TIBA_OK;
 }
@@ -428,10 +539,10 @@ static tiba_status walk_back(walk *w, float *const *blocks, tiba_error *error) {
 tiba_status tb_route_run(const tb_route *r, const tb_program *program, const double *w,
                          int64_t sample, float *const *blocks, double *tokens, tb_budget *budget,
                          tb_exec *exec, tiba_error *error) {
-    walk at = {.r = r, .program = program, .budget = budget, .exec = exec};
+    walk at = {.r = r, .program = program, .budget = budget, .exec = exec, .channel = STREAM};
     int n = r->on.graph->n_values;
-    at.mass = tb_calloc(budget, (size_t)n + 1, sizeof *at.mass);
-    if (!at.mass) return tb_out_of_memory(error);
+    at.shares = tb_calloc(budget, (size_t)n + 1, sizeof *at.shares);
+    if (!at.shares) return tb_out_of_memory(error);
     const tb_token_axes *from = &r->readout, *to = &r->source;
     float *start = mass_of(&at, from->value);
     tiba_status status = start ? TIBA_OK : tb_out_of_memory(error);
@@ -444,10 +555,12 @@ tiba_status tb_route_run(const tb_route *r, const tb_program *program, const dou
         status = walk_back(&at, blocks, error);
     }
     for (int64_t t = 0; t < to->tokens; t++) tokens[t] = 0.0;
-    const float *end = status == TIBA_OK ? at.mass[to->value->id] : NULL;
+    at.channel = STREAM;
+    const float *end = status == TIBA_OK ? held(&at, to->value) : NULL;
     int64_t count = tb_tensor_count(&to->value->t);
     for (int64_t i = 0; end && i < count; i++) tokens[tb_token_of(to, i)] += (double)end[i];
-    for (int i = 0; i < n; i++) tb_free(at.mass[i]);
-    tb_free(at.mass);
+    for (int i = 0; i < n; i++)
+        if (r->on.graph->values[i]) drop(&at, r->on.graph->values[i]);
+    tb_free(at.shares);
     return status;
 }

@@ -8,8 +8,9 @@
  *   - a merge of k elements into one (Linear, Conv, means) gives each of them 1/k, so that a merge
  * of k tokens gives each token 1/k and token-wise operators leave tokens alone;
  *   - a residual Add whose branch holds no attention passes it down the skip unchanged;
- *   - around an attention both the skip and the branch get it, and the attention hands V's tokens
- *     Eᵀ r: together r + Eᵀ r.
+ *   - around an attention the skip gets it, and the branch what its attentions add to it: each hands
+ *     V's tokens Eᵀ r. Together r + Eᵀ r, whatever else stands in the branch (a convolution of V, a
+ *     parallel MLP), and however far the skip reaches.
  * On a plain tower this is exactly wᵀ·Π(I + E_b).
  */
 #ifndef TB_RULES_ROUTE_H
@@ -49,6 +50,7 @@ typedef struct tb_route {
     int n_steps;
     unsigned char *between; /**< by value id: on a way from source to readout */
     signed char *skip;      /**< by node id, for Adds: see route.c */
+    const tb_value **base;  /**< likewise: what both operands come from, NULL: nothing in common */
 } tb_route;
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Fails naming the

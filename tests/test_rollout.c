@@ -277,11 +277,37 @@ static void check_plain(readout how, bool transposed) {
     end(&s);
 }
 
+/* How a block's residual is written. All roll out by I + E. */
+typedef enum written {
+    USUAL,
+    WITH_MLP,    /* x + (attention + MLP) */
+    BESIDE_MLP,  /* (attention + MLP) + x */
+    PROJECTED,   /* the skip connection has weights */
+    LONG_SKIP,   /* the usual ones, and the input added to the last one's result */
+    LONG_BRANCH, /* the same behind a product */
+    WRITTEN_FORMS
+} written;
+
+static tb_value *linear(subject *s, tb_value *x) {
+    return make2(&s->m, TB_OP_MatMul, x, make_random(&s->m, "4,4"));
+}
+
+static tb_value *block_as(subject *s, tb_value *x, bool transposed, written as) {
+    making *m = &s->m;
+    if (as == PROJECTED) return make2(m, TB_OP_Add, attend(s, x, transposed), linear(s, x));
+    if (as != WITH_MLP && as != BESIDE_MLP) return block(s, x, transposed);
+    tb_value *branch = attend(s, x, transposed);
+    branch = make2(m, TB_OP_Add, branch, make1(m, TB_OP_Relu, linear(s, x)));
+    return as == WITH_MLP ? make2(m, TB_OP_Add, x, branch) : make2(m, TB_OP_Add, branch, x);
+}
+
 /* The same tower rolled out through the graph. */
-static void check_route_on_plain(readout how, bool transposed) {
+static void check_route_on_plain(readout how, bool transposed, written as) {
     subject s;
-    tb_value *y = start(&s, "1,5,3");
-    for (int i = 0; i < LAYERS; i++) y = block(&s, y, transposed);
+    tb_value *x = start(&s, "1,5,3"), *y = x;
+    for (int i = 0; i < LAYERS; i++) y = block_as(&s, y, transposed, as);
+    if (as == LONG_BRANCH) y = linear(&s, y);
+    if (as == LONG_SKIP || as == LONG_BRANCH) y = make2(&s.m, TB_OP_Add, x, y);
     tb_value *target =
         how == CLASS_TOKEN
             ? make2(&s.m, TB_OP_MatMul, make_reshape(&s.m, make_slice(&s.m, y, 0, 1, 1, 1), "1,4"),
@@ -315,7 +341,9 @@ static void check_route_on_plain(readout how, bool transposed) {
     }
     making_try(tb_route_run(route, s.m.program, w, 0, blocks, got, NULL, &s.m.exec, &error),
                &error);
-    for (int t = 0; t < TOKENS; t++) CHECK_NEAR(got[t], r[t], 1e-5 * fabs(r[t]) + 1e-6);
+    for (int t = 0; t < TOKENS; t++)
+        CHECK_CASE(fabs(got[t] - r[t]) <= 1e-5 * fabs(r[t]) + 1e-6,
+                   "written as %d: token %d is %g, not %g", (int)as, t, got[t], r[t]);
     end(&s);
 }
 
@@ -390,11 +418,28 @@ static void merge_matrix(double *m) {
         for (int i = 0; i < 4; i++) m[window * 16 + in_window(window, i)] = 0.25;
 }
 
+/* The same by maxima, as Hiera does. */
+static tb_value *merge_by_maximum(subject *s, tb_value *x) {
+    tb_value *in[] = {windows(s, x), make_ints(&s->m, 1, (int64_t[]){1})};
+    tb_value *most = make(&s->m, TB_OP_ReduceMax, 2, in, 1, &TB_INT_ATTR("keepdims", 0));
+    return make_reshape(&s->m, most, "1,4,4");
+}
+
+static tb_value *merge_by_pool(subject *s, tb_value *x) {
+    x = make_transpose(&s->m, make_reshape(&s->m, x, "1,4,4,4"), "0,3,1,2");
+    static const int64_t two[] = {2, 2};
+    tb_attr attrs[] = {TB_INTS_ATTR("kernel_shape", 2, two), TB_INTS_ATTR("strides", 2, two)};
+    x = make(&s->m, TB_OP_MaxPool, 1, &x, 2, attrs);
+    return make_reshape(&s->m, make_transpose(&s->m, x, "0,2,3,1"), "1,4,4");
+}
+
 static const moved cases[] = {
     {"permutation", 6, 6, permute, NULL, permute_matrix},
     {"roll", 6, 6, roll, NULL, roll_matrix},
     {"windows", 16, 16, windows, windows_back, windows_matrix},
     {"merge", 16, 4, merge, NULL, merge_matrix},
+    {"merge by maximum", 16, 4, merge_by_maximum, NULL, merge_matrix},
+    {"merge by max pool", 16, 4, merge_by_pool, NULL, merge_matrix},
 };
 
 /* A block, the move, a block, the move back, mean, class. */
@@ -629,7 +674,8 @@ int main(void) {
         check_block_formula(transposed);
         for (int how = CLASS_TOKEN; how <= SILENT; how++) check_plain((readout)how, transposed);
         for (int how = CLASS_TOKEN; how <= ONE_TOKEN; how++)
-            check_route_on_plain((readout)how, transposed);
+            for (int as = USUAL; as < WRITTEN_FORMS; as++)
+                check_route_on_plain((readout)how, transposed, (written)as);
     }
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_moved(&cases[i]);
     TEST_END();
