@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/reach.h"
+#include "graph/token_order.h"
 
 /* -------------------------------------------------------------------- attentions */
 
@@ -183,6 +184,14 @@ static int input_behind(const tb_node *node) {
     return -1;
 }
 
+/* Do the label's tokens begin with ids that are looked up? */
+static bool is_looked_up(const tb_axes *axes, int label) {
+    const tb_label *l = &axes->labels[tb_axes_root(axes, label)];
+    for (int depth = 0; depth < 32 && l->n_parents > 0 && l->parents[0] >= 0; depth++)
+        l = &axes->labels[tb_axes_root(axes, l->parents[0])];
+    return l->kind == TB_LABEL_LOOKUP;
+}
+
 /* Fills what a merged label says of the grid: its parents are rows and columns. */
 static void grid_of_merge(const tb_axes *axes, const tb_label *l, tb_tower *tower) {
     tower->rows = 1;
@@ -256,16 +265,14 @@ static void trace(const tb_axes *axes, const tb_attentions *found, int label, in
         tower->prefix = from;
         tower->length = l->count;
         break;
-    case TB_LABEL_MERGE: {
-        const tb_label *first = &axes->labels[tb_axes_root(axes, l->parents[0])];
+    case TB_LABEL_MERGE:
         trace(axes, found, l->parents[0], from, tower, depth + 1);
         if (tower->input < 0) break;
-        tower->image = first->kind != TB_LABEL_LOOKUP;
+        tower->image = !is_looked_up(axes, l->parents[0]);
         grid_of_merge(axes, l, tower);
         tower->prefix = from;
         tower->length = l->count;
         break;
-    }
     case TB_LABEL_JOIN: {
         int part = leading_part(axes, found, l);
         tower->reordered |= depth < 8 && is_out_of_order(axes, l, from, depth);
@@ -321,13 +328,33 @@ bool tb_label_includes(const tb_axes *axes, int label, int part) {
     return false;
 }
 
-void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes,
+/* Finds out whether every single token is where trace() supposes it. False if out of memory. */
+static bool check_order(tb_tower *tower, const tb_axes *axes, int rank) {
+    bool grid = tower->rows > 0;
+    int64_t first = tower->prefix > 0 ? tower->prefix : 0, end = tower->prefix + tower->length;
+    int64_t n = grid                  ? tower->rows * tower->columns
+                : end < tower->tokens ? end - first
+                                      : tower->tokens - first;
+    if (tower->reordered || (tower->image && !grid)) return true;
+    tb_token_place as = !grid      ? TB_ORDER_OF_SEQUENCE
+                        : rank < 4 ? TB_ORDER_OF_SOUND
+                                   : TB_ORDER_OF_PICTURE;
+    tb_token_order order = tb_token_order_of(axes, tower->label, first, n, as);
+    if (order == TB_ORDER_OTHER) {
+        tower->reordered = true;
+        tower->rows = tower->columns = 0;
+    }
+    return order != TB_ORDER_NO_MEMORY;
+}
+
+bool tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes,
                        const tb_attentions *found, int label, int64_t tokens) {
     *tower = (tb_tower){.label = label, .tokens = tokens, .input = -1};
     trace(axes, found, label, 0, tower, 0);
     const tb_value *input = tower->input >= 0 ? graph->inputs[tower->input] : NULL;
     /* embeddings given as they are have tokens but no picture */
     if (!input || !tower->image || tower->rows == 0) tower->rows = tower->columns = 0;
+    return !input || check_order(tower, axes, input->t.rank);
 }
 
 static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_axes *axes,
@@ -351,7 +378,8 @@ static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_a
         while (t < found->n_towers && found->towers[t].label != a->key_label) t++;
         tb_tower *tower = &found->towers[t];
         if (t == found->n_towers) {
-            tb_tower_describe(tower, graph, axes, found, a->key_label, a->keys);
+            if (!tb_tower_describe(tower, graph, axes, found, a->key_label, a->keys))
+                return tb_out_of_memory(error);
             found->n_towers++;
             tower->attentions = TB_NEW(arena, int, found->n_attentions);
             if (!tower->attentions) return tb_out_of_memory(error);

@@ -33,7 +33,8 @@ typedef struct tb_tower {
     int *attentions;       /**< indices, in execution order */
     int input;             /**< graph input that feeds the tokens, -1 unknown */
     bool image;            /**< tokens are patches of a picture (or spectrogram) */
-    int64_t rows, columns; /**< patch grid, 0 × 0 if none; a sequence of frames is 1 × n */
+    int64_t rows, columns; /**< patch grid, 0 × 0 if none; a sequence of frames is 1 × n. Token
+                            *   prefix + i is patch i, row by row (graph/token_order.h) */
     int64_t prefix;        /**< tokens in front of the first patch */
     int64_t length;        /**< how many tokens the input has, whatever was put to them */
     bool reordered;        /**< tokens are not in the input's order */
@@ -50,8 +51,9 @@ int tb_label_input(const tb_axes *axes, int label);
 /** Is `label` made of `part` (joined, cut, merged) or `part` itself? */
 bool tb_label_includes(const tb_axes *axes, int label, int part);
 /** What a token label says of a tower: input, picture, grid, prefix. `tokens` is its count, `found`
- *  the towers below it: tokens that are joined are named by the part that has none of its own. */
-void tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes,
+ *  the towers below it: tokens that are joined are named by the part that has none of its own.
+ *  False: out of memory. */
+bool tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *axes,
                        const tb_attentions *found, int label, int64_t tokens);
 
 /** Finds them all. The result belongs to axes->arena. No attention at all is no error here. */

@@ -1,5 +1,7 @@
 #include "rules/explain.h"
 
+#include <string.h>
+
 #include "graph/reach.h"
 #include "rules/explain_plan.h"
 #include "rules/methods.h"
@@ -106,6 +108,33 @@ static tiba_status leaves_out(bool *out, tb_explainer *x, const tb_tower *group,
     return TIBA_OK;
 }
 
+/* Do the attentions follow each other, blocks of parallel ones included, up to the readout? Two
+ * encoders of the same tokens do not: their blocks have no product. */
+static tiba_status is_chain(bool *out, const tb_explainer *x, int n, const int *attentions,
+                            const tb_value *readout, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *leads = TB_NEW(x->arena, unsigned char, (int64_t)n *n);
+    unsigned char *below = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!leads || !below) return tb_out_of_memory(error);
+    *out = true;
+    for (int i = 0; i < n; i++) {
+        memset(below, 0, (size_t)x->graph->n_values);
+        tb_mark_descendants(x->graph, found->attentions[attentions[i]].product->out[0], below);
+        for (int k = 0; k < n; k++) {
+            const tb_attention *a = &found->attentions[attentions[k]];
+            leads[i * n + k] = k != i && (below[a->p->id] || below[a->v->id]);
+        }
+        *out &= below[readout->id] != 0;
+    }
+    /* those that stand beside each other have the same ones before and behind them */
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++)
+            for (int j = 0; j < n && !leads[i * n + k] && !leads[k * n + i]; j++)
+                *out &=
+                    leads[i * n + j] == leads[k * n + j] && leads[j * n + i] == leads[j * n + k];
+    return TIBA_OK;
+}
+
 /* *fits is false, and nothing planned, if the tower's attentions alone are no chain. */
 static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, bool *fits,
                               tiba_error *error) {
@@ -121,10 +150,13 @@ static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, boo
     to->tower.n_attentions = n;
     to->readout =
         tb_tower_readout(x->graph, x->analysis->axes, found, &to->tower, x->target, &to->inner);
-    bool skips = false;
-    if (to->readout) TB_TRY(leaves_out(&skips, x, &group, tower, to->readout, error));
-    *fits = !skips;
-    if (skips) to->tower = group;
+    bool skips = false, chain = true;
+    if (to->readout) {
+        TB_TRY(leaves_out(&skips, x, &group, tower, to->readout, error));
+        TB_TRY(is_chain(&chain, x, n, attentions, to->readout, error));
+    }
+    *fits = chain && !skips;
+    if (!*fits) to->tower = group;
     if (to->readout) return TIBA_OK;
     return tb_node_fail(error, TIBA_ERROR_INPUT, found->attentions[attentions[n - 1]].product,
                         "no value with the %lld tokens of this attention lies on every path to the "
@@ -137,10 +169,7 @@ static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, tiba_error *e
     tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
     int *members = to->tower.attentions, n = to->tower.n_attentions;
     TB_TRY(tb_route_create(&to->route, from, x->target, n, members, x->arena, error));
-    const tb_token_axes *source = &to->route->source;
-    int label = tb_axes_merge(on->axes, source->n, source->factors);
-    if (label == -2) return tb_out_of_memory(error);
-    tb_tower_describe(&to->tower, x->graph, on->axes, on->attentions, label, source->tokens);
+    to->tower = to->route->tower;
     to->tower.attentions = members;
     to->tower.n_attentions = n;
     to->readout = to->route->readout.value;

@@ -148,15 +148,39 @@ static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *er
     return TIBA_OK;
 }
 
+/* What the tokens of a value are, as a tower; its attentions are not filled in. */
+static tiba_status describe(const tb_route *r, const tb_token_axes *of, tb_tower *tower,
+                            tiba_error *error) {
+    int label = tb_axes_merge(r->on.axes, of->n, of->factors);
+    if (label == -2 ||
+        !tb_tower_describe(tower, r->on.graph, r->on.axes, r->on.attentions, label, of->tokens))
+        return tb_out_of_memory(error);
+    return TIBA_OK;
+}
+
 /* The value where the members' tokens begin: the nearest one that dominates all of them and has
- * token axes. */
-static bool find_source(tb_route *r) {
+ * token axes. If patches have been put into windows there, one further back that holds as many, row
+ * by row. No source: source.value is NULL. */
+static tiba_status find_source(tb_route *r, tiba_error *error) {
+    const tb_dominators *on = r->on.dominators;
     int at = member(r, 0)->v->id;
     for (int i = 1; i < r->n_attentions && at >= 0; i++)
-        at = tb_common_dominator(r->on.dominators, at, member(r, i)->v->id);
-    for (; at >= 0; at = r->on.dominators->parent[at])
-        if (token_axes(&r->source, r->on.axes, r->on.graph->values[at])) return true;
-    return false;
+        at = tb_common_dominator(on, at, member(r, i)->v->id);
+    r->source.value = NULL;
+    for (; at >= 0; at = on->parent[at]) {
+        tb_token_axes axes;
+        tb_tower tower;
+        if (!token_axes(&axes, r->on.axes, r->on.graph->values[at])) continue;
+        if (r->source.value && axes.tokens != r->source.tokens) continue;
+        TB_TRY(describe(r, &axes, &tower, error));
+        bool ordered = !tower.image || !tower.reordered;
+        if (!r->source.value || ordered) {
+            r->source = axes;
+            r->tower = tower;
+        }
+        if (ordered) break;
+    }
+    return TIBA_OK;
 }
 
 /* The value nearest the target that all ways from the last member to it pass through and that has
@@ -218,7 +242,8 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     unsigned char *below = TB_NEW(arena, unsigned char, on.graph->n_values);
     if (!below) return tb_out_of_memory(error);
     tb_mark_descendants(on.graph, last->out[0], below);
-    if (!find_source(r))
+    TB_TRY(find_source(r, error));
+    if (!r->source.value)
         return tb_node_fail(error, TIBA_ERROR_INPUT, first,
                             "the tokens of this attention and of those above it do not come from "
                             "one value with tokens");

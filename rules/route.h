@@ -8,10 +8,10 @@
  *   - a merge of k elements into one (Linear, Conv, means) gives each of them 1/k, so that a merge
  * of k tokens gives each token 1/k and token-wise operators leave tokens alone;
  *   - a residual Add whose branch holds no attention passes it down the skip unchanged;
- *   - around an attention the skip gets it, and the branch what its attentions add to it: each hands
- *     V's tokens Eᵀ r. Together r + Eᵀ r, whatever else stands in the branch (a convolution of V, a
- *     parallel MLP), and however far the skip reaches.
- * On a plain tower this is exactly wᵀ·Π(I + E_b).
+ *   - around an attention the skip gets it, and the branch what its attentions add to it: each
+ * hands V's tokens Eᵀ r. Together r + Eᵀ r, whatever else stands in the branch (a convolution of V,
+ * a parallel MLP), and however far the skip reaches. On a plain tower this is exactly wᵀ·Π(I +
+ * E_b).
  */
 #ifndef TB_RULES_ROUTE_H
 #define TB_RULES_ROUTE_H
@@ -46,6 +46,7 @@ typedef struct tb_route {
     const int *members;    /**< [n_attentions] indices in attentions, execution order */
     tb_token_axes readout; /**< where the row vector starts */
     tb_token_axes source;  /**< where it ends: the tokens of the explanation */
+    tb_tower tower;        /**< what they are; its attentions are not filled in */
     const tb_node **steps; /**< last first */
     int n_steps;
     unsigned char *between; /**< by value id: on a way from source to readout */

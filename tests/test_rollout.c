@@ -347,6 +347,56 @@ static void check_route_on_plain(readout how, bool transposed, written as) {
     end(&s);
 }
 
+static void end_refused(subject *s, const char *name, tb_value *target) {
+    tiba_error error = {0};
+    make_output(&s->m, target);
+    making_run(&s->m);
+    making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
+    tiba_status status =
+        tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error);
+    CHECK_CASE(status == TIBA_ERROR_INPUT, "%s: a map", name);
+    CHECK_CASE(error.message[0] && error.node[0], "%s: '%s'", name, error.message);
+    end(s);
+}
+
+/* Two encoders of the same tokens, their results added: no chain, whatever the order of the nodes.
+ */
+static void check_two_encoders(void) {
+    enum { EACH = LAYERS / 2 + 1 };
+    subject s;
+    tb_value *x = start(&s, "1,5,3"), *a = x, *b = x;
+    for (int i = 0; i < EACH; i++) {
+        a = block(&s, a, false);
+        b = block(&s, b, false);
+    }
+    tb_value *y = make2(&s.m, TB_OP_Add, a, b);
+    finish(&s, read_out(&s, make2(&s.m, TB_OP_MatMul, y, make_random(&s.m, "4,4")), MEAN));
+    tb_tower_explanation tower = explain(&s, 1, (tb_explain_options){.rollout = TB_ROLLOUT_RAW});
+    CHECK(tower.routed && tower.readout_tokens == TOKENS);
+    seen *at = watch(&s, 1, y);
+    double want[TOKENS] = {0}, e[TOKENS * TOKENS];
+    for (int branch = 0; branch < 2; branch++) {
+        double r[TOKENS];
+        for (int t = 0; t < TOKENS; t++) r[t] = (double)tower.readout[t];
+        for (int i = EACH - 1; i >= 0; i--) {
+            naive_block(e, &s, at, 2 * i + branch, false);
+            naive_step(r, e, TOKENS, false);
+        }
+        /* half of what is read comes by each, and all that each one's attentions add */
+        for (int t = 0; t < TOKENS; t++) want[t] += r[t] - 0.5 * (double)tower.readout[t];
+    }
+    check_tokens("two encoders", tower.tokens, want, TOKENS);
+    end(&s);
+}
+
+static void check_two_readouts(void) {
+    subject s;
+    tb_value *x = start(&s, "1,5,3"), *a = block(&s, block(&s, x, false), false);
+    tb_value *b = block(&s, block(&s, x, false), false);
+    tb_value *both = make2(&s.m, TB_OP_Add, read_out(&s, a, MEAN), read_out(&s, b, MEAN));
+    end_refused(&s, "two encoders that are read one by one", both);
+}
+
 /* -------------------------------------------------------------------- tokens that move or merge */
 
 /* r over rows ← mixᵀ r over columns. */
@@ -592,18 +642,6 @@ static const beside stays[] = {
     {"compressed", compressed, NULL, false, false},
 };
 
-static void end_refused(subject *s, const char *name, tb_value *target) {
-    tiba_error error = {0};
-    make_output(&s->m, target);
-    making_run(&s->m);
-    making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
-    tiba_status status =
-        tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error);
-    CHECK_CASE(status == TIBA_ERROR_INPUT, "%s: a map", name);
-    CHECK_CASE(error.message[0] && error.node[0], "%s: '%s'", name, error.message);
-    end(s);
-}
-
 static void check_beside(const beside *c) {
     subject s;
     tb_value *y = block(&s, start(&s, "1,6,3"), false), *moved_y = c->move(&s, y), *o;
@@ -670,6 +708,8 @@ static void check_refused_step(void) {
 int main(void) {
     for (size_t i = 0; i < sizeof stays / sizeof *stays; i++) check_beside(&stays[i]);
     check_refused_step();
+    check_two_encoders();
+    check_two_readouts();
     for (int transposed = 0; transposed < 2; transposed++) {
         check_block_formula(transposed);
         for (int how = CLASS_TOKEN; how <= SILENT; how++) check_plain((readout)how, transposed);

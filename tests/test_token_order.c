@@ -1,0 +1,123 @@
+/*
+ * A picture's tokens have a grid exactly if they stand row by row; a text's tokens that do not
+ * stand in its order have no words.
+ */
+#include "tests/check.h"
+
+#include "graph/attention.h"
+#include "tests/bound.h"
+
+enum { ROWS = 4, COLUMNS = 6, TOKENS = ROWS * COLUMNS };
+
+static tb_value *flat(making *m, tb_value *x) {
+    return make_reshape(m, x, "1,24,3");
+}
+
+static tb_value *as_it_is(making *m, tb_value *x) {
+    return flat(m, x);
+}
+
+static tb_value *columns_first(making *m, tb_value *x) {
+    return flat(m, make_transpose(m, x, "0,2,1,3"));
+}
+
+static tb_value *rows_upside_down(making *m, tb_value *x) {
+    return flat(m, make_slice(m, x, -1, INT64_MIN / 2, 1, -1));
+}
+
+static tb_value *mirrored(making *m, tb_value *x) {
+    return flat(m, make_slice(m, x, -1, INT64_MIN / 2, 2, -1));
+}
+
+static tb_value *rolled(making *m, tb_value *x, int axis, int by) {
+    tb_value *parts[] = {make_slice(m, x, by, INT64_MAX / 2, axis, 1),
+                         make_slice(m, x, 0, by, axis, 1)};
+    return flat(m, make_concat(m, 2, parts, axis));
+}
+
+static tb_value *rolled_down(making *m, tb_value *x) {
+    return rolled(m, x, 1, 3);
+}
+
+static tb_value *rolled_aside(making *m, tb_value *x) {
+    return rolled(m, x, 2, 2);
+}
+
+static tb_value *in_windows(making *m, tb_value *x) {
+    return flat(m, make_transpose(m, make_reshape(m, x, "1,2,2,3,2,3"), "0,1,3,2,4,5"));
+}
+
+static tb_value *there_and_back(making *m, tb_value *x) {
+    x = make_transpose(m, make_reshape(m, x, "1,2,2,3,2,3"), "0,1,3,2,4,5");
+    x = make_reshape(m, make_reshape(m, x, "1,24,3"), "1,2,3,2,2,3");
+    return flat(m, make_transpose(m, x, "0,1,3,2,4,5"));
+}
+
+static tb_value *some_columns(making *m, tb_value *x) {
+    return make_reshape(m, make_slice(m, x, 0, 5, 2, 1), "1,20,3");
+}
+
+static tb_value *some_rows(making *m, tb_value *x) {
+    return make_reshape(m, make_slice(m, x, 1, 4, 1, 1), "1,18,3");
+}
+
+static tb_value *behind_others(making *m, tb_value *x) {
+    tb_value *parts[] = {make_random(m, "1,2,3"), flat(m, x)};
+    return make_concat(m, 2, parts, 1);
+}
+
+static const struct {
+    const char *name;
+    tb_value *(*move)(making *m, tb_value *x);
+    bool grid;
+    int64_t tokens, prefix;
+} cases[] = {
+    {"as it is", as_it_is, true, TOKENS, 0},
+    {"columns first", columns_first, false, TOKENS, 0},
+    {"upside down", rows_upside_down, false, TOKENS, 0},
+    {"mirrored", mirrored, false, TOKENS, 0},
+    {"rolled down", rolled_down, false, TOKENS, 0},
+    {"rolled aside", rolled_aside, false, TOKENS, 0},
+    {"in windows", in_windows, false, TOKENS, 0},
+    {"windows undone", there_and_back, true, TOKENS, 0},
+    {"some columns", some_columns, false, 20, 0},
+    {"some rows", some_rows, false, 18, 0},
+    {"behind others", behind_others, true, TOKENS + 2, 2},
+};
+
+static void attend(making *m, tb_value *x) {
+    tb_value *q = make2(m, TB_OP_MatMul, x, make_random(m, "3,4"));
+    tb_value *k = make2(m, TB_OP_MatMul, x, make_random(m, "3,4"));
+    tb_value *v = make2(m, TB_OP_MatMul, x, make_random(m, "3,4"));
+    tb_value *scores = make2(m, TB_OP_MatMul, q, make_transpose(m, k, "0,2,1"));
+    tb_value *p = make(m, TB_OP_Softmax, 1, &scores, 1, &TB_INT_ATTR("axis", -1));
+    make_output(m, make2(m, TB_OP_MatMul, p, v));
+}
+
+static void check_case(int i) {
+    making m;
+    making_start(&m);
+    attend(&m, cases[i].move(&m, make_input(&m, "picture", "1,4,6,3")));
+    making_run(&m);
+    tiba_error error = {0};
+    tb_axes *axes;
+    tb_attentions *found;
+    making_try(tb_axes_find(&axes, m.graph, m.arena, &error), &error);
+    making_try(tb_attentions_find(&found, m.graph, axes, &error), &error);
+    CHECK_CASE(found->n_towers == 1, "%s: %d towers", cases[i].name, found->n_towers);
+    const tb_tower *tower = &found->towers[0];
+    CHECK_CASE(tower->tokens == cases[i].tokens, "%s: %d tokens", cases[i].name,
+               (int)tower->tokens);
+    CHECK_CASE(tower->rows == (cases[i].grid ? ROWS : 0) &&
+                   tower->columns == (cases[i].grid ? COLUMNS : 0),
+               "%s: a grid of %d x %d", cases[i].name, (int)tower->rows, (int)tower->columns);
+    if (cases[i].grid)
+        CHECK_CASE(tower->prefix == cases[i].prefix && !tower->reordered, "%s: prefix %d",
+                   cases[i].name, (int)tower->prefix);
+    making_end(&m);
+}
+
+int main(void) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case((int)i);
+    TEST_END();
+}
