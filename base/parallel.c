@@ -6,6 +6,13 @@
 
 #include "base/clock.h"
 
+/* Items that one thread begins with, so that it meets what it left in its caches in the loop
+ * before; others take from it when they have done their own. */
+typedef struct share {
+    _Alignas(64) _Atomic int64_t next; /* first item that no one has taken */
+    int64_t end;
+} share;
+
 struct tb_pool {
     int threads;
     bool watchful; /* a thread that waits looks for a while before it sleeps */
@@ -17,8 +24,7 @@ struct tb_pool {
                                            caller for `ended`; written under the mutex */
     _Atomic int busy;                   /* workers still in the current loop */
     bool stop;
-    _Atomic int64_t next; /* first item that no one has taken */
-    int64_t items;
+    struct share *shares; /* of the loop's items, one for each thread */
     void (*body)(void *, int64_t, int);
     void *context;
 };
@@ -58,10 +64,13 @@ static void watch(const tb_pool *pool, const _Atomic unsigned long *count, unsig
 static void run_items(tb_pool *pool, int worker) {
     inside_loop = true;
     current_worker = worker;
-    for (;;) {
-        int64_t item = atomic_fetch_add(&pool->next, 1);
-        if (item >= pool->items) break;
-        pool->body(pool->context, item, worker);
+    for (int i = 0; i < pool->threads; i++) {
+        share *from = &pool->shares[(worker + i) % pool->threads];
+        for (;;) {
+            int64_t item = atomic_fetch_add(&from->next, 1);
+            if (item >= from->end) break;
+            pool->body(pool->context, item, worker);
+        }
     }
     inside_loop = false;
     current_worker = 0;
@@ -102,8 +111,11 @@ tb_pool *tb_pool_create(tb_budget *budget, int threads) {
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_cond_init(&pool->done, NULL);
-    if (threads > 1) pool->workers = tb_calloc(budget, (size_t)threads - 1, sizeof(pthread_t));
-    bool ok = threads <= 1 || pool->workers;
+    if (threads > 1) {
+        pool->workers = tb_calloc(budget, (size_t)threads - 1, sizeof(pthread_t));
+        pool->shares = tb_calloc(budget, (size_t)threads, sizeof *pool->shares);
+    }
+    bool ok = threads <= 1 || (pool->workers && pool->shares);
     for (int i = 1; ok && i < threads; i++) {
         worker_start *start = tb_alloc(budget, sizeof *start);
         if (start) *start = (worker_start){pool, i};
@@ -132,6 +144,7 @@ void tb_pool_destroy(tb_pool *pool) {
     pthread_cond_destroy(&pool->wake);
     pthread_cond_destroy(&pool->done);
     tb_free(pool->workers);
+    tb_free(pool->shares);
     tb_free(pool);
 }
 
@@ -148,8 +161,11 @@ void tb_parallel_for(tb_pool *pool, int64_t items, void (*body)(void *, int64_t,
     pthread_mutex_lock(&pool->mutex);
     pool->body = body;
     pool->context = context;
-    pool->items = items;
-    atomic_store(&pool->next, 0);
+    int64_t even = items / pool->threads, more = items % pool->threads, at = 0;
+    for (int i = 0; i < pool->threads; i++) {
+        atomic_store(&pool->shares[i].next, at);
+        pool->shares[i].end = at += even + (i < more);
+    }
     pool->busy = pool->threads - 1;
     unsigned long ended = pool->ended;
     pool->begun++;

@@ -311,7 +311,8 @@ static void relay(track *t, const tb_region *region, tb_exec *exec) {
     if (t->written[to]) {
         add_into(&t->tensors[to], &t->tensors[from], exec);
     } else {
-        memcpy(t->tensors[to].data, t->tensors[from].data, tb_tensor_bytes(&t->tensors[to]));
+        tb_scaled(exec, t->tensors[to].data, t->tensors[from].data, 1.0f,
+                  tb_tensor_count(&t->tensors[to]));
         t->written[to] = 1;
     }
 }

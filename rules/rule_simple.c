@@ -50,8 +50,14 @@ void tb_sum_to_shape(tiba_tensor *out, const tiba_tensor *full) {
 
 static tiba_status identity(const tb_step *s, tiba_error *error) {
     (void)error;
-    for (int i = 0; i < s->node->n_in; i++)
-        if (s->r_in[i]) tb_sum_to_shape(s->r_in[i], s->r_out[0]);
+    int64_t count = tb_tensor_count(s->r_out[0]);
+    for (int i = 0; i < s->node->n_in; i++) {
+        if (!s->r_in[i]) continue;
+        if (tb_tensor_count(s->r_in[i]) == count)
+            tb_scaled(s->exec, s->r_in[i]->data, s->r_out[0]->data, 1.0f, count); /* in parallel */
+        else
+            tb_sum_to_shape(s->r_in[i], s->r_out[0]);
+    }
     return TIBA_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/clones.h"
+#include "runtime/fetch.h"
 #include "runtime/gemm_kernel.h"
 #include "runtime/gemm_small.h"
 #include "runtime/profile.h"
@@ -76,39 +77,18 @@ typedef struct strip {
     bool direct; /* B is read where it is */
 } strip;
 
-/* A block of B that will be needed: `runs` contiguous runs of bytes, `ld` apart. */
-typedef struct coming {
-    const char *at;
-    int64_t runs, bytes, ld, sent;
-} coming;
-
-enum { LINE = 64 };
-
-static coming coming_block(const strip *s, int64_t at) {
+static tb_fetch coming_block(const strip *s, int64_t at) {
     const product *p = s->p;
     int64_t index = s->index;
     at += TB_GEMM_DEPTH;
     if (at >= p->k) {
         at = 0;
-        index += p->threads;
+        index++;
     }
-    if (index >= p->strips) return (coming){0};
+    if (index >= p->strips) return (tb_fetch){0};
     int64_t col = strip_start(p, index);
-    int64_t k = least(p->k - at, TB_GEMM_DEPTH), cols = least(p->n - col, p->set->cols);
-    const float *b = s->item->b + (p->trans_b ? col * p->ldb + at : at * p->ldb + col);
-    return (coming){.at = (const char *)b,
-                    .runs = p->trans_b ? cols : k,
-                    .bytes = (p->trans_b ? k : cols) * (int64_t)sizeof(float),
-                    .ld = p->ldb * (int64_t)sizeof(float)};
-}
-
-/* The given share of it is on the way to second-level cache afterwards. */
-static void fetch(coming *c, int64_t part, int64_t parts) {
-    for (int64_t end = c->runs * part / parts; c->sent < end; c->sent++) {
-        const char *run = c->at + c->sent * c->ld;
-        for (int64_t i = 0; i < c->bytes; i += LINE) __builtin_prefetch(run + i, 0, 2);
-        __builtin_prefetch(run + c->bytes - 1, 0, 2); /* it may start within a line */
-    }
+    return tb_fetch_block(s->item->b, p->ldb, p->trans_b, at, least(p->k - at, TB_GEMM_DEPTH), col,
+                          least(p->n - col, p->set->cols));
 }
 
 /* sums (+)= the block of k that starts at `at`; b: packed, or where it is. */
@@ -117,7 +97,7 @@ static void run_block(const strip *s, int64_t at, const float *b, float *sums) {
     const tb_gemm_set *set = p->set;
     _Alignas(64) float copied[TB_GEMM_MOST_ROWS * TB_GEMM_STRIDE_A];
     int64_t k = least(p->k - at, TB_GEMM_DEPTH), tiles = tiles_of(p, s->rows);
-    coming next = coming_block(s, at);
+    tb_fetch next = coming_block(s, at);
     for (int64_t i = 0; i < tiles; i++) {
         int64_t row = s->rows * i / tiles, rows = s->rows * (i + 1) / tiles - row;
         const float *a = copied;
@@ -126,7 +106,7 @@ static void run_block(const strip *s, int64_t at, const float *b, float *sums) {
                 (at / TB_GEMM_DEPTH * s->height + s->first - s->origin + row) * TB_GEMM_STRIDE_A;
         else
             copy_rows(p, s->item->a, s->first + row, rows, at, k, copied);
-        fetch(&next, i + 1, tiles);
+        tb_fetch_part(&next, i + 1, tiles);
         set->tile(rows, s->direct ? s->cols : set->cols, k, 1, a, b, s->direct ? p->ldb : set->cols,
                   at > 0, sums + row * set->cols, set->cols);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/gemm.h"
+#include "runtime/gemm_whole.h"
 #include "runtime/kernel.h"
 
 /* ---- MatMul: [..., m, k] x [..., k, n] with numpy's rules ---- */
@@ -316,9 +317,13 @@ static tiba_status linear_forward(tb_exec *exec, const tb_node *node, const tiba
                                   tiba_tensor *const *out, tiba_error *error) {
     (void)error;
     linear p = linear_plan(node, in[0], in[1]);
-    tb_gemm_bias(exec, p.trans_w, p.rows, p.n_out, p.n_in, in[0]->data, p.n_in ? p.n_in : 1,
-                 in[1]->data, p.ldw, node->n_in > 2 && in[2] ? in[2]->data : NULL, out[0]->data,
-                 p.n_out ? p.n_out : 1);
+    const float *x = in[0]->data, *w = in[1]->data, *bias = NULL;
+    int64_t ldx = p.n_in ? p.n_in : 1, ldy = p.n_out ? p.n_out : 1;
+    if (node->n_in > 2 && in[2]) bias = in[2]->data;
+    if (!tb_gemm_whole(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, bias,
+                       out[0]->data, ldy))
+        tb_gemm_bias(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, bias, out[0]->data,
+                     ldy);
     return TIBA_OK;
 }
 

@@ -6,7 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/clones.h"
 #include "runtime/kernel.h"
+#include "runtime/lanes.h"
 
 enum { GRAIN = 16384 };
 
@@ -74,6 +76,21 @@ static inline float quantize_one(const struct range *to, float x, float zero) {
     return value < to->most ? value : to->most;
 }
 
+/* One scale for all of x, whole numbers. */
+TB_CLONES static void quantize_row(float *restrict y, const float *restrict x, int64_t n,
+                                   float scale, float zero, float least, float most) {
+    for (int64_t i = 0; i < n; i++) {
+        float value = rintf(x[i] / scale) + zero;
+        value = value > least ? value : least; /* a NaN too */
+        y[i] = value < most ? value : most;
+    }
+}
+
+TB_CLONES static void dequantize_row(float *restrict y, const float *restrict x, int64_t n,
+                                     float scale, float zero) {
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - zero) * scale;
+}
+
 static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
     (void)worker;
     const quant *q = context;
@@ -82,6 +99,14 @@ static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
         const float *x = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
         const float *zero = q->zero ? q->zero + scale_offset(q, run) : NULL;
         float *y = q->y + run * q->length;
+        if (step == 0 && q->dequantize) {
+            dequantize_row(y, x, q->length, *scale, zero ? *zero : 0);
+            continue;
+        }
+        if (step == 0 && !q->to->bits) {
+            quantize_row(y, x, q->length, *scale, zero ? *zero : 0, q->to->least, q->to->most);
+            continue;
+        }
         for (int64_t i = 0; i < q->length; i++) {
             float z = zero ? zero[i * step] : 0;
             if (q->dequantize) {
@@ -93,6 +118,11 @@ static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
     }
 }
 
+TB_CLONES static void unscale_row(float *restrict y, const float *restrict x, int64_t n,
+                                  float scale) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] / scale;
+}
+
 /* dx = dy / scale or dy · scale. */
 static void quant_vjp_runs(void *context, int64_t first, int64_t last, int worker) {
     (void)worker;
@@ -101,15 +131,26 @@ static void quant_vjp_runs(void *context, int64_t first, int64_t last, int worke
     for (int64_t run = first; run < last; run++) {
         const float *dy = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
         float *dx = q->y + run * q->length;
+        if (step == 0) {
+            if (q->dequantize)
+                dequantize_row(dx, dy, q->length, *scale, 0);
+            else
+                unscale_row(dx, dy, q->length, *scale);
+            continue;
+        }
         for (int64_t i = 0; i < q->length; i++)
             dx[i] = q->dequantize ? dy[i] * scale[i * step] : dy[i] / scale[i * step];
     }
 }
 
+static int64_t row_length(const tiba_tensor *x) {
+    return x->rank ? x->dims[x->rank - 1] : 1;
+}
+
 /* How scale's shape lies on x's. */
 static tiba_status quant_plan(quant *q, const tb_node *node, const tiba_tensor *x,
                               const tiba_tensor *scale, tiba_error *error) {
-    *q = (quant){.length = x->rank ? x->dims[x->rank - 1] : 1};
+    *q = (quant){.length = row_length(x)};
     int64_t scales = tb_tensor_count(scale), count = tb_tensor_count(x);
     if (scale->rank <= 1 && scales == 1) {
         q->runs = q->length ? count / q->length : 0;
@@ -239,15 +280,49 @@ static tiba_status dynamic_shape(tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Least and most of x, each GRAIN of elements by itself; 0 is always within, NaNs are passed over.
+ */
+typedef struct extremes {
+    const float *x;
+    int64_t count;
+    float (*of)[2];
+} extremes;
+
+TB_CLONES static void find_extremes(const float *x, int64_t n, float out[2]) {
+    tb_floats_16 least = {0}, most = {0};
+    float tail[TB_LANES];
+    const int64_t full = tb_tail_16(tail, x, n, 0);
+    for (int64_t i = 0; i < n; i += TB_LANES) {
+        tb_floats_16 v;
+        memcpy(&v, i < full ? x + i : tail, sizeof v);
+        const tb_ints_16 below = v<least, above = v> most;
+        least = (tb_floats_16)(((tb_ints_16)v & below) | ((tb_ints_16)least & ~below));
+        most = (tb_floats_16)(((tb_ints_16)v & above) | ((tb_ints_16)most & ~above));
+    }
+    out[0] = out[1] = 0;
+    for (int l = 0; l < TB_LANES; l++) {
+        out[0] = least[l] < out[0] ? least[l] : out[0];
+        out[1] = most[l] > out[1] ? most[l] : out[1];
+    }
+}
+
+static void extremes_of_piece(void *context, int64_t piece, int worker) {
+    (void)worker;
+    const extremes *e = context;
+    int64_t at = piece * GRAIN, left = e->count - at;
+    find_extremes(e->x + at, left < GRAIN ? left : GRAIN, e->of[piece]);
+}
+
 static tiba_status dynamic_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                                    tiba_tensor *const *out, tiba_error *error) {
-    (void)error;
-    const float *x = in[0]->data;
-    int64_t count = tb_tensor_count(in[0]);
+    int64_t count = tb_tensor_count(in[0]), pieces = (count + GRAIN - 1) / GRAIN;
+    extremes e = {in[0]->data, count, tb_scratch(exec, (size_t)pieces + 1, sizeof *e.of)};
+    if (!e.of) return tb_out_of_memory(error);
+    tb_parallel_for(exec->pool, pieces, extremes_of_piece, &e);
     float least = 0, most = 0;
-    for (int64_t i = 0; i < count; i++) {
-        least = x[i] < least ? x[i] : least;
-        most = x[i] > most ? x[i] : most;
+    for (int64_t i = 0; i < pieces; i++) {
+        least = e.of[i][0] < least ? e.of[i][0] : least;
+        most = e.of[i][1] > most ? e.of[i][1] : most;
     }
     float scale = (most - least) / 255;
     if (!(scale > 0)) scale = 1; /* all zero: any scale will do */
@@ -256,14 +331,14 @@ static tiba_status dynamic_forward(tb_exec *exec, const tb_node *node, const tib
     if (node->n_out > 1 && out[1]) *(float *)out[1]->data = scale;
     if (node->n_out > 2 && out[2]) *(float *)out[2]->data = zero;
     if (!out[0] || count == 0) return TIBA_OK;
-    quant q = {.runs = count,
-               .length = 1,
-               .x = x,
+    quant q = {.length = row_length(in[0]),
+               .x = e.x,
                .y = out[0]->data,
                .scale = &scale,
                .zero = &zero,
                .to = &ranges[0]}; /* uint8 */
-    tb_parallel_ranges(exec, q.runs, GRAIN, quant_runs, &q);
+    q.runs = count / q.length;
+    tb_parallel_ranges(exec, q.runs, grain(&q), quant_runs, &q);
     return TIBA_OK;
 }
 
@@ -274,12 +349,10 @@ static tiba_status dynamic_vjp(tb_exec *exec, const tb_node *node, const tiba_te
     if (!din[0]) return TIBA_OK;
     if (!dout[0] || node->n_out < 2 || !out[1])
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "the scale output is not kept");
-    quant q = {.runs = tb_tensor_count(din[0]),
-               .length = 1,
-               .x = dout[0]->data,
-               .y = din[0]->data,
-               .scale = out[1]->data};
-    tb_parallel_ranges(exec, q.runs, GRAIN, quant_vjp_runs, &q);
+    quant q = {
+        .length = row_length(din[0]), .x = dout[0]->data, .y = din[0]->data, .scale = out[1]->data};
+    q.runs = q.length ? tb_tensor_count(din[0]) / q.length : 0;
+    tb_parallel_ranges(exec, q.runs, grain(&q), quant_vjp_runs, &q);
     return TIBA_OK;
 }
 
