@@ -363,14 +363,14 @@ static tiba_status plan_sources(tb_explainer *x, tiba_error *error) {
     return note_reads(x, n, watch, error);
 }
 
-/* Values that others than the passes look at. */
-static void keep_others(tb_explainer *x) {
+/* What others than the passes look at: methods at P, the target, routes. */
+static void note_others(tb_explainer *x) {
     x->keep[x->target->id] = 1;
     for (int t = 0; t < x->n_towers; t++) {
         const tb_plan_tower *tower = &x->towers[t];
         if (tower->route) tb_route_keep(tower->route, x->keep);
         for (int b = 0; b < tower->tower.n_attentions; b++)
-            x->keep[x->analysis->attentions->attentions[tower->tower.attentions[b]].p->id] = 1;
+            x->reads[x->analysis->attentions->attentions[tower->tower.attentions[b]].p->id] = 1;
     }
 }
 
@@ -393,7 +393,7 @@ static tiba_status create(tb_explainer *x, tiba_error *error) {
             watch[n++] = found->attentions[tower->tower.attentions[i]].p;
     }
     TB_TRY(note_reads(x, n, watch, error));
-    keep_others(x);
+    note_others(x);
     TB_TRY(tb_remake_find(&x->remake, x->graph, x->reads, x->keep, x->arena, error));
     return tb_reverse_create(&x->reverse, x->graph, x->analysis->regions, x->target, n, watch,
                              TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, x->remake,

@@ -94,23 +94,23 @@ static void count_not_finite(collect *c, int t, const float *x, int64_t n) {
     if (x) c->towers[t].not_finite += tb_not_finite(x, n);
 }
 
-static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
-                                 const float *gradient, const float *relevance, tiba_error *error) {
-    bool routed = c->x->towers[t].route != NULL;
-    int64_t asked = asked_sample(c, t), n = a->queries * a->keys;
-    int64_t sample = routed       ? 0
-                     : asked >= 0 ? asked
-                     : gradient   ? reached_sample(a, gradient)
-                                  : most_touched(c, t);
-    if (sample >= a->groups)
-        return tb_fail(error, TIBA_ERROR_USAGE, "sample %lld of a tower that has %lld",
-                       (long long)sample, (long long)a->groups);
-    int64_t groups = routed ? a->groups : 1;
-    if (!routed) c->towers[t].sample = sample;
-    float *e = TB_NEW(c->arena, float, groups *n);
-    if (!e) return tb_out_of_memory(error);
-    int64_t at = routed ? 0 : sample * a->heads * n; /* plain: samples are outermost */
-    const float *p = c->program->values[a->p->id]->data, *first = NULL, *second = NULL;
+/* P as the forward pass had it, where that has not kept it: valid until `made` is destroyed. */
+static tiba_status make_attention(const collect *c, const tb_attention *a, tb_remaking **made,
+                                  const float **p, tiba_error *error) {
+    unsigned needs = 0;
+    for (int i = 0; i < a->product->n_in; i++)
+        if (a->product->in[i] == a->p) needs |= TB_NEEDS_IN(i);
+    TB_TRY(tb_remaking_create(made, c->x->remake, 1, &a->product, &needs, c->x->budget, error));
+    TB_TRY(tb_remaking_step(*made, c->program, 0, c->exec, error));
+    *p = tb_remaking_value(*made, c->program, a->p)->data;
+    return TIBA_OK;
+}
+
+/* E of one attention. Gradient, relevance and p are those of the block's groups. */
+static void fill_block(collect *c, int t, const tb_attention *a, int64_t groups, float *e,
+                       const float *gradient, const float *relevance, const float *p) {
+    const float *first = NULL, *second = NULL;
+    int64_t n = a->heads * a->queries * a->keys;
     switch (c->method->combine) {
     case TB_COMBINE_GRADIENT_RELEVANCE:
         first = relevance ? gradient : NULL, second = relevance;
@@ -125,19 +125,41 @@ static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a
         first = p;
         break;
     default: /* GradCAM */
-        memset(e, 0, (size_t)n * sizeof *e);
-        if (gradient) weigh_heads(c, t, a, e, p + at, gradient + at);
-        count_not_finite(c, t, gradient ? gradient + at : NULL, a->heads * n);
-        c->blocks[t][b] = e;
-        return TIBA_OK;
+        if (gradient) weigh_heads(c, t, a, e, p, gradient);
+        count_not_finite(c, t, gradient, n);
+        return;
     }
-    count_not_finite(c, t, first ? first + at : NULL, groups * a->heads * n);
-    count_not_finite(c, t, second ? second + at : NULL, groups * a->heads * n);
-    tb_block_combine(e, first ? first + at : NULL, second ? second + at : NULL, groups, a->heads,
-                     routed ? a->group_of : NULL, a->queries, a->keys, a->transposed,
-                     c->options->keep_sign);
-    c->blocks[t][b] = e;
-    return TIBA_OK;
+    count_not_finite(c, t, first, groups * n);
+    count_not_finite(c, t, second, groups * n);
+    tb_block_combine(e, first, second, groups, a->heads, groups > 1 ? a->group_of : NULL,
+                     a->queries, a->keys, a->transposed, c->options->keep_sign);
+}
+
+static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
+                                 const float *gradient, const float *relevance, tiba_error *error) {
+    bool routed = c->x->towers[t].route != NULL;
+    int64_t asked = asked_sample(c, t), n = a->queries * a->keys;
+    int64_t sample = routed       ? 0
+                     : asked >= 0 ? asked
+                     : gradient   ? reached_sample(a, gradient)
+                                  : most_touched(c, t);
+    if (sample >= a->groups)
+        return tb_fail(error, TIBA_ERROR_USAGE, "sample %lld of a tower that has %lld",
+                       (long long)sample, (long long)a->groups);
+    int64_t groups = routed ? a->groups : 1;
+    if (!routed) c->towers[t].sample = sample;
+    float *e = c->blocks[t][b] = TB_NEW(c->arena, float, groups *n);
+    if (!e) return tb_out_of_memory(error);
+    int64_t at = routed ? 0 : sample * a->heads * n; /* plain: samples are outermost */
+    tb_remaking *made = NULL;
+    const float *p = NULL;
+    tiba_status status = TIBA_OK;
+    if (tb_method_reads_attention(c->method)) status = make_attention(c, a, &made, &p, error);
+    if (status == TIBA_OK)
+        fill_block(c, t, a, groups, e, gradient ? gradient + at : NULL,
+                   relevance ? relevance + at : NULL, p ? p + at : NULL);
+    tb_remaking_destroy(made);
+    return status;
 }
 
 static void collect_readout(collect *c, int t, const tb_value *value, const float *gradient,

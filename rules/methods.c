@@ -24,6 +24,11 @@ bool tb_method_per_class(const tb_method *m) {
     return m->combine != TB_COMBINE_ATTENTION && m->reads != TB_READS_NOTHING;
 }
 
+bool tb_method_reads_attention(const tb_method *m) {
+    return m->combine == TB_COMBINE_GRADIENT_ATTENTION || m->combine == TB_COMBINE_ATTENTION ||
+           m->combine == TB_COMBINE_GRADCAM;
+}
+
 int tb_method_carries(const tb_method *m) {
     switch (m->combine) {
     case TB_COMBINE_GRADIENT_RELEVANCE:

@@ -39,6 +39,8 @@ typedef struct tb_method {
 const tb_method *tb_method_at(int method);
 /** Does the result depend on the target? Not where it is made of attention alone. */
 bool tb_method_per_class(const tb_method *method);
+/** Is P itself part of a block? */
+bool tb_method_reads_attention(const tb_method *method);
 /** What a reverse pass to the blocks or the input has to carry: TB_REVERSE_…, 0: nothing. */
 int tb_method_carries(const tb_method *method);
 
