@@ -88,7 +88,13 @@ void tb_axes_add(tb_axes *axes, tb_value_axes *to, tb_factor f) {
             to->factors[at].label = tb_axes_root(axes, g->label);
             return;
         }
-        if (f.inner < g->inner * g->count && g->inner < f.inner * f.count) return;
+        if (f.inner < g->inner * g->count && g->inner < f.inner * f.count) {
+            /* the same stretch in more steps (tokens that were repeated lie beside their finer
+             * ones): what tells more elements apart stays */
+            bool finer = f.inner < g->inner && f.inner * f.count == g->inner * g->count;
+            if (finer) to->factors[at] = f;
+            return;
+        }
         if (g->inner < f.inner) break;
     }
     if (to->n == TB_MAX_FACTORS) return;

@@ -22,9 +22,30 @@ int64_t tb_token_of(const tb_token_axes *a, int64_t element) {
     return token;
 }
 
-/* All labelled axes but the batch, which is an input's first axis and the outermost one. False if
+/* Is the label made of what the attentions tell apart? Others are features that an input has. */
+static bool is_token_label(const tb_route *r, int label, int depth) {
+    label = tb_axes_root(r->on.axes, label);
+    if (label < 0 || depth > 32) return false;
+    if (r->told_apart[label]) return true;
+    const tb_label *l = &r->on.axes->labels[label];
+    for (int i = 0; i < l->n_parents; i++)
+        if (is_token_label(r, l->parents[i], depth + 1)) return true;
+    return false;
+}
+
+/* Marks a label and all that it is made of. */
+static void mark_label(tb_route *r, int label, int depth) {
+    label = tb_axes_root(r->on.axes, label);
+    if (label < 0 || depth > 32 || r->told_apart[label]) return;
+    r->told_apart[label] = 1;
+    const tb_label *l = &r->on.axes->labels[label];
+    for (int i = 0; i < l->n_parents; i++) mark_label(r, l->parents[i], depth + 1);
+}
+
+/* All axes of tokens but the batch, which is an input's first axis and the outermost one. False if
  * there is none. */
-static bool token_axes(tb_token_axes *out, const tb_axes *axes, const tb_value *value) {
+static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *value) {
+    const tb_axes *axes = r->on.axes;
     *out = (tb_token_axes){.value = value, .tokens = 1, .batch = 1, .batch_inner = 1};
     const tb_value_axes *va = axes->values[value->id];
     for (int i = 0; va && i < va->n; i++) {
@@ -36,6 +57,7 @@ static bool token_axes(tb_token_axes *out, const tb_axes *axes, const tb_value *
             out->batch_inner = f->inner;
             continue;
         }
+        if (!is_token_label(r, f->label, 0)) continue;
         out->factors[out->n++] = *f;
         out->tokens *= f->count;
     }
@@ -170,7 +192,7 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
     for (; at >= 0; at = on->parent[at]) {
         tb_token_axes axes;
         tb_tower tower;
-        if (!token_axes(&axes, r->on.axes, r->on.graph->values[at])) continue;
+        if (!token_axes(&axes, r, r->on.graph->values[at])) continue;
         if (r->source.value && axes.tokens != r->source.tokens) continue;
         TB_TRY(describe(r, &axes, &tower, error));
         bool ordered = !tower.image || !tower.reordered;
@@ -187,7 +209,7 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
  * token axes: walk up the target's dominators. */
 static bool find_readout(tb_route *r, const tb_value *target, const unsigned char *below) {
     for (int at = target->id; at >= 0 && below[at]; at = r->on.dominators->parent[at])
-        if (token_axes(&r->readout, r->on.axes, r->on.graph->values[at])) return true;
+        if (token_axes(&r->readout, r, r->on.graph->values[at])) return true;
     return false;
 }
 
@@ -242,6 +264,12 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     unsigned char *below = TB_NEW(arena, unsigned char, on.graph->n_values);
     if (!below) return tb_out_of_memory(error);
     tb_mark_descendants(on.graph, last->out[0], below);
+    r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
+    if (!r->told_apart) return tb_out_of_memory(error);
+    for (int i = 0; i < n_attentions; i++) {
+        const tb_value_axes *va = on.axes->values[member(r, i)->p->id];
+        for (int k = 0; va && k < va->n; k++) mark_label(r, va->factors[k].label, 0);
+    }
     TB_TRY(find_source(r, error));
     if (!r->source.value)
         return tb_node_fail(error, TIBA_ERROR_INPUT, first,

@@ -49,9 +49,10 @@ typedef struct tb_route {
     tb_tower tower;        /**< what they are; its attentions are not filled in */
     const tb_node **steps; /**< last first */
     int n_steps;
-    unsigned char *between; /**< by value id: on a way from source to readout */
-    signed char *skip;      /**< by node id, for Adds: see route.c */
-    const tb_value **base;  /**< likewise: what both operands come from, NULL: nothing in common */
+    unsigned char *told_apart; /**< by label: axes of the attentions, and what they are made of */
+    unsigned char *between;    /**< by value id: on a way from source to readout */
+    signed char *skip;         /**< by node id, for Adds: see route.c */
+    const tb_value **base; /**< likewise: what both operands come from, NULL: nothing in common */
 } tb_route;
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Fails naming the

@@ -705,7 +705,42 @@ static void check_refused_step(void) {
     end(&s);
 }
 
+/* An input's features are no tokens, though they have an axis of it all the way up. */
+static void check_given_embeddings(void) {
+    subject s = {0};
+    making_start(&s.m);
+    tb_value *x = make_input(&s.m, "embeddings", "1,16,4");
+    tb_value *y = block(&s, x, false);
+    y = make2(&s.m, TB_OP_Add, y, windows_back(&s, attend(&s, windows(&s, y), false)));
+    finish(&s, read_out(&s, y, ONE_TOKEN));
+    tb_tower_explanation tower = explain(&s, 5 * CLASSES + 1, (tb_explain_options){0});
+    CHECK(tower.routed && tower.tower->tokens == 16 && tower.readout_tokens == 16);
+    CHECK(tower.readout[5] == 1.0f);
+    end(&s);
+}
+
+/* Pairs of tokens are merged, attended to, repeated and added to what they were: the sum tells all
+ * tokens apart, though the operand in front holds each pair as one. */
+static void check_repeated(bool first) {
+    subject s;
+    tb_value *y = block(&s, start(&s, "1,6,3"), false);
+    tb_value *pairs =
+        make2(&s.m, TB_OP_MatMul, make_reshape(&s.m, y, "1,3,8"), make_random(&s.m, "8,4"));
+    pairs = make_reshape(&s.m, block(&s, pairs, false), "1,3,1,4");
+    tb_value *shape = make_ints(&s.m, 4, (int64_t[]){1, 3, 2, 4});
+    pairs = make_reshape(&s.m, make2(&s.m, TB_OP_Expand, pairs, shape), "1,6,4");
+    y = first ? make2(&s.m, TB_OP_Add, pairs, y) : make2(&s.m, TB_OP_Add, y, pairs);
+    finish(&s, read_out(&s, y, ONE_TOKEN));
+    tb_tower_explanation tower = explain(&s, 3 * CLASSES + 1, (tb_explain_options){0});
+    CHECK(tower.routed && tower.tower->tokens == 6 && tower.readout_tokens == 6);
+    for (int t = 0; t < 6; t++) CHECK(tower.readout[t] == (t == 3 ? 1.0f : 0.0f));
+    end(&s);
+}
+
 int main(void) {
+    check_given_embeddings();
+    check_repeated(true);
+    check_repeated(false);
     for (size_t i = 0; i < sizeof stays / sizeof *stays; i++) check_beside(&stays[i]);
     check_refused_step();
     check_two_encoders();
