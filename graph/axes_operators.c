@@ -124,6 +124,44 @@ static int whole_again(const tb_axes *axes, int n, const int *parts, const int64
     return whole;
 }
 
+/* The label that a dimension has in an operand, where the operands have different ones; -1: none.
+ */
+static int differing(pass *p, int dim) {
+    int first = -1;
+    for (int i = 0; i < p->node->n_in; i++) {
+        int label = tb_axes_root(p->axes, tb_axes_dim(p->axes, p->node->in[i], dim));
+        if (label >= 0 && first >= 0 && label != first) return first;
+        if (first < 0) first = label;
+    }
+    return -1;
+}
+
+/* Is the value an input's own elements, moved at most: are all its axes known? */
+static bool is_raw(pass *p, const tb_value *value) {
+    for (int d = 0; d < value->t.rank; d++)
+        if (value->t.dims[d] > 1 && tb_axes_dim(p->axes, value, d) < 0) return false;
+    return value->active;
+}
+
+/* Samples put one behind the other (views of a picture, two texts): another axis on which they
+ * differ, mirrored or of another input, is none of theirs. Feature maps that are joined by their
+ * channels or tokens are lined up on the others. True if the samples themselves need a label. */
+static bool join_samples(pass *p, const tb_value *out, unsigned *changes) {
+    bool raw = true;
+    *changes = 0;
+    for (int d = 1; d < out->t.rank && out->t.rank > 2; d++) {
+        int parent = differing(p, d);
+        if (parent < 0) continue;
+        int64_t offset = 0;
+        tb_label other = {
+            .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = d, .n_parents = 1};
+        new_axis(p, out, d, other, &parent, &offset);
+        *changes |= 1u << d;
+    }
+    for (int i = 0; i < p->node->n_in; i++) raw = raw && is_raw(p, p->node->in[i]);
+    return raw && out->t.rank > 2;
+}
+
 static void op_concat(pass *p, const tb_value *out) {
     const tb_node *node = p->node;
     int axis = (int)wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
@@ -131,11 +169,14 @@ static void op_concat(pass *p, const tb_value *out) {
     int64_t offsets[64], at = 0;
     bool any = false;
     if (stack_pieces(p, out, axis)) return;
+    for (int i = 0; i < node->n_in; i++)
+        if (!node->in[i] || node->in[i]->t.rank != out->t.rank) return;
+    unsigned changes = 0;
+    if (axis == 0 && node->n_in > 1) any = join_samples(p, out, &changes);
     for (int i = 0; i < node->n_in; i++) {
         const tb_value *in = node->in[i];
-        if (!in || in->t.rank != out->t.rank) return;
         int map[TIBA_MAX_RANK];
-        for (int d = 0; d < in->t.rank; d++) map[d] = d == axis ? -1 : d;
+        for (int d = 0; d < in->t.rank; d++) map[d] = d == axis || changes >> d & 1 ? -1 : d;
         tb_axes_carry(p->axes, p->to, in, out, map);
         if (in->t.dims[axis] > 0 && n < 64) {
             parents[n] = tb_axes_root(p->axes, tb_axes_dim(p->axes, in, axis));

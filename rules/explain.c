@@ -170,6 +170,9 @@ static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, tiba_error *e
     int *members = to->tower.attentions, n = to->tower.n_attentions;
     TB_TRY(tb_route_create(&to->route, from, x->target, n, members, x->arena, error));
     to->tower = to->route->tower;
+    if (to->tower.input < 0)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, on->attentions->attentions[members[0]].product,
+                            "the tokens of this attention cannot be traced to an input");
     to->tower.attentions = members;
     to->tower.n_attentions = n;
     to->readout = to->route->readout.value;

@@ -481,6 +481,17 @@ static tiba_status get_room(collect *c, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* A tower's samples have tokens of their own: which of them would be shown? */
+static tiba_status check_samples(const collect *c, int t, tiba_error *error) {
+    int64_t read = 0, n = readout_samples(c, t);
+    for (int64_t s = 0; s < n; s++) read += c->touched[t][s] > 0.0;
+    if (read <= 1 || asked_sample(c, t) >= 0 || c->options->n_seeds) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_INPUT,
+                   "the target reads %lld samples of input '%s' at once: each has tokens of its "
+                   "own, and no one map shows them",
+                   (long long)read, c->x->graph->inputs[c->x->towers[t].tower.input]->name);
+}
+
 /* One reverse pass of a method that is not TiBA: to the readouts, or from the target to the blocks
  * or sources. */
 static tiba_status run_pass(collect *c, bool readouts, int carries, int n_seeds,
@@ -523,7 +534,10 @@ static tiba_status collect_attention(collect *c, tiba_error *error) {
 }
 
 static tiba_status read_all(collect *c, tiba_error *error) {
-    for (int t = 0; t < c->x->n_towers; t++) TB_TRY(read_out(c, t, error));
+    for (int t = 0; t < c->x->n_towers; t++) {
+        TB_TRY(check_samples(c, t, error));
+        TB_TRY(read_out(c, t, error));
+    }
     return TIBA_OK;
 }
 

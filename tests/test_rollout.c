@@ -719,6 +719,27 @@ static void check_given_embeddings(void) {
     end(&s);
 }
 
+/* One score of two samples: whose tokens? */
+static void check_two_samples(void) {
+    subject s;
+    tb_value *y = block(&s, start(&s, "2,5,3"), false);
+    tb_value *axes = make_ints(&s.m, 2, (int64_t[]){0, 1});
+    y = make(&s.m, TB_OP_ReduceMean, 2, (tb_value *[]){y, axes}, 1, &TB_INT_ATTR("keepdims", 0));
+    y = make_reshape(&s.m, y, "1,4");
+    finish(&s, make2(&s.m, TB_OP_MatMul, y, make_random(&s.m, "4,3")));
+    tiba_error error = {0};
+    tb_tower_explanation tower;
+    tb_explain_options options = {0};
+    tb_explain_job job = {1, &options, &tower, s.m.arena};
+    tiba_status status = tb_explainer_run(s.explainer, s.m.program, 1, &job, &s.m.exec, &error);
+    CHECK_CASE(status == TIBA_ERROR_INPUT && strstr(error.message, "2 samples"), "'%s'",
+               error.message);
+    options.samples = (int64_t[]){1}; /* whoever asks for one gets it */
+    making_try(tb_explainer_run(s.explainer, s.m.program, 1, &job, &s.m.exec, &error), &error);
+    CHECK(tower.sample == 1);
+    end(&s);
+}
+
 /* Pairs of tokens are merged, attended to, repeated and added to what they were: the sum tells all
  * tokens apart, though the operand in front holds each pair as one. */
 static void check_repeated(bool first) {
@@ -739,6 +760,7 @@ static void check_repeated(bool first) {
 
 int main(void) {
     check_given_embeddings();
+    check_two_samples();
     check_repeated(true);
     check_repeated(false);
     for (size_t i = 0; i < sizeof stays / sizeof *stays; i++) check_beside(&stays[i]);

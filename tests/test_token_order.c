@@ -117,7 +117,26 @@ static void check_case(int i) {
     making_end(&m);
 }
 
+/* A picture and its mirror image as two samples have no place in common: no tower holds both. */
+static void check_views(void) {
+    making m;
+    making_start(&m);
+    tb_value *x = make_input(&m, "picture", "1,4,6,3");
+    tb_value *views[] = {x, make_slice(&m, x, -1, INT64_MIN / 2, 2, -1)};
+    attend(&m, make_reshape(&m, make_concat(&m, 2, views, 0), "2,24,3"));
+    making_run(&m);
+    tiba_error error = {0};
+    tb_axes *axes;
+    tb_attentions *found;
+    making_try(tb_axes_find(&axes, m.graph, m.arena, &error), &error);
+    making_try(tb_attentions_find(&found, m.graph, axes, &error), &error);
+    CHECK(found->n_attentions == 1 && found->n_towers == 0);
+    CHECK(found->attentions[0].groups == 2 && found->attentions[0].heads == 1);
+    making_end(&m);
+}
+
 int main(void) {
+    check_views();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case((int)i);
     TEST_END();
 }
