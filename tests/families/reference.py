@@ -34,25 +34,60 @@ def attr(node, name, default=None):
     return default
 
 
+GELU = np.array([2 ** 0.5, 0.5 ** 0.5, (2 / np.pi) ** 0.5, 0.044715], np.float32)
+
+
+def widened(model):
+    """The same numbers in float32: half precision is what rounded them, computing in it is not part of the file's meaning.
+    The constants of GELU mean that function however they are rounded, as in the program."""
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+    def wide(t):
+        if t.data_type == half:
+            v = numpy_helper.to_array(t).astype(np.float32)
+            known = GELU[GELU.astype(np.float16) == v] if v.size == 1 else []
+            v = np.full_like(v, known[0]) if len(known) else v
+            t.CopyFrom(numpy_helper.from_array(v, t.name))
+
+    def visit(g):
+        for t in g.initializer:
+            wide(t)
+        for v in [*g.input, *g.output]:
+            if v.type.tensor_type.elem_type == half:
+                v.type.tensor_type.elem_type = single
+        del g.value_info[:]
+        for n in g.node:
+            for a in n.attribute:
+                if n.op_type == "Cast" and a.name == "to" and a.i == half:
+                    a.i = single
+                if a.type == onnx.AttributeProto.TENSOR:
+                    wide(a.t)
+                elif a.type == onnx.AttributeProto.GRAPH:
+                    visit(a.g)
+    visit(model.graph)
+    return model
+
+
 class Reference:
     def __init__(self, path, feeds, output, index):
-        self.model = onnx.shape_inference.infer_shapes(onnx.load(path))
+        self.model = onnx.shape_inference.infer_shapes(widened(onnx.load(path)))
         g = self.graph = self.model.graph
         self.opset = max(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         self.const = {i.name: numpy_helper.to_array(i) for i in g.initializer}
         self.feeds = feeds
-        self.values = self.all_values(path)
+        self.values = self.all_values()
         self.active = set()
         for k, v in feeds.items():
             if v.dtype == np.float32 and v.ndim >= 2:
                 self.active.add(k)
         ids = {k for k, v in feeds.items() if v.dtype != np.float32}
+        tables = {*self.const, *(n.output[0] for n in g.node if n.op_type == "DequantizeLinear" and n.input[0] in self.const)}
         for n in g.node:
-            lookup = n.op_type == "Gather" and n.input[0] in self.const and self.derives(n.input[1], ids) and \
-                np.asarray(self.values[n.output[0]]).dtype == np.float32 and self.const[n.input[0]].ndim == 2
+            lookup = n.op_type == "Gather" and n.input[0] in tables and self.derives(n.input[1], ids) and \
+                np.asarray(self.values[n.output[0]]).dtype == np.float32 and self.values[n.input[0]].ndim == 2
             if lookup or any(i in self.active for i in n.input):
                 for o in n.output:
-                    if o and np.asarray(self.values[o]).dtype == np.float32:
+                    if o and (np.asarray(self.values[o]).dtype == np.float32 or n.op_type == "QuantizeLinear"):
                         self.active.add(o)
         self.producer = {o: n for n in g.node for o in n.output if o}
         self.order = {o: k for k, n in enumerate(g.node) for o in n.output if o}
@@ -71,21 +106,25 @@ class Reference:
         n = next((n for n in self.graph.node if name in n.output), None)
         return bool(n) and depth < 8 and n.op_type in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Slice", "Gather", "Add", "Sub", "Mul", "Mod", "Where") and self.derives(n.input[n.op_type == "Where"], ids, depth + 1)
 
-    def all_values(self, path):
-        m = onnx.load(path)
-        have = {o.name for o in m.graph.output}
-        for n in m.graph.node:
-            for o in n.output:
-                if o and o not in have:
-                    m.graph.output.append(onnx.ValueInfoProto(name=o))
-        o = ort.SessionOptions()
-        o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        s = ort.InferenceSession(m.SerializeToString(), o, providers=["CPUExecutionProvider"])
-        names = [x.name for x in s.get_outputs()]
-        values = dict(zip(names, s.run(None, {k: v for k, v in self.feeds.items() if k in {i.name for i in s.get_inputs()}})))
+    def all_values(self):
+        """onnxruntime's value of every name; of what is rounded to integers as people run it, with its optimiser"""
+        level = ort.GraphOptimizationLevel
+        values = self.values_of([o for n in self.graph.node for o in n.output], level.ORT_DISABLE_ALL)
+        integers = [n.output[0] for n in self.graph.node if n.op_type == "QuantizeLinear"]
+        if integers:
+            values.update(self.values_of(integers, level.ORT_ENABLE_ALL))
         values.update(self.feeds)
         values.update(self.const)
         return values
+
+    def values_of(self, names, level):
+        m = onnx.ModelProto.FromString(self.model.SerializeToString())
+        have = {o.name for o in m.graph.output}
+        m.graph.output.extend(onnx.ValueInfoProto(name=o) for o in names if o and o not in have)
+        o = ort.SessionOptions()
+        o.graph_optimization_level = level
+        s = ort.InferenceSession(m.SerializeToString(), o, providers=["CPUExecutionProvider"])
+        return dict(zip([x.name for x in s.get_outputs()], s.run(None, {k: v for k, v in self.feeds.items() if k in {i.name for i in s.get_inputs()}})))
 
     def logit(self, output):
         n = self.producer.get(output)
@@ -93,7 +132,8 @@ class Reference:
 
     # ---------------------------------------------------------------- regions: element-wise functions and norms written out
     ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Exp", "Neg", "Abs", "Cast", "CastLike", "Clip", "Max", "Min",
-                   "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Softplus", "Relu", "HardSigmoid", "Expand", "Elu", "Log", "Identity", "Greater"}
+                   "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Softplus", "Relu", "HardSigmoid", "Expand", "Elu", "Log", "Identity", "Greater",
+                   "QuantizeLinear", "DequantizeLinear"}
 
     def regions(self):
         self.region_entry, self.inside = {}, set()
@@ -147,6 +187,12 @@ class Reference:
                   "HardSigmoid": lambda: (x * attr(n, "alpha", 0.2) + attr(n, "beta", 0.5)).clip(0, 1)}
         if t in simple:
             return [simple[t]()]
+        if t == "QuantizeLinear":  # what onnxruntime's integers stand for; gradients go straight through
+            y, scale, zero = [torch.from_numpy(np.asarray(self.values[i]).astype(np.float64)) for i in (n.output[0], n.input[1], n.input[2])]
+            assert scale.numel() == 1
+            return [x + ((y - zero) * scale - x).detach()]
+        if t == "DequantizeLinear":
+            return [x]
         if t == "Clip":
             lo = float(self.values[n.input[1]]) if len(n.input) > 1 and n.input[1] else None
             hi = float(self.values[n.input[2]]) if len(n.input) > 2 and n.input[2] else None
@@ -397,7 +443,7 @@ class Reference:
         if name in self.region_entry and n.op_type == "Div":  # written out
             top = self.producer.get(n.input[0])
             return top is not None and top.op_type == "Exp"
-        return n.op_type == "Softmax" or (n.op_type in ("Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
+        return n.op_type == "Softmax" or (n.op_type in ("Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose", "QuantizeLinear", "DequantizeLinear") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
 
     @staticmethod
     def send(rel, shares):
