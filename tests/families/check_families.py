@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs tiba-onnx on the files of make_families.py and its siblings and tells how well they agree. Needs numpy and onnx.
 
-    check_families.py TIBA_ONNX [TITLE=]FILES... [FAMILY...] [--plain] [--why] [--jobs N] [--markdown FILE]
+    check_families.py TIBA_ONNX [TITLE=]FILES... [FAMILY...] [--plain] [--why] [--jobs N] [--save FILE] [--markdown FILE]
+    check_families.py SAVED... --markdown FILE
 
 Every file holds the same weights as the others of its family, so all must give the same explanation. Two numbers per
 file: the outputs' largest error against onnxruntime with that very file, and the token relevance's largest deviation from
@@ -262,8 +263,16 @@ def write_markdown(path, sections):
 REMARKS = ""
 
 
+def joined(paths):
+    sections = {}
+    for p in paths:
+        for title, families in json.load(open(p)).items():
+            sections.setdefault(title, {}).update(families)
+    return {t: dict(sorted(f.items())) for t, f in sections.items()}
+
+
 def main():
-    args, options = [], {"--markdown": None, "--jobs": "2"}
+    args, options = [], {"--markdown": None, "--jobs": "2", "--save": None}
     words = iter(sys.argv[1:])
     flags = set()
     for a in words:
@@ -273,6 +282,9 @@ def main():
             flags.add(a)
         else:
             args.append(a)
+    if options["--markdown"] and all(a.endswith(".json") for a in args):
+        write_markdown(options["--markdown"], joined(args))
+        return
     tool = args[0]
     roots = [a.rpartition("=") for a in args[1:] if os.path.isdir(a.rpartition("=")[2])]
     only = [a for a in args[1:] if not os.path.isdir(a.rpartition("=")[2])]
@@ -295,6 +307,8 @@ def main():
                     print(f"    {state}: {' '.join(variants)}\n        {message}" + (f"\n        {reason}" if reason else ""), flush=True)
     every = [r for families in sections.values() for rows in families.values() for r in rows]
     print(f"{len(every)} files: " + ", ".join(f"{sum(r['state'] == s for r in every)} {s}" for s in MARK))
+    if options["--save"]:
+        json.dump(sections, open(options["--save"], "w"))
     if options["--markdown"]:
         write_markdown(options["--markdown"], sections)
 

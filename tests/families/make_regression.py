@@ -26,6 +26,10 @@ def image():
     return torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(7))
 
 
+def image_input():
+    return {"input": image()}
+
+
 def bert_inputs():
     return {"input_ids": ids(), "attention_mask": torch.ones(1, 6, dtype=torch.int64), "token_type_ids": torch.tensor([[0, 0, 0, 1, 1, 1]])}
 
@@ -41,7 +45,18 @@ def bart():
                        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2)
 
 
-# name: (builder, inputs, variants, is the reference able to check it)
+def masked_ids():
+    return {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}
+
+
+SMALL = {k: v for k, v in TEXT.items() if k != "num_labels"}
+LLAMA = dict(vocab_size=12, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, intermediate_size=12, max_position_embeddings=12,
+             num_labels=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+TIMM = dict(img_size=16, patch_size=4, embed_dim=8, num_heads=2, num_classes=2)
+SIGLIP = dict(text_config=dict(**{**SMALL, "num_hidden_layers": 1}, projection_size=8),
+              vision_config=dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12, image_size=16, patch_size=4))
+
+# name: (builder, inputs, variants, is the reference able to check it, {outputs, output and target that are explained})
 CASES = {
     "sink": (models.TEXT["att_softmax_plus_one"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
     "renormalised": (models.TEXT["att_masked_after"], lambda: {"tokens": ids()}, ["ts14", "ts17"], False),
@@ -58,6 +73,21 @@ CASES = {
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
     "rotated_patches": (models.VISION["vision_rotate_patches"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
+    # one mechanism each, or a few that belong together
+    "decoder": (families.hf("MistralForSequenceClassification", "MistralConfig", sliding_window=3, **LLAMA), masked_ids, ["ts17", "dyn18"], True),  # causal, sliding window, rotary, grouped queries, RMSNorm, SwiGLU, last token
+    "rotary_pairs": (families.hf("GPTJForSequenceClassification", "GPTJConfig", n_embd=8, n_layer=2, n_head=2, n_positions=12, rotary_dim=2, vocab_size=12, num_labels=2, pad_token_id=0, bos_token_id=1, eos_token_id=2), masked_ids, ["ts17", "dyn18"], True),
+    "bucketed_bias": (lambda a: models.MeanPooled(families.hf("T5EncoderModel", "T5Config", vocab_size=12, d_model=8, d_kv=4, d_ff=12, num_layers=2, num_heads=2, relative_attention_num_buckets=8, feed_forward_proj="gated-gelu")(a)), masked_ids, ["ts17", "dyn18"], True, dict(outputs=("sentence_embedding",), target="0,7")),  # GeGLU, an embedding's place
+    "disentangled": (families.hf("DebertaForSequenceClassification", "DebertaConfig", relative_attention=True, pos_att_type=["c2p", "p2c"], type_vocab_size=0, **TEXT), masked_ids, ["ts17", "dyn18"], True),
+    "shared_layers": (families.hf("AlbertForSequenceClassification", "AlbertConfig", embedding_size=4, **TEXT), bert_inputs, ["ts17", "dyn18"], True),
+    "answer": (families.hf("BertForQuestionAnswering", "BertConfig", **TEXT), bert_inputs, ["ts17", "dyn18"], True, dict(outputs=("start_logits", "end_logits"), output="end_logits", target="0,3")),
+    "any_position": (families.hf("BertForMaskedLM", "BertConfig", **SMALL), bert_inputs, ["ts17", "dyn18"], True, dict(target="0,4,9")),
+    "head_mixing": (models.TEXT["att_talking"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
+    "one_query": (models.TEXT["pool_query"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
+    "class_attention": (models.timm_builder("cait_s24_224", dict(depth=1, mlp_ratio=2.0, init_values=0.3, **TIMM)), image_input, ["ts17", "dyn18"], False, dict(outputs=("output",))),  # and layer scale
+    "attention_pooling": (models.timm_builder("vit_base_patch16_224", dict(depth=1, mlp_ratio=2.0, global_pool="map", class_token=False, init_values=0.3, **TIMM)), image_input, ["ts17", "dyn18"], False, dict(outputs=("output",))),
+    "patch_product": (models.VISION["patch_reshape"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
+    "spectrogram": (families.hf("ASTForAudioClassification", "ASTConfig", hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12, patch_size=4, frequency_stride=3, time_stride=3, max_length=16, num_mel_bins=10, num_labels=2), lambda: {"input_values": torch.randn(1, 16, 10, generator=torch.Generator().manual_seed(7))}, ["ts17", "dyn18"], True),
+    "two_towers": (families.hf("SiglipModel", "SiglipConfig", **SIGLIP), lambda: {"input_ids": ids(), "pixel_values": image()}, ["ts17", "dyn18"], False, dict(outputs=("logits_per_image",), target="0,0")),
     "joined": (lambda a: models.Joined(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
@@ -72,12 +102,23 @@ def shrink(path):
             n.doc_string = ""
             del n.metadata_props[:]
         del g.value_info[:]
+    if not m.functions and not any(a.g.node for n in m.graph.node for a in n.attribute):  # exporters' names are most of a small file
+        outside = {v.name for v in [*m.graph.input, *m.graph.output]}
+        short = {}
+        for name in [t.name for t in m.graph.initializer] + [o for n in m.graph.node for o in n.output]:
+            short[name] = name if name in outside or not name else f"v{len(short)}"
+        for t in m.graph.initializer:
+            t.name = short[t.name]
+        for k, n in enumerate(m.graph.node):
+            n.name = f"n{k}"
+            for names in (n.input, n.output):
+                names[:] = [short.get(i, i) for i in names]
     onnx.save(m, path)
 
 
 def main():
     tool, out = sys.argv[1:3]
-    for name, (build, inputs, variants, checked) in CASES.items():
+    for name, (build, inputs, variants, checked, *more) in CASES.items():
         if sys.argv[3:] and name not in sys.argv[3:]:
             continue
         folder = f"{out}/{name}"
@@ -86,8 +127,13 @@ def main():
         torch.manual_seed(2)
         model = make.randomise(build("eager"), 5)
         feeds = inputs()
-        own = list(feeds)[0] in ("tokens", "image")
-        fam = families.Family(name, None, None, outputs=("output",) if own else ("logits",), positional=own, text=False)
+        own = list(feeds)[0] in ("tokens", "image", "input")
+        asked = {"outputs": ("output",) if own else ("logits",), "target": "0,1", **(more[0] if more else {})}
+        asked.setdefault("output", asked["outputs"][0])
+        fam = families.Family(name, None, None, outputs=asked["outputs"], positional=own, text=False)
+        options = ["--output", asked["output"], "--target", asked["target"]]
+        if more:
+            open(f"{folder}/options.txt", "w").write(" ".join(options) + "\n")
         for k, v in feeds.items():
             np.save(f"{folder}/input.{k}.npy", v.numpy())
         if name == "bias_by_head":
@@ -105,9 +151,9 @@ def main():
             shrink(path)
         paths = {k: f"{folder}/input.{k}.npy" for k in feeds}
         if checked:
-            print(name, reference.show(reference.compare(tool, f"{folder}/{variants[0]}.onnx", paths, "0,1")))
+            print(name, reference.show(reference.compare(tool, f"{folder}/{variants[0]}.onnx", paths, asked["target"], asked["output"])))
         tmp = tempfile.mkdtemp()
-        r = subprocess.run([tool, f"{folder}/{variants[0]}.onnx", *[f"{k}={p}" for k, p in paths.items()], "--target", "0,1", "--npy", tmp], capture_output=True, text=True)
+        r = subprocess.run([tool, f"{folder}/{variants[0]}.onnx", *[f"{k}={p}" for k, p in paths.items()], *options, "--npy", tmp], capture_output=True, text=True)
         if r.returncode:
             raise SystemExit(name + ": " + r.stderr)
         for p in glob.glob(tmp + "/tokens.*.npy") + glob.glob(tmp + "/block.*.npy"):

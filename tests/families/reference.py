@@ -68,9 +68,30 @@ def widened(model):
     return model
 
 
+def attention_spelled_out(model):
+    """Attention of opset 23 in its plain form: [batch, heads, tokens, features], at most a mask added."""
+    nodes, make = [], onnx.helper.make_node
+    for k, n in enumerate(model.graph.node):
+        if n.op_type != "Attention" or n.domain not in ("", "ai.onnx"):
+            nodes.append(n)
+            continue
+        if attr(n, "is_causal", 0) or attr(n, "softcap", 0.0) or attr(n, "q_num_heads") or len(n.input) > 4 or not attr(n, "scale"):
+            raise NotImplementedError("Attention of another form")
+        name = [f"attention.{k}.{i}" for i in range(5)]
+        model.graph.initializer.append(numpy_helper.from_array(np.array(attr(n, "scale"), np.float32), name[0]))
+        nodes += [make("Mul", [n.input[0], name[0]], [name[1]]), make("Transpose", [n.input[1]], [name[2]], perm=[0, 1, 3, 2]),
+                  make("MatMul", [name[1], name[2]], [name[3]])]
+        if len(n.input) > 3 and n.input[3]:
+            nodes.append(make("Add", [name[3], n.input[3]], [name[3] + "m"]))
+        nodes += [make("Softmax", [nodes[-1].output[0]], [name[4]], axis=-1), make("MatMul", [name[4], n.input[2]], [n.output[0]])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
 class Reference:
     def __init__(self, path, feeds, output, index):
-        self.model = onnx.shape_inference.infer_shapes(widened(onnx.load(path)))
+        self.model = onnx.shape_inference.infer_shapes(attention_spelled_out(widened(onnx.load(path))))
         g = self.graph = self.model.graph
         self.opset = max(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         self.const = {i.name: numpy_helper.to_array(i) for i in g.initializer}
@@ -113,9 +134,7 @@ class Reference:
         integers = [n.output[0] for n in self.graph.node if n.op_type == "QuantizeLinear"]
         if integers:
             values.update(self.values_of(integers, level.ORT_ENABLE_ALL))
-        values.update(self.feeds)
-        values.update(self.const)
-        return values
+        return {**values, **self.feeds, **self.const}
 
     def values_of(self, names, level):
         m = onnx.ModelProto.FromString(self.model.SerializeToString())

@@ -29,10 +29,13 @@ def main():
     for folder in sorted(glob.glob(root + "/*/")):
         want = arrays(folder)
         feeds = [f"{name_of(p)}={p}" for p in sorted(glob.glob(folder + "input.*.npy"))]
+        asked = ["--target", "0,1"]
+        if os.path.exists(folder + "options.txt"):
+            asked = open(folder + "options.txt").read().split()
         for model in sorted(glob.glob(folder + "*.onnx")):
             files += 1
             with tempfile.TemporaryDirectory() as out:
-                r = subprocess.run([tool, model, *feeds, "--target", "0,1", "--npy", out], capture_output=True, text=True)
+                r = subprocess.run([tool, model, *feeds, *asked, "--npy", out], capture_output=True, text=True)
                 got = arrays(out)
             problem = r.stderr.strip()
             if not problem and set(got) != set(want):
