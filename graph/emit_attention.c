@@ -157,12 +157,41 @@ tb_value *tb_emit_attention(tb_call *c, tb_attention *a) {
     return tb_emit2(c, TB_OP_MatMul, a->p, v);
 }
 
+/* [..., half] to [..., 2 half]: each value for both features of its pair, which are neighbours
+ * (interleaved) or half the features apart. */
+static tb_value *twice(tb_call *c, tb_value *cache, bool interleaved) {
+    if (!cache) return NULL;
+    int rank = cache->t.rank;
+    int64_t dims[TIBA_MAX_RANK];
+    memcpy(dims, cache->t.dims, sizeof dims);
+    if (!interleaved) return tb_emit_concat(c, cache, cache, rank - 1);
+    dims[rank] = 1;
+    tb_value *one = tb_emit_reshape(c, cache, rank + 1, dims),
+             *both = tb_emit_concat(c, one, one, rank);
+    dims[rank - 1] *= 2;
+    return tb_emit_reshape(c, both, rank, dims);
+}
+
+/* The pairs (a, b) of x [batch, heads, tokens, features] become (-b, a). */
+static tb_value *quarter_turn(tb_call *c, tb_value *x, bool interleaved) {
+    if (!x) return NULL;
+    const int64_t *d = x->t.dims, half = d[3] / 2;
+    int64_t pairs[] = {d[0], d[1], d[2], half, 2}, whole[] = {d[0], d[1], d[2], d[3]};
+    int axis = interleaved ? 4 : 3;
+    tb_value *part[2], *from = interleaved ? tb_emit_reshape(c, x, 5, pairs) : x;
+    tb_emit_split(c, from, axis, 2, interleaved ? (int64_t[]){1, 1} : (int64_t[]){half, half},
+                  part);
+    tb_value *turned = tb_emit_concat(c, tb_emit1(c, TB_OP_Neg, part[1]), part[0], axis);
+    return interleaved ? tb_emit_reshape(c, turned, 4, whole) : turned;
+}
+
 tb_value *tb_emit_rotary(tb_call *c, tb_value *x, tb_value *cos, tb_value *sin, int64_t dim,
                          bool interleaved) {
     if (c->status != TIBA_OK) return NULL;
     const int64_t *d = x->t.dims, half = dim / 2;
     if (dim <= 0 || dim % 2 || dim > d[3] || cos->t.rank < 1 || sin->t.rank < 1 ||
-        cos->t.dims[cos->t.rank - 1] != half || sin->t.dims[sin->t.rank - 1] != half)
+        cos->t.rank > 4 || sin->t.rank > 4 || cos->t.dims[cos->t.rank - 1] != half ||
+        sin->t.dims[sin->t.rank - 1] != half)
         return tb_call_fail(c, "the rotary caches do not fit %lld of %lld features", (long long)dim,
                             (long long)d[3]);
     tb_value *turned = x, *kept = NULL, *part[2];
@@ -171,26 +200,12 @@ tb_value *tb_emit_rotary(tb_call *c, tb_value *x, tb_value *cos, tb_value *sin, 
         turned = part[0];
         kept = part[1];
     }
-    int64_t pairs[] = {d[0], d[1], d[2], half, 2}, flat[] = {d[0], d[1], d[2], half},
-            one[] = {d[0], d[1], d[2], half, 1}, whole[] = {d[0], d[1], d[2], dim};
-    if (interleaved) {
-        tb_emit_split(c, tb_emit_reshape(c, turned, 5, pairs), 4, 2, (int64_t[]){1, 1}, part);
-        for (int i = 0; i < 2; i++) part[i] = tb_emit_reshape(c, part[i], 4, flat);
-    } else {
-        tb_emit_split(c, turned, 3, 2, (int64_t[]){half, half}, part);
-    }
-    tb_value *real = tb_emit2(c, TB_OP_Sub, tb_emit2(c, TB_OP_Mul, part[0], cos),
-                              tb_emit2(c, TB_OP_Mul, part[1], sin)),
-             *imaginary = tb_emit2(c, TB_OP_Add, tb_emit2(c, TB_OP_Mul, part[0], sin),
-                                   tb_emit2(c, TB_OP_Mul, part[1], cos));
-    if (interleaved) {
-        real = tb_emit_reshape(c, real, 5, one);
-        imaginary = tb_emit_reshape(c, imaginary, 5, one);
-        turned = tb_emit_reshape(c, tb_emit_concat(c, real, imaginary, 4), 4, whole);
-    } else {
-        turned = tb_emit_concat(c, real, imaginary, 3);
-    }
-    return kept ? tb_emit_concat(c, turned, kept, 3) : turned;
+    /* As models write it, x cos + rotated(x) sin, one sum: relevance is shared out over a whole
+     * sum. */
+    tb_value *rotated = tb_emit2(
+        c, TB_OP_Add, tb_emit2(c, TB_OP_Mul, turned, twice(c, cos, interleaved)),
+        tb_emit2(c, TB_OP_Mul, quarter_turn(c, turned, interleaved), twice(c, sin, interleaved)));
+    return kept ? tb_emit_concat(c, rotated, kept, 3) : rotated;
 }
 
 tb_value *tb_emit_rotary_rows(tb_call *c, tb_value *cache, tb_value *positions) {
