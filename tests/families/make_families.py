@@ -2,7 +2,8 @@
 """Builds small randomly initialised transformers of many families, exports each by several exporters,
 rewrites the files as optimisers do, and stores what onnxruntime computes with every file.
 
-    make_families.py OUT [FAMILY...]       FULL=1: more variants; ONLY="ts17 dyn18": these alone; SEED=N: other weights
+    make_families.py OUT [FAMILY...]       FULL=1: more variants; ONLY="ts17 dyn18": these alone; SEED=N: other weights;
+                                           EXPORTS="ts7 ts9 ts17 dyn20": exporters with their opsets
 
 A developer's tool: it needs torch, transformers, timm, onnx, onnxruntime, onnxscript, onnxslim and onnxsim.
 OUT/FAMILY/ holds VARIANT.onnx, VARIANT.npz (outputs), input.NAME.npy and family.json. What an exporter or a
@@ -24,7 +25,7 @@ import families  # noqa: E402
 ort.set_default_logger_severity(4)
 FULL = bool(os.environ.get("FULL"))
 ONLY = os.environ.get("ONLY", "").split()
-EXPORTS = [("ts11", 11), ("ts14", 14), ("ts17", 17), ("dyn18", 18), ("dyn23", 23)]
+EXPORTS = [(e, int(e.lstrip("tsdyn"))) for e in os.environ.get("EXPORTS", "ts11 ts14 ts17 dyn18 dyn23").split()]
 
 
 def randomise(model, seed):
@@ -163,7 +164,9 @@ REWRITES = {"slim": rewrite_slim, "sim": rewrite_sim, "simfix": rewrite_simfix, 
 
 
 def store(folder, variant, inputs, notes):
+    """inputs: {name: tensor}, or a function of the file's path that gives them"""
     path = f"{folder}/{variant}.onnx"
+    inputs = inputs(path) if callable(inputs) else inputs
     s = session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)  # as people run it
     feeds = {k: v.numpy() for k, v in inputs.items() if k in {i.name for i in s.get_inputs()}}
     names = [o.name for o in s.get_outputs()]
@@ -179,7 +182,8 @@ def attempt(notes, variant, folder, inputs, make):
         make(path)
         store(folder, variant, inputs, notes)
     except Exception as e:  # whatever a tool throws is its answer
-        notes[variant] = f"{type(e).__name__}: {str(e).strip().splitlines()[0][:150] if str(e).strip() else ''}"
+        said = (str(e).strip().splitlines() or [""])[0]
+        notes[variant] = f"{type(e).__name__}: " + (said if len(said) < 250 else said[:100] + " … " + said[-150:])
         if os.path.exists(path):
             os.remove(path)
 
