@@ -99,6 +99,12 @@ const char *tiba_model_data_file(const tiba_model *model, int index, const char 
     return tb_onnx_data_file(model->source, index, location);
 }
 
+const char *tiba_model_left_out(const tiba_model *model, int index, const char **kind) {
+    if (index < 0 || index >= model->source->n_left_out) return NULL;
+    *kind = model->source->left_out[index].kind;
+    return model->source->left_out[index].name;
+}
+
 int tiba_model_inputs(const tiba_model *model) {
     return model->source->graph->n_inputs;
 }
@@ -118,8 +124,8 @@ tiba_port tiba_model_output(const tiba_model *model, int index) {
 /* ------------------------------------------------------------------------------- runs */
 
 /* The output to explain: by name, or the first float one. */
-static tiba_status find_output(int *out, const tb_graph *graph, const char *name,
-                               tiba_error *error) {
+static tiba_status find_output(int *out, const tb_source *source, const tb_graph *graph,
+                               const char *name, tiba_error *error) {
     for (int i = 0; i < graph->n_outputs; i++) {
         const tb_value *value = graph->outputs[i];
         bool found = name ? strcmp(value->name, name) == 0 : tb_dtype_is_float(value->t.dtype);
@@ -130,6 +136,10 @@ static tiba_status find_output(int *out, const tb_graph *graph, const char *name
         return TIBA_OK;
     }
     if (!name) return tb_fail(error, TIBA_ERROR_INPUT, "the model has no float output");
+    for (int i = 0; i < source->n_left_out; i++)
+        if (strcmp(source->left_out[i].name, name) == 0)
+            return tb_fail(error, TIBA_ERROR_USAGE, "output '%s' is %s, no tensor of floats", name,
+                           source->left_out[i].kind);
     return tb_fail(error, TIBA_ERROR_USAGE, "the model has no output '%s'; its first one is '%s'",
                    name, graph->n_outputs ? graph->outputs[0]->name : "");
 }
@@ -144,7 +154,7 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     timings->bind = bound - start;
     tb_mark_factors(graph);
     TB_TRY(tb_raise(graph, &model->exec, &p->rewrites, -1, error));
-    TB_TRY(find_output(&p->output, graph, output, error));
+    TB_TRY(find_output(&p->output, model->source, graph, output, error));
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
     /* A model that cannot be explained can still be run. */
     tiba_status status =
@@ -163,10 +173,12 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
 }
 
 /* Is the spare plan good for these feeds and this output? */
-static bool fits(const plan *p, int n_feeds, const tb_feed *feeds, const char *output) {
+static bool fits(const plan *p, const tb_source *source, int n_feeds, const tb_feed *feeds,
+                 const char *output) {
     if (!p || !tb_bound_fits(p->bound, n_feeds, feeds)) return false;
     int index;
-    return find_output(&index, p->bound->graph, output, NULL) == TIBA_OK && index == p->output;
+    return find_output(&index, source, p->bound->graph, output, NULL) == TIBA_OK &&
+           index == p->output;
 }
 
 /* Float inputs as float32 in the run's arena, in the graph's order. */
@@ -196,7 +208,7 @@ static tiba_status copy_inputs(tiba_run *run, const void ***out, int n_feeds, co
 static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, const char *output,
                              bool forward, tiba_error *error) {
     tiba_model *model = run->model;
-    if (fits(model->spare, n_feeds, feeds, output)) {
+    if (fits(model->spare, model->source, n_feeds, feeds, output)) {
         run->plan = model->spare;
         model->spare = NULL;
     } else {

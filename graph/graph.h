@@ -126,6 +126,10 @@ typedef struct tb_source {
         int64_t version;
     } * opsets;
     tb_graph *graph;
+    int n_left_out; /**< outputs that are no tensors of numbers: the graph does not have them */
+    struct tb_left_out {
+        const char *name, *kind; /**< "a sequence" */
+    } * left_out;
     int n_values; /**< value ids of the graph and all sub-graphs are below it */
     int64_t n_parameters, parameter_bytes;
     void *files; /**< mapped files, owned by onnx/ */

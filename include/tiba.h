@@ -106,6 +106,10 @@ TIBA_API void tiba_model_close(tiba_model *model);
 TIBA_API const char *tiba_model_data_file(const tiba_model *model, int index,
                                           const char **location);
 
+/** The index-th output of the file that is no tensor of numbers, which the model does without: its
+ *  name, and in *kind what it is ("a sequence"). NULL past the last one. */
+TIBA_API const char *tiba_model_left_out(const tiba_model *model, int index, const char **kind);
+
 TIBA_API int tiba_model_inputs(const tiba_model *model);
 TIBA_API int tiba_model_outputs(const tiba_model *model);
 TIBA_API tiba_port tiba_model_input(const tiba_model *model, int index);

@@ -100,11 +100,11 @@ static tb_resample_size window_of(const tb_geometry *g) {
 }
 
 static float normalized(const tb_preprocess *how, float value, int channel) {
-    return how->normalize ? (value - how->mean[channel]) / how->std[channel] : value;
+    return how->normalize && !how->bytes ? (value - how->mean[channel]) / how->std[channel] : value;
 }
 
 static float rescaled(const tb_preprocess *how, int value) {
-    if (!how->rescale) return (float)value;
+    if (!how->rescale || how->bytes) return (float)value;
     if (how->rescale_divides) return (float)value / 255.0f;
     return (float)((double)value * how->rescale_factor);
 }
@@ -144,6 +144,15 @@ static void fill(tb_pixels *out, const source *s, const tb_resample_size *window
     }
 }
 
+/* The bytes that the floats are. */
+static tiba_status to_bytes(tiba_tensor *tensor, tb_arena *arena, tiba_error *error) {
+    tiba_tensor floats = *tensor;
+    TB_TRY(tb_tensor_create(tensor, arena, TIBA_UINT8, floats.rank, floats.dims, error));
+    for (int64_t i = 0; i < tb_tensor_count(&floats); i++)
+        ((uint8_t *)tensor->data)[i] = (uint8_t)((const float *)floats.data)[i];
+    return TIBA_OK;
+}
+
 static tiba_status run(tb_pixels *out, tb_arena *arena, tb_arena *work, const tb_preprocess *how,
                        const tb_picture *picture, tiba_error *error) {
     TB_TRY(plan(&out->geometry, how, picture, error));
@@ -155,7 +164,7 @@ static tiba_status run(tb_pixels *out, tb_arena *arena, tb_arena *work, const tb
     for (int c = 0; c < 3; c++)
         for (int v = 0; v < 256; v++) s->table[c][v] = normalized(how, rescaled(how, v), c);
     bool same = g->resized_width == picture->width && g->resized_height == picture->height;
-    if (how->rescale_first && how->rescale && !same) {
+    if (how->rescale_first && how->rescale && !how->bytes && !same) {
         float *floats;
         TB_TRY(tb_resample_float(&floats, work, picture, (float)how->rescale_factor, &window,
                                  how->filter, error));
@@ -171,7 +180,7 @@ static tiba_status run(tb_pixels *out, tb_arena *arena, tb_arena *work, const tb
     TB_TRY(tb_tensor_create(&out->tensor, arena, TIBA_FLOAT32, 4, dims, error));
     for (int c = 0; c < 3; c++) out->black[c] = s->table[how->flip_channels ? 2 - c : c][0];
     fill(out, s, &window);
-    return TIBA_OK;
+    return how->bytes ? to_bytes(&out->tensor, arena, error) : TIBA_OK;
 }
 
 tiba_status tb_preprocess_run(tb_pixels *out, tb_arena *arena, const tb_preprocess *how,

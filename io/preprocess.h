@@ -43,6 +43,7 @@ typedef struct tb_preprocess {
     float mean[3], std[3];
     bool flip_channels; /**< BGR */
     bool channels_last; /**< [1, H, W, 3] instead of [1, 3, H, W] */
+    bool bytes;         /**< uint8, for a model that rescales and normalises by itself */
 } tb_preprocess;
 
 /** Where the model's input lies in the upright picture: the picture is resized to
@@ -55,7 +56,7 @@ typedef struct tb_geometry {
 } tb_geometry;
 
 typedef struct tb_pixels {
-    tiba_tensor tensor; /**< float32 [1, 3, H, W], or [1, H, W, 3] */
+    tiba_tensor tensor; /**< float32 or uint8, [1, 3, H, W] or [1, H, W, 3] */
     tb_geometry geometry;
     float black[3]; /**< what a pixel of 0 becomes, in the tensor's order of channels */
 } tb_pixels;

@@ -100,6 +100,25 @@ static tiba_status read_output(tb_reader *r, tb_scope *scope, const Onnx__ValueI
     return TIBA_OK;
 }
 
+/* Labels, maps and lists of scores beside the scores themselves: outputs of these kinds are noted
+ * and left out as long as a tensor of numbers remains. */
+static tiba_status leave_out(tb_reader *r, const Onnx__GraphProto *proto) {
+    tb_source *source = r->source;
+    size_t n = 0;
+    for (size_t i = 0; i < proto->n_output; i++) n += tb_no_tensor(proto->output[i]) != NULL;
+    if (n == 0 || n == proto->n_output) return TIBA_OK;
+    source->left_out = TB_NEW(r->arena, struct tb_left_out, n);
+    if (!source->left_out) return tb_out_of_memory(r->error);
+    for (size_t i = 0; i < proto->n_output; i++) {
+        const char *kind = tb_no_tensor(proto->output[i]);
+        if (!kind) continue;
+        const char *name = tb_keep(r, proto->output[i]->name);
+        if (!name) return tb_out_of_memory(r->error);
+        source->left_out[source->n_left_out++] = (struct tb_left_out){name, kind};
+    }
+    return TIBA_OK;
+}
+
 tiba_status tb_read_graph(tb_reader *r, const Onnx__GraphProto *proto, tb_scope *outer,
                           tb_invocation *call, tb_graph **out) {
     tb_graph *graph = tb_graph_create(r->arena);
@@ -117,8 +136,12 @@ tiba_status tb_read_graph(tb_reader *r, const Onnx__GraphProto *proto, tb_scope 
         return tb_fail(r->error, TIBA_ERROR_INPUT, "too many outputs");
     graph->outputs = TB_NEW(r->arena, tb_value *, proto->n_output);
     if (!graph->outputs) return tb_out_of_memory(r->error);
-    for (size_t i = 0; i < proto->n_output; i++, graph->n_outputs++)
-        TB_TRY(read_output(r, &scope, proto->output[i], &graph->outputs[i]));
+    if (!outer && !call) TB_TRY(leave_out(r, proto));
+    for (size_t i = 0; i < proto->n_output; i++) {
+        if (r->source->n_left_out && !outer && !call && tb_no_tensor(proto->output[i])) continue;
+        TB_TRY(read_output(r, &scope, proto->output[i], &graph->outputs[graph->n_outputs]));
+        graph->n_outputs++;
+    }
     int id = 0;
     for (tb_node *node = graph->first; node; node = node->next) node->id = id++;
     return TIBA_OK;

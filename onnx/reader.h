@@ -84,6 +84,8 @@ tiba_status tb_read_tensor(tb_reader *r, const Onnx__TensorProto *proto, bool wi
                            tiba_tensor *out);
 /** Reads a sparse tensor into a dense one. */
 tiba_status tb_read_sparse(tb_reader *r, const Onnx__SparseTensorProto *proto, tiba_tensor *out);
+/** What a declared value is if not a tensor of numbers ("a sequence"), else NULL. */
+const char *tb_no_tensor(const Onnx__ValueInfoProto *info);
 /** Element type and shape of a declared input or output; `what` names it in errors. */
 tiba_status tb_read_type(tb_reader *r, const Onnx__ValueInfoProto *info, const char *what,
                          tiba_tensor *out, const char *const **dim_names);

@@ -224,6 +224,14 @@ static const char *kind_of(const Onnx__TypeProto *type) {
     }
 }
 
+const char *tb_no_tensor(const Onnx__ValueInfoProto *info) {
+    const Onnx__TypeProto *type = info->type;
+    if (!type || type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET) return NULL;
+    if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return kind_of(type);
+    bool strings = type->tensor_type->elem_type == ONNX__TENSOR_PROTO__DATA_TYPE__STRING;
+    return strings ? "a tensor of strings" : NULL;
+}
+
 tiba_status tb_read_type(tb_reader *r, const Onnx__ValueInfoProto *info, const char *what,
                          tiba_tensor *out, const char *const **dim_names) {
     const char *name = tb_text(info->name);

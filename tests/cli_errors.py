@@ -40,6 +40,11 @@ def make_models(folder):
     g.output("z")
     g.save(folder / "unknown_op.onnx")
 
+    g = classifier()  # a label in words beside the scores
+    g.node("LabelEncoder", ["y"], "names", domain="ai.onnx.ml")
+    g.output("names", 8)
+    g.save(folder / "labels.onnx")
+
     g = Graph()
     g.input("x", [1, 5, 8])
     g.weight("w", [8, 3])
@@ -183,6 +188,7 @@ ROWS = [
     ("target that ends in a comma", [*GOOD, "--target", "0,"], 2, ["0,"]),
     ("target beyond 64 bits", [*GOOD, "--target", "99999999999999999999"], 2, ["99999999999999999999"]),
     ("unknown output", [*GOOD, "--output", "z"], 2, ["'z'", "'y'"]),
+    ("output of strings", ["labels.onnx", *GOOD[1:], "--output", "names"], 2, ["'names'", "strings"]),
     ("start layer out of range", [*GOOD, "--start-layer", "2"], 2, ["2", "attentions"]),
     # options
     ("unknown option", [*GOOD, "--colour", "red"], 2, ["--colour"]),

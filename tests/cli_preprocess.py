@@ -52,6 +52,14 @@ with tempfile.TemporaryDirectory() as folder:
     status, error = run(empty, picture, "--npy", out, "--size", "16")
     check(status == 0 and "note" in error and error.count("\n") == 1, status, error)
 
+    # a model whose input is bytes gets the picture's own, and scales them by itself
+    bytes_model = f"{data}/../families/bytes/bytes_last.onnx"
+    made = os.path.join(folder, "made")
+    r = subprocess.run([tool, bytes_model, picture, "--target", "0,1", "--npy", made], capture_output=True, text=True)
+    check(r.returncode == 0 and "input, bytes" in r.stdout + r.stderr, r.stderr)
+    r = subprocess.run([tool, bytes_model, picture, "--mean", "0"], capture_output=True, text=True)
+    check(r.returncode == 2 and r.stderr.strip().endswith("input 'bytes_last' takes bytes, which the model scales by itself"), r.stderr)
+
     # a failed run leaves the old file alone and no new one behind
     before = open(out, "rb").read()
     listing = sorted(os.listdir(folder))

@@ -324,10 +324,12 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
                              texts.items, error));
         TB_TRY(explain_graph(job, count, inputs, error));
     }
-    if (job->sample.guessed)
+    if (job->sample.guess)
         tb_report_note(&job->report,
-                       "no preprocessor_config.json: the picture was scaled to the model's input, "
-                       "mean and std 0.5");
+                       tb_arena_format(job->report.arena,
+                                       "no preprocessor_config.json: the picture was scaled to the "
+                                       "model's input, %s",
+                                       job->sample.guess));
     if (job->sample.picture.clipped)
         tb_report_note(
             &job->report,

@@ -52,6 +52,15 @@ static void write_ports(tb_json_writer *w, const tb_inspection *x) {
         write_port(w, &port, x->run ? &here : NULL);
     }
     tb_json_close(w, ']');
+    const char *name, *kind;
+    tb_json_open(w, "left_out", '[');
+    for (int i = 0; (name = tiba_model_left_out(model, i, &kind)); i++) {
+        tb_json_open(w, NULL, '{');
+        tb_json_write_text(w, "name", name, strlen(name));
+        tb_json_write_text(w, "kind", kind, strlen(kind));
+        tb_json_close(w, '}');
+    }
+    tb_json_close(w, ']');
 }
 
 static void write_file(tb_json_writer *w, const tb_subject *subject) {

@@ -67,6 +67,9 @@ static void print_ports(const tb_inspection *x) {
         tiba_tensor here = x->run ? tiba_run_output(x->run, i) : (tiba_tensor){0};
         print_port("output", &port, x->run ? &here : NULL, "here");
     }
+    const char *name, *kind;
+    for (int i = 0; (name = tiba_model_left_out(model, i, &kind)); i++)
+        printf("left out  output %s: %s\n", name, kind);
 }
 
 static void print_file(const tb_subject *subject) {

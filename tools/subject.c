@@ -157,12 +157,21 @@ static int named_input(const tb_subject *subject, const char *text, const char *
     return -1;
 }
 
-/* The input that wants a picture: float, four axes. -1 if there is none. */
+static bool is_float(tiba_dtype dtype) {
+    return dtype == TIBA_FLOAT32 || dtype == TIBA_FLOAT16 || dtype == TIBA_FLOAT64 ||
+           dtype == TIBA_BFLOAT16;
+}
+
+/* A decoder's cache of the tokens before: named past…, floats. */
+static bool is_cache(const tiba_port *port) {
+    return is_float(port->dtype) && port->rank >= 3 && strncmp(port->name, "past", 4) == 0;
+}
+
+/* The input that wants a picture: floats or bytes, four axes. -1 if there is none. */
 static int picture_input(const tb_subject *subject) {
     for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
         tiba_port port = tiba_model_input(subject->model, i);
-        bool number = port.dtype == TIBA_FLOAT32 || port.dtype == TIBA_FLOAT16 ||
-                      port.dtype == TIBA_FLOAT64 || port.dtype == TIBA_BFLOAT16;
+        bool number = (is_float(port.dtype) && !is_cache(&port)) || port.dtype == TIBA_UINT8;
         if (number && (port.rank == 4 || (port.rank < 0 && strstr(port.name, "pixel")))) return i;
     }
     return -1;
@@ -191,6 +200,11 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : 0,
                               width > 0 ? width : 0, error));
     how.channels_last = channels_last;
+    how.bytes = port.dtype == TIBA_UINT8;
+    if (how.bytes && (subject->options.mean || subject->options.std))
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "%s: input '%s' takes bytes, which the model scales by itself",
+                       subject->options.mean ? "--mean" : "--std", port.name);
     TB_TRY(override(&how, &subject->options, error));
     TB_TRY(tb_picture_read(&sample->picture, arena, path, 0, error));
     tb_pixels pixels;
@@ -199,7 +213,7 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     memcpy(sample->black, pixels.black, sizeof sample->black);
     sample->image_input = port.name;
     sample->picture_path = path;
-    sample->guessed = how.guessed;
+    if (how.guessed) sample->guess = how.bytes ? "bytes" : "mean and std 0.5";
     return add_feed(sample, port.name, pixels.tensor, error);
 }
 
@@ -388,6 +402,28 @@ static tiba_status fill_followers(tb_sample *sample, const tb_subject *subject, 
     return TIBA_OK;
 }
 
+/* A decoder starts with an empty cache: no token on the one axis, beside the samples', that the
+ * file leaves open. Merged decoders are told so (use_cache_branch). */
+static tiba_status fill_caches(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
+                               tiba_error *error) {
+    const tiba_feed *ids = find_feed(sample, "input_ids");
+    if (!ids || ids->tensor.rank < 1) return TIBA_OK;
+    for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
+        tiba_port port = tiba_model_input(subject->model, i);
+        bool branch = port.dtype == TIBA_BOOL && strcmp(port.name, "use_cache_branch") == 0;
+        if (find_feed(sample, port.name) || !(branch || is_cache(&port))) continue;
+        int open = 0;
+        for (int d = 0; d < port.rank; d++)
+            if (port.dims[d] < 0) port.dims[d] = d == 0 ? ids->tensor.dims[0] : 0, open += d > 0;
+        if (!branch && open != 1) continue;
+        tiba_tensor tensor;
+        TB_TRY(tb_tensor_create(&tensor, arena, port.dtype, port.rank, port.dims, error));
+        memset(tensor.data, 0, tb_tensor_bytes(&tensor));
+        TB_TRY(add_feed(sample, port.name, tensor, error));
+    }
+    return TIBA_OK;
+}
+
 tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                               const char *const *inputs, tiba_error *error) {
     return tb_subject_sample_texts(out, subject, arena, count, inputs, 0, NULL, error);
@@ -406,6 +442,7 @@ tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_aren
     for (int i = 0; i < n_texts; i++) TB_TRY(encode_text(out, subject, arena, texts[i], error));
     TB_TRY(fill_texts(out, subject, arena, error));
     TB_TRY(fill_followers(out, subject, arena, error));
+    TB_TRY(fill_caches(out, subject, arena, error));
     for (int i = 0; i < n; i++) {
         tiba_port port = tiba_model_input(subject->model, i);
         if (find_feed(out, port.name)) continue;

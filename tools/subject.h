@@ -54,7 +54,7 @@ typedef struct tb_sample {
     tb_picture picture; /**< upright */
     tb_geometry geometry;
     float black[3];         /**< what a pixel of 0 becomes in each channel of the input */
-    bool guessed;           /**< there was no preprocessing configuration */
+    const char *guess;      /**< what was done without a preprocessing configuration, or NULL */
     const char *text_input; /**< graph input that the texts' ids went to, NULL if none */
     int n_texts;
     const char **texts;     /**< [n_texts] */
