@@ -35,15 +35,20 @@ static int distance_to_any(const char *text, const char *names) {
     return least;
 }
 
-long tb_nearest_index(const char *text, long count, const char *const *names) {
+long tb_nearest_within(const char *text, long count, const char *const *names, int most) {
     long best = -1;
-    /* dashes of an option are no sign of likeness */
-    int least = (int)strnlen(text + strspn(text, "-"), LONGEST) / 2 + 1;
+    int least = most + 1;
     for (long i = 0; i < count; i++) {
         int d = names[i] ? distance_to_any(text, names[i]) : least;
         if (d < least) least = d, best = i;
     }
     return best;
+}
+
+long tb_nearest_index(const char *text, long count, const char *const *names) {
+    /* dashes of an option are no sign of likeness */
+    int letters = (int)strnlen(text + strspn(text, "-"), LONGEST);
+    return tb_nearest_within(text, count, names, letters / 2);
 }
 
 const char *tb_nearest(const char *text, int count, const char *const *names) {

@@ -6,6 +6,9 @@
 
 #include <stddef.h>
 
+/** The index of the name nearest to `text` by edits, case aside, NULL entries left out, with at
+ * most `most` of them; -1 if none is. */
+long tb_nearest_within(const char *text, long count, const char *const *names, int most);
 /** The index of the name nearest to `text` by edits, case aside, NULL entries left out; -1 if none
  *  is near: more than half of the text would have to change. */
 long tb_nearest_index(const char *text, long count, const char *const *names);

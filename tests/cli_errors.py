@@ -124,7 +124,7 @@ def make_inputs(folder):
     (folder / "folder.png").mkdir()
 
 
-VIT, CLIP = str(examples / "fashion-vit"), str(examples / "garment-clip")
+VIT, CLIP, BERT = (str(examples / name) for name in ("fashion-vit", "garment-clip", "movie-sentiment"))
 GOOD = ["good.onnx", "x=x.npy"]
 
 # What is wrong, the arguments, the exit status, what the line must say.
@@ -168,7 +168,18 @@ ROWS = [
     ("no model", [], 2, ["model"]),
     ("picture for a model without pictures", ["good.onnx", "good.png"], 2, ["good.png"]),
     # pictures
-    ("missing picture", [VIT, "nothing.png"], 1, ["nothing.png"]),
+    ("missing picture", [VIT, "nothing.png"], 1, ["nothing.png: no such file or folder\n"]),
+    ("misspelt picture", [VIT, "goood.png"], 1, ["goood.png", "did you mean good.png?"]),
+    ("misspelt model", ["goof.onnx", "x=x.npy"], 1, ["did you mean good.onnx?"]),
+    ("misspelt folder", [VIT[:-1] + "s", "good.png"], 1, ["did you mean fashion-vit?"]),
+    ("missing text", [BERT, "nothing.txt"], 1, ["nothing.txt"]),
+    ("missing list", ["batch", VIT, "goood.png", "-O", "out"], 1, ["did you mean good.png?"]),
+    ("input before the model", ["good.png", VIT], 2, ["good.png", "the model comes first"]),
+    ("folder as an input", [VIT, "bare"], 2, ["bare", "batch"]),
+    ("small letter", ["batch", VIT, "bare", "-o", "out"], 2, ["did you mean -O?"]),
+    ("a picture's option for a text", [BERT, "good", "--size", "64"], 2, ["--size", "picture"]),
+    ("a text's option for a picture", [VIT, "good.png", "--truncate"], 2, ["--truncate", "text"]),
+    ("a page called like a picture", [VIT, "good.png", "--html", "page.png"], 2, ["page.html"]),
     ("cut picture", [VIT, "cut.png"], 1, ["cut.png"]),
     ("empty picture", [VIT, "empty.png"], 1, ["empty.png"]),
     ("text as a picture", [VIT, "text.png"], 1, ["text.png"]),

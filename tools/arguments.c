@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "io/nearest.h"
 
@@ -22,6 +23,8 @@ static tiba_status unknown(const tb_option *table, const char *name, tiba_error 
     int n = 0;
     for (const tb_option *o = table; o->name && n < 64; o++) names[n++] = o->name;
     const char *near = tb_nearest(name, n, names);
+    for (const tb_option *o = table; o->name; o++) /* -o for -O */
+        if (o->alias && strcasecmp(o->alias, name) == 0) near = o->alias;
     return tb_fail(error, TIBA_ERROR_USAGE, "unknown option %s%s%s%s", name,
                    near ? " (did you mean " : "; --help lists them", near ? near : "",
                    near ? "?)" : "");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "tools/missing.h"
 
 static bool is_input(const char *name) {
     static const char *const ends[] = {".png", ".jpg", ".jpeg", ".txt",
@@ -126,6 +127,7 @@ static tiba_status make_unique(tb_items *out, tb_arena *arena, tiba_error *error
 tiba_status tb_items_read(tb_items *out, tb_arena *arena, const char *path, tiba_error *error) {
     *out = (tb_items){0};
     bool folder = tb_is_folder(path);
+    if (tb_is_missing(path)) return tb_missing(path, error);
     TB_TRY(folder ? read_folder(out, arena, path, error) : read_list(out, arena, path, error));
     const char *beside = folder ? path : tb_path_folder(arena, path);
     if (!beside) return tb_out_of_memory(error);

@@ -107,6 +107,11 @@ static tiba_status add_files(command *c, tiba_error *error) {
     if (png) tb_report_note(r, tb_png_note(r));
     TB_TRY(add_png(c, "--overlay", o->overlay, tb_render_overlay, error));
     if (o->html) {
+        const char *dot = strrchr(o->html, '.');
+        if (dot && (strcmp(dot, ".png") == 0 || strcmp(dot, ".json") == 0))
+            return tb_fail(error, TIBA_ERROR_USAGE,
+                           "--html %s: it writes a page, call it %.*s.html", o->html,
+                           (int)(dot - o->html), o->html);
         TB_TRY(tb_render_html(&text, &size, r, &c->look, error));
         TB_TRY(add_file(c, o->html, text, size, error));
     }

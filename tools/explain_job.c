@@ -301,6 +301,25 @@ static tiba_status all_texts(tb_texts *out, const tb_job *job, int count, const 
     return TIBA_OK;
 }
 
+/* Options for pictures or texts where there are none would do nothing. */
+static tiba_status check_inputs(const tb_job *job, tiba_error *error) {
+    const tb_subject_options *how = &job->subject->options;
+    const char *of_pictures = how->size       ? "--size"
+                              : how->crop     ? "--crop"
+                              : how->mean     ? "--mean"
+                              : how->std      ? "--std"
+                              : how->resample ? "--resample"
+                              : how->layout   ? "--layout"
+                                              : NULL;
+    const char *of_texts = how->tokenizer ? "--tokenizer" : how->truncate ? "--truncate" : NULL;
+    if (of_pictures && !job->sample.picture_path)
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s is for picture files: none is given",
+                       of_pictures);
+    if (of_texts && !job->sample.n_texts)
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s is for texts: none is given", of_texts);
+    return TIBA_OK;
+}
+
 tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error) {
     static const char *const forms[] = {"default", "raw", "normalized"};
     const tb_job_options *o = job->options;
@@ -324,6 +343,7 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
                              texts.items, error));
         TB_TRY(explain_graph(job, count, inputs, error));
     }
+    TB_TRY(check_inputs(job, error));
     if (job->sample.guess)
         tb_report_note(&job->report,
                        tb_arena_format(job->report.arena,

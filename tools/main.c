@@ -3,11 +3,12 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/error.h"
 #include "io/nearest.h"
 #include "tiba.h"
 #include "tools/commands.h"
+#include "tools/missing.h"
 
 static const struct {
     const char *name;
@@ -45,9 +46,13 @@ static int no_model(const char *name) {
     const char *names[N_COMMANDS];
     for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
     const char *near = tb_nearest(name, N_COMMANDS, names);
-    fprintf(stderr, "tiba-onnx: %s: no such file or folder%s%s%s\n", name,
-            near ? "; did you mean the command " : "", near ? near : "", near ? "?" : "");
-    return TIBA_ERROR_INPUT;
+    tiba_error error;
+    tiba_status status =
+        near ? tb_fail(&error, TIBA_ERROR_INPUT,
+                       "%s: no such file or folder; did you mean the command %s?", name, near)
+             : tb_missing(name, &error);
+    fprintf(stderr, "tiba-onnx: %s\n", error.message);
+    return (int)status;
 }
 
 static int run(int argc, char **argv) {
@@ -65,7 +70,7 @@ static int run(int argc, char **argv) {
     }
     for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    if (argv[1][0] != '-' && access(argv[1], F_OK) != 0) return no_model(argv[1]);
+    if (argv[1][0] != '-' && tb_is_missing(argv[1])) return no_model(argv[1]);
     return tb_cmd_explain(argc, argv);
 }
 

@@ -7,12 +7,17 @@
 #include "base/npy.h"
 #include "io/nearest.h"
 #include "io/sha256.h"
+#include "tools/missing.h"
 
 enum { MOST_NAMES = 16 };
 
 static bool ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static bool ends_like_picture(const char *text) {
+    return ends_with(text, ".png") || ends_with(text, ".jpg") || ends_with(text, ".jpeg");
 }
 
 /* -------------------------------------------------------------------- models */
@@ -48,6 +53,9 @@ static const char *some_model(tb_arena *arena, const char *folder) {
 
 static tiba_status find_model(tb_subject *s, const char *path, const tiba_options *options,
                               tiba_error *error) {
+    if (tb_is_missing(path)) return tb_missing(path, error);
+    if (!tb_is_folder(path) && ends_like_picture(path))
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s is no model: the model comes first", path);
     if (!tb_is_folder(path)) {
         s->path = tb_arena_strdup(s->arena, path);
         s->folder = tb_path_folder(s->arena, path);
@@ -280,8 +288,7 @@ static tiba_status add_text(tb_sample *sample, tb_subject *subject, tb_arena *ar
     return encode_text(sample, subject, arena, text, error);
 }
 bool tb_is_picture_name(const char *text) {
-    return ends_with(text, ".png") || ends_with(text, ".jpg") || ends_with(text, ".jpeg") ||
-           (tb_is_file(text) && !ends_with(text, ".txt"));
+    return ends_like_picture(text) || (tb_is_file(text) && !ends_with(text, ".txt"));
 }
 
 static tiba_status no_such_input(const tb_subject *subject, const char *text, tiba_error *error) {
@@ -318,8 +325,13 @@ static tiba_status add_input(tb_sample *sample, tb_subject *subject, tb_arena *a
     if (ends_with(text, ".npy"))
         return tb_fail(error, TIBA_ERROR_USAGE, "%s: say which input it is for: NAME=%s", text,
                        text);
-    return tb_is_picture_name(text) ? add_picture(sample, subject, arena, text, error)
-                                    : add_text(sample, subject, arena, text, error);
+    bool picture = tb_is_picture_name(text);
+    if (tb_is_folder(text) && !picture)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "%s is a folder: tiba-onnx batch explains the files of one", text);
+    if ((picture || ends_with(text, ".txt")) && tb_is_missing(text)) return tb_missing(text, error);
+    return picture ? add_picture(sample, subject, arena, text, error)
+                   : add_text(sample, subject, arena, text, error);
 }
 
 /* What goes into an input that belongs to the ids, token by token. */
