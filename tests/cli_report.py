@@ -373,6 +373,15 @@ def test_batch():
         run(vit, first["item"], "--json", single)
         check(core(single) == core(os.path.join(out, first["name"] + ".json")), "as a run of its own")
         run("batch", vit, listing, "-O", out, "--top", "2", status=2)
+        pages = os.path.join(folder, "pages")
+        run("batch", vit, pictures, "-O", pages, "--png", "--html", "--top", "2")
+        for name in names[:2]:
+            one, page = os.path.join(folder, "one.png"), os.path.join(folder, "one.html")
+            run(vit, os.path.join(pictures, name), "--top", "2", "-o", one, "--html", page)
+            stem = os.path.join(pages, name[:-4])
+            check(open(one, "rb").read() == open(stem + ".png", "rb").read(), "the same panel", name)
+            a, b = (re.sub("<th scope=row>seconds<td>.*", "", open(p).read()) for p in (page, stem + ".html"))
+            check(a == b and "Layer by layer" in a, "the same page, layers included", name)
         shards = os.path.join(folder, "shards")
         for i in "123":
             run("batch", vit, pictures, "-O", shards, "--shard", i + "/3", "--jobs", "1")

@@ -183,6 +183,7 @@ static tiba_status prepare(batch *b, const tb_texts *rest, int argc, char **argv
     TB_TRY(tb_look_parse(&b->look, b->o.colors, b->o.opacity, error));
     TB_TRY(parse_shard(b, error));
     TB_TRY(tb_items_read(&b->items, b->arena, rest->items[1], error));
+    b->o.job.blocks = b->o.html; /* the page's layers */
     b->jobs = tb_workers_jobs(b->o.jobs);
     /* threads would not survive the fork */
     tiba_options how = {.threads = b->jobs > 1 ? 1 : 0};

@@ -77,7 +77,9 @@ tiba_status tb_table_texts(const char ***out, tb_job *job, int64_t chosen, tiba_
     const tb_words *words = r->n_views ? r->views[0].words : NULL;
     if (!words) return tb_fail(error, TIBA_ERROR_INPUT, "--table wants a picture file and a text");
     int n = words->n_words;
-    if (n == 1) return tb_fail(error, TIBA_ERROR_USAGE, "--table: the text is a single word");
+    if (n == 1)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "--table leaves words out one by one: '%.60s' is a single one", words->text);
     const char **texts = *out = TB_NEW(job->arena, const char *, n + 1);
     r->rows = TB_NEW(job->arena, tb_table_row, n);
     if (!texts || !r->rows) return tb_out_of_memory(error);
