@@ -22,6 +22,7 @@ import unicodedata
 import zlib
 
 from checks import check, close
+from chromium import Chromium
 from cli_tool import bert, clip, explain, garments, picture, run, schema, source, tool, vit
 from schema import errors
 
@@ -329,6 +330,47 @@ def test_page():
             check(not out["wide"], "no sideways scrolling", width)
 
 
+# What the keyboard's user sees: where the focus is, which view and layer are shown, what is open.
+STATE = """(function() {
+  function shown(q) { return Array.prototype.filter.call(document.querySelectorAll(q), function(e) {
+    return e.offsetHeight > 0; }); }
+  var e = document.activeElement, after = getComputedStyle(e, '::after').content;
+  return {focus: e.name || e.id || e.tagName, ring: getComputedStyle(e).outlineStyle !== 'none', after: after,
+          view: shown('.view').map(function(v) { return v.dataset.view; }).join(),
+          layer: shown('.view .stage.main .map').map(function(m) { return m.dataset.layer; }).join(),
+          opacity: document.getElementById('opacity') && document.getElementById('opacity').value,
+          open: document.querySelectorAll('details[open]').length}; })()"""
+
+
+def test_keyboard():
+    """The page without a mouse; what the browser saw of requests and errors."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not program:
+        print("no chromium: the page was not opened")
+        return
+    with tempfile.TemporaryDirectory() as folder, Chromium(program, os.path.join(folder, "profile")) as browser:
+        page = os.path.join(folder, "page.html")
+
+        def after(*keys):
+            for key in keys:
+                browser.press(key)
+            return browser.value(STATE)
+        run(vit, picture, "--top", "2", "--html", page)
+        browser.open("file://" + page)
+        for keys, state in ((("Tab",), {"focus": "view", "view": "0", "ring": True}), (("ArrowRight",), {"view": "1"}),
+                            (("Tab", "ArrowRight"), {"focus": "opacity", "opacity": "66", "ring": True}),
+                            (("Tab", "ArrowRight", "ArrowRight"), {"focus": "layer1", "layer": "1"}),
+                            (("Tab", "Enter"), {"focus": "SUMMARY", "open": 1})):
+            seen = after(*keys)
+            check(state.items() <= seen.items(), "by keyboard", keys, seen)
+        run(bert, "a wonderful film", "--html", page)
+        browser.open("file://" + page)
+        seen = after("Tab", "Tab")
+        check(seen["focus"] == "SPAN" and re.match('"[0-9.e-]+"', seen["after"]), "a word's value at the focus", seen)
+        asked = {address for address in browser.requests if not address.startswith("data:")}
+        check(asked == {"file://" + page} and not browser.complaints, "no request, no complaint", asked, browser.complaints)
+
+
 def lines_of(path):
     if not os.path.exists(path):
         return []
@@ -470,7 +512,7 @@ def test_help():
             check(set(complete(command, "--")) - {"--help"} == known[command], "completion", command)
 
 
-tests = (test_help, test_json, test_samples, test_digests, test_words, test_terminal, test_overlay, test_page, test_batch, test_dying_workers)
+tests = (test_help, test_json, test_samples, test_digests, test_words, test_terminal, test_overlay, test_page, test_keyboard, test_batch, test_dying_workers)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()
