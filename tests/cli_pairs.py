@@ -35,6 +35,9 @@ def test_pairs():
     scores = {s["label"]: s["logit"] for s in gap["scores"][0]}
     check(abs(target["logit"] - scores[texts[1]] + scores[texts[3]]) < 1e-4, "the difference", target)
     check(gap["explanations"][0]["other_text"]["text"] == texts[3], "words of both texts")
+    long = "a boot " * 30 + "and a bag"
+    notes = explain(clip, garments, "--text", long, "--text", "a bag", "--truncate")["notes"]
+    check(len(notes) == 1 and "text 1 is cut to" in notes[0] and "no value" in notes[0], "what is cut is said", notes)
     for wrong in (["--contrast", "x"], ["--choose", "1"], ["--table"]):
         run(vit, picture, *wrong, status=2)
     run(clip, garments, *texts, "--choose", "3", status=2)

@@ -320,6 +320,27 @@ static tiba_status check_inputs(const tb_job *job, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Words that --truncate cut off have no value, which is not the value 0. */
+static void note_cut(tb_job *job) {
+    const tb_sample *s = &job->sample;
+    for (int k = 0; k < s->n_texts && job->subject->options.truncate; k++) {
+        const tb_encoding *e = &s->encodings[k];
+        const char *text = s->texts[k];
+        uint32_t end = 0;
+        for (size_t i = 0; i < e->count; i++)
+            if (!e->special_tokens[i] && e->offsets_utf8[i].end > end) end = e->offsets_utf8[i].end;
+        int left = 0; /* characters: bytes that continue none */
+        for (const char *c = text + end; *c; c++) left += ((unsigned char)*c & 0xc0) != 0x80;
+        if (strspn(text + end, " \t\r\n") == strlen(text + end)) continue;
+        tb_report_note(
+            &job->report,
+            tb_arena_format(job->arena,
+                            "text %d is cut to %zu tokens; its last %d characters have no "
+                            "value",
+                            k + 1, e->count, left));
+    }
+}
+
 tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error) {
     static const char *const forms[] = {"default", "raw", "normalized"};
     const tb_job_options *o = job->options;
@@ -344,6 +365,7 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
         TB_TRY(explain_graph(job, count, inputs, error));
     }
     TB_TRY(check_inputs(job, error));
+    note_cut(job);
     if (job->sample.guess)
         tb_report_note(&job->report,
                        tb_arena_format(job->report.arena,
