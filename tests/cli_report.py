@@ -198,7 +198,8 @@ def test_overlay():
         run(vit, picture, "--class", "bag", "--overlay", other)
         check(read_png(other)[2][:384] == pictures[1] != pictures[0], "an opacity of 0 is no default")
         run(vit, picture, "-o", os.path.join(folder, "x.jpg"), status=2)
-        check("two outputs" in run(vit, picture, "-o", path, "--html", path, status=2).stderr, "one file, two outputs")
+        same = os.path.join(folder, "same")
+        check("two outputs" in run(vit, picture, "-o", same, "--html", same, status=2).stderr, "one file, two outputs")
         texts = ["--text", "the white boot beside the blue bag", "--contrast", "the green boot beside the blue bag"]
         run(clip, garments, *texts, "--table", "-o", path)
         one, _, _ = read_png(path)
