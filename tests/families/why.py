@@ -51,7 +51,7 @@ def outputs_reason(folder, variant, family, got):
 
 def from_float(folder, variant, family, base):
     """how far the file's outputs are from the float file's, both by onnxruntime"""
-    k = family["output"]
+    k = check.output_of(folder, base, family) or next(iter(np.load(f"{folder}/{base}.npz").files))
     a, b = np.load(f"{folder}/{variant}.npz"), np.load(f"{folder}/{base}.npz")
     return check.relative(a[k], b[k]) if k in a.files and k in b.files else float("nan")
 
@@ -60,7 +60,7 @@ def by_reference(tool, folder, variant, family, limit):
     """largest deviation of the program's tokens from reference.py's for that very file; None where it cannot tell"""
     path = f"{folder}/{variant}.onnx"
     try:
-        found = reference.compare(tool, path, check.feeds_of(folder, path, family), check.target_of(folder, variant, family), family["output"])
+        found = reference.compare(tool, path, check.feeds_of(folder, path, family), check.target_of(folder, variant, family), check.output_of(folder, variant, family))
     except Exception:  # an operator that it does not know
         return None
     if isinstance(found, str) or not found or any(len(r) == 2 for r in found):
@@ -98,7 +98,7 @@ def changed(tool, folder, variant, family, change):
     path = f"{folder}/{variant}.onnx"
     with tempfile.TemporaryDirectory() as tmp:
         onnx.save(with_numbers(path, change), tmp + "/m.onnx")
-        return check.explain(tool, tmp + "/m.onnx", check.feeds_of(folder, path, family), check.target_of(folder, variant, family), family)
+        return check.explain(tool, tmp + "/m.onnx", check.feeds_of(folder, path, family), check.target_of(folder, variant, family), check.output_of(folder, variant, family))
 
 
 def by_rounding(tool, folder, variant, family, result, rough):
