@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Small transformers in TensorFlow and Keras, exported by tf2onnx; the same folder layout as make_families.py.
+"""Small transformers in TensorFlow and Keras, exported by tf2onnx and by Keras 3 itself; the same folder layout as make_families.py.
 
-    make_keras.py OUT
+    make_keras.py OUT [FAMILY...]       OPSETS="9 13 18": tf2onnx's
 
 A developer's tool: it needs tensorflow, tf2onnx and onnxruntime.
 """
@@ -135,9 +135,18 @@ MODELS = {
 }
 
 
+def store(path, feeds):
+    s = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [i.name for i in s.get_inputs()]
+    np.savez(path[:-5] + ".npz", **{o.name: v for o, v in zip(s.get_outputs(), s.run(None, {k: feeds[k] for k in names}))})
+    return "ok"
+
+
 def main():
-    out = sys.argv[1]
+    out = os.path.abspath(sys.argv[1])
     for name, make in MODELS.items():
+        if sys.argv[2:] and name not in sys.argv[2:]:
+            continue
         K.backend.clear_session()
         K.utils.set_random_seed(1)
         try:
@@ -166,9 +175,14 @@ def main():
             feeds[n] = v
             np.save(f"{folder}/input.{n}.npy", v)
         notes = {}
-        for opset in (13, 15, 18):
+        for opset in [int(o) for o in os.environ.get("OPSETS", "13 15 18").split()] + ["keras3"]:
             path = f"{folder}/tf{opset}.onnx"
             try:
+                if opset == "keras3":
+                    path, tag = f"{folder}/keras3.onnx", "keras3"
+                    model.export(path, format="onnx", verbose=False)
+                    notes[tag] = store(path, feeds)
+                    continue
                 spec = [tf.TensorSpec((None,) + tuple(i.shape[1:]), i.dtype, name=i.name.split(":")[0]) for i in model.inputs]
                 if len(spec) == 1:
                     f = tf.function(lambda a: {"classes": model(a, training=False)}, input_signature=spec)
@@ -176,13 +190,9 @@ def main():
                     f = tf.function(lambda *a: {"classes": model(list(a), training=False)}, input_signature=spec)
                 m, _ = tf2onnx.convert.from_function(f, input_signature=spec, opset=opset)
                 onnx.save(m, path)
-                s = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-                names = [i.name for i in s.get_inputs()]
-                np.savez(path[:-5] + ".npz", **{o.name: v for o, v in zip(s.get_outputs(), s.run(None, {k: feeds[k] for k in names}))})
-                notes[f"tf{opset}"] = "ok"
-                outname = s.get_outputs()[0].name
+                notes[f"tf{opset}"] = store(path, feeds)
             except Exception as e:
-                notes[f"tf{opset}"] = f"{type(e).__name__}: {str(e)[:150]}"
+                notes["keras3" if opset == "keras3" else f"tf{opset}"] = f"{type(e).__name__}: {str(e)[:150]}"
         for opset in (15,):
             for level, tag in ((ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED, "ortext"),):
                 if notes.get(f"tf{opset}") != "ok":
@@ -193,8 +203,8 @@ def main():
                 ort.InferenceSession(f"{folder}/tf{opset}.onnx", o, providers=["CPUExecutionProvider"])
                 np.savez(f"{folder}/tf{opset}-{tag}.npz", **np.load(f"{folder}/tf{opset}.npz"))
                 notes[f"tf{opset}-{tag}"] = "ok"
-        json.dump({"family": name, "text": "vit" not in name, "inputs": list(feeds), "outputs": ["classes"], "target": "0,1", "output": "classes",
-                   "explain": True, "base": "tf15", "notes": notes}, open(folder + "/family.json", "w"), indent=1)
+        json.dump({"family": name, "text": "vit" not in name, "inputs": list(feeds), "outputs": ["classes"], "target": "0,1", "output": None,
+                   "explain": True, "base": next((k for k, v in notes.items() if v == "ok"), None), "notes": notes}, open(folder + "/family.json", "w"), indent=1)
         print(name, notes, flush=True)
 
 
