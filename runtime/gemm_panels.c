@@ -32,9 +32,27 @@ TB_CLONES static void magnitudes(float *to, const float *from, int64_t n) {
     for (int64_t i = 0; i < n; i++) to[i] = fabsf(from[i]);
 }
 
+/* The block of B that is packed next: `runs` contiguous runs of bytes, `ld` apart. */
+typedef struct coming {
+    const char *at;
+    int64_t runs, bytes, ld, sent, tiles; /* tiles of rows that are still to come before it */
+} coming;
+
+/* A tile's share of it is on the way to second-level cache afterwards. */
+static void fetch(coming *next) {
+    enum { LINE = 64 };
+    if (next->tiles <= 0) return;
+    int64_t end = next->sent + (next->runs - next->sent + next->tiles - 1) / next->tiles;
+    next->tiles--;
+    for (; next->sent < end; next->sent++) {
+        const char *run = next->at + next->sent * next->ld;
+        for (int64_t i = 0; i < next->bytes; i += LINE) __builtin_prefetch(run + i, 0, 2);
+    }
+}
+
 /* The rows of one part against a packed block, whole tiles: the packed columns end in zeros. */
 static void run_part(const job *j, const tb_panel_part *p, const float *packed, int64_t cols,
-                     int64_t at, int64_t depth, float *c) {
+                     int64_t at, int64_t depth, float *c, coming *next) {
     const tb_gemm_set *set = j->set;
     _Alignas(64) float rows_of_a[TB_GEMM_MOST_ROWS * TB_GEMM_STRIDE_A];
     int64_t tiles = (p->rows + set->rows - 1) / set->rows;
@@ -47,6 +65,7 @@ static void run_part(const job *j, const tb_panel_part *p, const float *packed, 
             else
                 memcpy(rows_of_a + r * TB_GEMM_STRIDE_A, a, (size_t)depth * sizeof *a);
         }
+        fetch(next);
         for (int64_t col = 0; col < cols; col += set->cols)
             set->tile(rows, set->cols, depth, 1.0f, rows_of_a, packed + col * depth, set->cols,
                       at > 0, c + row * j->ldc + col, j->ldc);
@@ -54,12 +73,31 @@ static void run_part(const job *j, const tb_panel_part *p, const float *packed, 
 }
 
 static void run_parts(const job *j, bool abs_b, const float *packed, int64_t cols, int64_t at,
-                      int64_t depth, float *c) {
+                      int64_t depth, float *c, coming *next) {
     for (int i = 0; i < j->n_parts; i++) {
         const tb_panel_part *p = &j->parts[i];
-        if (p->abs_b == abs_b) run_part(j, p, packed, cols, at, depth, c);
+        if (p->abs_b == abs_b) run_part(j, p, packed, cols, at, depth, c, next);
         c += p->rows * j->ldc;
     }
+}
+
+/* Where the block at `at` of k starts. */
+static const float *block_at(const job *j, int64_t col, int64_t at) {
+    return j->b + (j->trans_b ? col * j->ldb + at : at * j->ldb + col);
+}
+
+/* What follows the block at `at` of a panel's k. */
+static coming coming_block(const job *j, int64_t col, int64_t cols, int64_t at) {
+    at += TB_GEMM_DEPTH;
+    if (at >= j->k) return (coming){0};
+    const int64_t depth = least(j->k - at, TB_GEMM_DEPTH);
+    coming next = {.at = (const char *)block_at(j, col, at),
+                   .runs = j->trans_b ? cols : depth,
+                   .bytes = (j->trans_b ? depth : cols) * (int64_t)sizeof(float),
+                   .ld = j->ldb * (int64_t)sizeof(float)};
+    for (int i = 0; i < j->n_parts; i++)
+        next.tiles += (j->parts[i].rows + j->set->rows - 1) / j->set->rows;
+    return next;
 }
 
 static void run_panel(void *context, int64_t item, int worker) {
@@ -73,12 +111,12 @@ static void run_panel(void *context, int64_t item, int worker) {
     for (int i = 0; i < j->n_parts; i++) any_abs |= j->parts[i].abs_b;
     for (int64_t at = 0; at < j->k; at += TB_GEMM_DEPTH) {
         int64_t depth = least(j->k - at, TB_GEMM_DEPTH);
-        const float *b = j->b + (j->trans_b ? col * j->ldb + at : at * j->ldb + col);
-        j->set->pack(j->trans_b, depth, cols, width, b, j->ldb, packed);
-        run_parts(j, false, packed, padded, at, depth, c);
+        coming next = coming_block(j, col, cols, at);
+        j->set->pack(j->trans_b, depth, cols, width, block_at(j, col, at), j->ldb, packed);
+        run_parts(j, false, packed, padded, at, depth, c, &next);
         if (!any_abs) continue;
         magnitudes(packed, packed, padded * depth);
-        run_parts(j, true, packed, padded, at, depth, c);
+        run_parts(j, true, packed, padded, at, depth, c, &next);
     }
     j->done(j->context, col, cols, c, j->ldc);
 }
