@@ -1,7 +1,8 @@
 /*
  * Lowering of quantised operators. Quantised activations are float32 arrays of integers (op.h), so
- * integer products are float products of what is left after the zero point, exact up to 2^24, and
- * everything between two quantisations is ordinary float arithmetic.
+ * integer products are products of what is left after the zero point (with a constant weight they
+ * run in integers, runtime/gemm_whole.h), and everything between two quantisations is ordinary
+ * float arithmetic.
  */
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * Kernels see the newest form of an operator only: graph/opset.c turns older forms (axes as an
  * attribute, …) into it while binding. Storage: floats of any width are float32; integers and
  * bools keep their type; quantised activations (outputs of QuantizeLinear and relatives) are
- * float32 arrays that hold integers, so integer products up to 2^24 are exact.
+ * float32 arrays that hold integers.
  */
 #ifndef TB_GRAPH_OP_H
 #define TB_GRAPH_OP_H
