@@ -283,7 +283,8 @@ REMARKS = """
   rounded; where this was asked, the arrays are equal to the last bit. That random models' explanations move with such a rounding
   is the method's: the Add rule and the guarded division amplify.
 - qdq: the outputs are onnxruntime's integers. Where `reference.py` can be given the same integers it gives the same explanation. It
-  cannot where tokens are routed or where asking onnxruntime for the integers changes what its optimiser does: those stay ✗.
+  cannot where tokens are routed, where asking onnxruntime for the integers changes what its optimiser does, for 16 bits with a mask of
+  −3.4e38 (NaN), and for integer operators (int8), which it does not read: those stay ✗ where nothing else explains them.
 - qdq of masked models (decoders, padding): the tools quantise scores and mask together. A mask of −3.4e38 makes the step so large that
   every score becomes 0 and attention uniform: the file's own outputs are far from the float file's.
 - beit_shared `dyn23-sdpa`: the exporter adds 1 to the whole bias; Softmax does not see it, the Add rule does.
