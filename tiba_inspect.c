@@ -118,7 +118,7 @@ int tiba_operator_at(tiba_operator *out, int index) {
 
 int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
     const plan *p = run->plan;
-    if (!p->explainer || index < 0 || index >= tb_explainer_towers(p->explainer)) return 0;
+    if (tiba_run_refusal(run) || index < 0 || index >= tb_explainer_towers(p->explainer)) return 0;
     bool moves;
     const tb_tower *tower = tb_explainer_tower(p->explainer, index, &moves);
     const tb_source *source = run->model->source;
@@ -140,7 +140,7 @@ int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
 
 int tiba_run_block(const tiba_run *run, int tower, int index, tiba_block_facts *out) {
     const plan *p = run->plan;
-    if (!p->explainer || tower < 0 || tower >= tb_explainer_towers(p->explainer)) return 0;
+    if (tiba_run_refusal(run) || tower < 0 || tower >= tb_explainer_towers(p->explainer)) return 0;
     bool moves;
     const tb_tower *t = tb_explainer_tower(p->explainer, tower, &moves);
     if (index < 0 || index >= t->n_attentions) return 0;
@@ -182,7 +182,9 @@ int tiba_run_rewrite(const tiba_run *run, int index, tiba_rewrite *out) {
 }
 
 const char *tiba_run_refusal(const tiba_run *run) {
-    return run->plan->explainer ? NULL : run->plan->why_not.message;
+    if (!run->plan->explainer) return run->plan->why_not.message;
+    const tiba_error *refusal = tb_explainer_refusal(run->plan->explainer);
+    return refusal ? refusal->message : NULL;
 }
 
 tiba_status tiba_run_listing(const char **out, tiba_run *run, tiba_listing listing,

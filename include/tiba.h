@@ -245,7 +245,8 @@ typedef struct tiba_rewrite {
 } tiba_rewrite;
 /** False past the last one. */
 TIBA_API int tiba_run_rewrite(const tiba_run *run, int index, tiba_rewrite *out);
-/** Why the output cannot be explained; NULL if it can. */
+/** Why the output cannot be explained, or not by all methods: then it lists those that apply. NULL
+ *  if all do. */
 TIBA_API const char *tiba_run_refusal(const tiba_run *run);
 
 typedef enum tiba_listing {

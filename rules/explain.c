@@ -358,7 +358,7 @@ static tiba_status plan_sources(tb_explainer *x, tiba_error *error) {
     if (!watch) return tb_out_of_memory(error);
     int n = 0;
     for (int t = 0; t < x->n_towers; t++) {
-        find_source(x, &x->towers[t]);
+        if (x->towers[t].tower.n_attentions > 0) find_source(x, &x->towers[t]);
         if (!x->towers[t].source) continue;
         watch[n++] = x->towers[t].source;
         x->keep[x->towers[t].source->id] = 1;
@@ -377,6 +377,29 @@ static void note_others(tb_explainer *x) {
     }
 }
 
+/* No tower fits, but methods that go to the input may do without. If they cannot either, both
+ * reasons are said. */
+static tiba_status create_without(tb_explainer *x, const unsigned char *above,
+                                  const tiba_error *why, tiba_error *error) {
+    tiba_error other = {0};
+    tiba_status status = tb_explainer_plan_inputs(x, above, &other);
+    if (status == TIBA_OK && x->n_towers == 0)
+        status = tb_fail(&other, TIBA_ERROR_INPUT, "no input is a picture or has tokens");
+    if (status == TIBA_OK) status = plan_sources(x, &other);
+    if (status == TIBA_OK) {
+        note_others(x);
+        status = tb_remake_find(&x->remake, x->graph, x->reads, x->keep, x->arena, &other);
+    }
+    if (status == TIBA_OK)
+        tb_explainer_refuse(x, why);
+    else if (status == TIBA_ERROR_INPUT)
+        return tb_fail(error, why->code, "%.300s; no method applies: %.180s", why->message,
+                       other.message);
+    else if (error)
+        *error = other;
+    return status;
+}
+
 static tiba_status create(tb_explainer *x, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
@@ -384,7 +407,13 @@ static tiba_status create(tb_explainer *x, tiba_error *error) {
     x->keep = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     if (!above || !x->reads || !x->keep) return tb_out_of_memory(error);
     tb_mark_ancestors(x->graph, x->target, above);
-    TB_TRY(plan_towers(x, above, error));
+    tiba_error why = {0};
+    tiba_status status = plan_towers(x, above, &why);
+    if (status == TIBA_ERROR_INPUT) return create_without(x, above, &why, error);
+    if (status != TIBA_OK) {
+        if (error) *error = why;
+        return status;
+    }
     TB_TRY(plan_sources(x, error));
     const tb_value **watch = TB_NEW(x->arena, const tb_value *, found->n_attentions + x->n_towers);
     if (!watch) return tb_out_of_memory(error);
@@ -445,6 +474,10 @@ void tb_explainer_keep(const tb_explainer *x, unsigned char *keep) {
 const tb_tower *tb_explainer_tower(const tb_explainer *x, int index, bool *moves) {
     *moves = x->towers[index].route != NULL;
     return &x->towers[index].tower;
+}
+
+const tiba_error *tb_explainer_refusal(const tb_explainer *explainer) {
+    return explainer->refusal.code != TIBA_OK ? &explainer->refusal : NULL;
 }
 
 int tb_explainer_towers(const tb_explainer *explainer) {

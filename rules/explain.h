@@ -66,13 +66,17 @@ typedef struct tb_explainer tb_explainer;
 /** The value in front of a Softmax, LogSoftmax or Sigmoid that ends the graph; else the value. */
 const tb_value *tb_logit_value(const tb_value *output);
 
-/** Plans the explanation of scalars of graph->outputs[output]. Fails if no attention tower lies
- *  between an input and the output, or if one does that this method cannot treat, naming it. */
+/** Plans the explanation of scalars of graph->outputs[output]. Where no attention tower lies
+ * between an input and the output, or one does that cannot be treated, only methods that go to the
+ * input apply (tb_explainer_refusal). Fails if not even they do, naming what is in the way. */
 tiba_status tb_explainer_create(tb_explainer **out, const tb_graph *graph,
                                 const tb_analysis *analysis, int output, tb_budget *budget,
                                 tiba_error *error);
 void tb_explainer_destroy(tb_explainer *explainer);
 void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep);
+/** Why only methods that go to the input apply, and which they are; NULL: all methods do. */
+const tiba_error *tb_explainer_refusal(const tb_explainer *explainer);
+/** How many results an explanation has. */
 int tb_explainer_towers(const tb_explainer *explainer);
 
 /** The tower at `index`, and whether its tokens move. */

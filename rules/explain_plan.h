@@ -18,6 +18,7 @@ typedef struct tb_plan_tower {
     const tb_value *source;
     bool pixels;          /**< it is the picture */
     int64_t source_inner; /**< plain tokens: stride of the token axis in it */
+    int64_t samples;      /**< without attentions: of the source, outermost; else 0 */
 } tb_plan_tower;
 
 struct tb_explainer {
@@ -32,6 +33,15 @@ struct tb_explainer {
     tb_remake *remake;    /**< what passes make again instead of reading it from the program */
     unsigned char *reads; /**< by value id: what any pass reads */
     unsigned char *keep;  /**< by value id: what the forward pass keeps */
+    tiba_error refusal; /**< no tower fits: why, and the methods that apply. `towers` are the inputs
+                             that those explain, without attentions, and `reverse` is NULL */
 };
+
+/** Plans a result for each input, for methods that read nothing else; none if there is no input
+ *  that they can show. `above` marks what the target depends on. */
+tiba_status tb_explainer_plan_inputs(tb_explainer *explainer, const unsigned char *above,
+                                     tiba_error *error);
+/** Fills in the refusal. */
+void tb_explainer_refuse(tb_explainer *explainer, const tiba_error *why);
 
 #endif

@@ -33,6 +33,7 @@ static int64_t readout_tokens(const tb_plan_tower *tower) {
  * the heads of a pooling attention; samples are outermost. */
 static int64_t readout_samples(const collect *c, int t) {
     const tb_plan_tower *tower = &c->x->towers[t];
+    if (tower->samples) return tower->samples;
     if (tower->route) return tower->route->readout.batch;
     int index = tower->tower.attentions[tower->tower.n_attentions - 1];
     int64_t groups = c->x->analysis->attentions->attentions[index].groups;
@@ -435,13 +436,19 @@ static tiba_status roll_out(collect *c, int t, tiba_error *error) {
 static tiba_status check_options(const collect *c, tiba_error *error) {
     const tb_explain_options *o = c->options;
     bool rolled = c->method->reads == TB_READS_ROLLOUT;
+    bool attends = rolled || c->method->reads == TB_READS_LAST;
+    if (attends && tb_explainer_refusal(c->x)) {
+        if (error) *error = c->x->refusal;
+        return c->x->refusal.code;
+    }
     if (!rolled && (o->start_layer > 0 || o->rollout != TB_ROLLOUT_DEFAULT))
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "method %s is no rollout: it has no start layer and no rows to normalize",
                        c->method->name);
     for (int t = 0; t < c->x->n_towers; t++) {
         const tb_plan_tower *tower = &c->x->towers[t];
-        if (o->start_layer < 0 || o->start_layer >= tower->tower.n_attentions)
+        if (o->start_layer < 0 ||
+            (o->start_layer > 0 && o->start_layer >= tower->tower.n_attentions))
             return tb_fail(error, TIBA_ERROR_USAGE,
                            "start layer %d is out of range: the tower has %d attentions",
                            o->start_layer, tower->tower.n_attentions);
@@ -583,6 +590,7 @@ static tiba_status collect_all(tb_explainer *x, const tb_program *program, int n
         else
             TB_TRY(collect_other(&list[i], &start, error));
     }
+    if (together == 0) return TIBA_OK;
     TB_TRY(tb_reverse_run(x->reverse, program, together, starts, arrived, exec, error));
     for (int i = 0; i < together; i++) TB_TRY(read_all(starts[i].context, error));
     return TIBA_OK;

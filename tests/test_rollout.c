@@ -354,8 +354,9 @@ static void end_refused(subject *s, const char *name, tb_value *target) {
     making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
     tiba_status status =
         tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error);
-    CHECK_CASE(status == TIBA_ERROR_INPUT, "%s: a map", name);
-    CHECK_CASE(error.message[0] && error.node[0], "%s: '%s'", name, error.message);
+    const tiba_error *refusal = status == TIBA_OK ? tb_explainer_refusal(s->explainer) : &error;
+    CHECK_CASE(refusal && refusal->code == TIBA_ERROR_INPUT, "%s: a map", name);
+    CHECK_CASE(!refusal || refusal->node[0], "%s: '%s'", name, refusal->message);
     end(s);
 }
 

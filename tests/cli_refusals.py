@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Graphs that no rollout fits: the message names the first node that does not fit and lists the methods that apply, and
+these work there: checked against numpy.
+
+    cli_refusals.py TOOL
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from checks import check, close
+from onnx_wire import INT64, Graph
+
+tool = os.path.abspath(sys.argv[1])
+APPLY = ["lrp", "full-tiba-lrp", "grad-x-input"]
+REFUSED = ["tiba", "rollout", "raw-attention", "attention-gradcam", "partial-lrp", "last-tiba-lrp", "lrp-rollout", "generic"]
+folder = tempfile.TemporaryDirectory()
+random = np.random.RandomState(5)
+
+
+def run(model, feeds, *options, status=0):
+    out = os.path.join(folder.name, "out")
+    names = []
+    for name, value in feeds.items():
+        np.save(os.path.join(folder.name, name), value)
+        names.append(f"{name}={folder.name}/{name}.npy")
+    r = subprocess.run([tool, model, *names, "--target", "0,1", "--npy", out, *options], capture_output=True, text=True,
+                       timeout=60)
+    check(r.returncode == status, options, r.returncode, r.stderr)
+    return r.stderr, lambda name: np.load(os.path.join(out, name + ".npy"))
+
+
+def refused(model, feeds, begin):
+    """All other methods say the same, in one line."""
+    for method in REFUSED:
+        said, _ = run(model, feeds, "--method", method, status=1)
+        check(said.startswith("tiba-onnx: " + begin) and said.count("\n") == 1, said)
+        check(said.endswith("; methods that apply: " + ", ".join(APPLY) + "\n"), method, said)
+    r = subprocess.run([tool, "inspect", model], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0 and "\ncannot be explained: " + begin in r.stdout and "\ntower" not in r.stdout, r.stdout)
+
+
+def made(graph, name):
+    path = os.path.join(folder.name, name + ".onnx")
+    graph.save(path)
+    return path
+
+
+def weights(graph, name, value):
+    graph.tensor(name, list(value.shape), 1, b"\x4a" + varint(value.nbytes) + value.tobytes())
+
+
+def varint(n):
+    return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+
+
+def lrp(x, w, k, both):
+    """Relevance of the input of x w from output k: lrp's rule divides the products of each sign apart, TiBA's together."""
+    positive, negative = np.maximum(x, 0) * np.maximum(w[:, k], 0), np.minimum(x, 0) * np.minimum(w[:, k], 0)
+    if both:
+        return (positive + negative) / (positive.sum() + negative.sum())
+    return positive / positive.sum() + negative / negative.sum()
+
+
+def near(got, want, what):
+    check(got.shape == want.shape and np.allclose(got, want, rtol=1e-4, atol=1e-6), what, got, want)
+
+
+def test_picture():
+    w = random.randn(48, 3).astype("f4")
+    graph = Graph()
+    graph.input("pixels", ["batch", 3, 4, 4])
+    weights(graph, "w", w)
+    graph.node("Flatten", ["pixels"], "flat")
+    graph.node("MatMul", ["flat", "w"], "y")
+    graph.output("y")
+    model, x = made(graph, "picture"), random.randn(1, 3, 4, 4).astype("f4")
+    refused(model, {"pixels": x}, "no attention found")
+    sums = lambda r: r.reshape(3, 4, 4).sum(0)
+    for method, want in (("grad-x-input", x.ravel() * w[:, 1]), ("lrp", lrp(x.ravel(), w, 1, False)),
+                         ("full-tiba-lrp", lrp(x.ravel(), w, 1, True))):
+        _, array = run(model, {"pixels": x}, "--method", method)
+        near(array("map.pixels"), sums(want), method)
+        near(array("tokens.pixels"), sums(want).ravel(), method)
+    two = np.concatenate([x, -2 * x])  # the sample that the target reads
+    _, array = run(model, {"pixels": two}, "--method", "grad-x-input", "--target", "1,1")
+    near(array("map.pixels"), sums(-2 * x.ravel() * w[:, 1]), "the second sample")
+
+
+def test_words():
+    table, w = random.randn(9, 4).astype("f4"), random.randn(4, 3).astype("f4")
+    graph = Graph()
+    graph.input("ids", [1, 5], INT64)
+    weights(graph, "table", table)
+    weights(graph, "positions", random.randn(5, 4).astype("f4"))
+    weights(graph, "w", w)
+    graph.node("Gather", ["table", "ids"], "words")
+    graph.node("Add", ["words", "positions"], "x")
+    graph.node("ReduceMean", ["x"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", "w"], "y")
+    graph.output("y")
+    model, ids = made(graph, "words"), np.array([[3, 1, 4, 1, 8]])
+    refused(model, {"ids": ids}, "no attention found")
+    _, array = run(model, {"ids": ids}, "--method", "grad-x-input")
+    near(array("tokens.ids"), table[ids[0]] @ w[:, 1] / 5, "words")
+    for method in APPLY:
+        check(run(model, {"ids": ids}, "--method", method)[1]("tokens.ids").shape == (5,), method)
+
+
+def test_features():
+    """Attention between features, not tokens: its own node is named."""
+    graph = Graph()
+    graph.input("x", [1, 5, 4])
+    weights(graph, "w", random.randn(4, 3).astype("f4"))
+    weights(graph, "v", random.randn(4, 4).astype("f4"))
+    graph.node("MatMul", ["x", "v"], "features")
+    graph.node("Transpose", ["features"], "turned", perm=[0, 2, 1])
+    graph.node("MatMul", ["turned", "features"], "scores")
+    graph.node("Softmax", ["scores"], "p", axis=-1)
+    graph.node("MatMul", ["p", "turned"], "mixed")
+    graph.node("Transpose", ["mixed"], "back", perm=[0, 2, 1])
+    graph.node("ReduceMean", ["back"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", "w"], "y")
+    graph.output("y")
+    model, x = made(graph, "features"), random.randn(1, 5, 4).astype("f4")
+    refused(model, {"x": x}, "node 'node_mixed' (MatMul): ")
+    for method in APPLY:
+        check(run(model, {"x": x}, "--method", method)[1]("tokens.x").shape == (5,), method)
+
+
+def test_nothing():
+    """Where no method applies the message says so."""
+    graph = Graph()
+    graph.input("clip", [1, 3, 2, 4, 4])
+    weights(graph, "w", random.randn(96, 3).astype("f4"))
+    graph.node("Flatten", ["clip"], "flat")
+    graph.node("MatMul", ["flat", "w"], "y")
+    graph.output("y")
+    model, x = made(graph, "nothing"), random.randn(1, 3, 2, 4, 4).astype("f4")
+    for method in APPLY + REFUSED:
+        said, _ = run(model, {"clip": x}, "--method", method, status=1)
+        check(re.search("no attention found.*; no method applies: no input is a picture or has tokens\n", said), said)
+
+
+for name, test in sorted(globals().items()):
+    if name.startswith("test_"):
+        test()
+close()
