@@ -572,6 +572,50 @@ def weights_in_blocks():
               {"ids": ids}, ["y"], {"s": np.abs(f(2, 6))})
 
 
+def experts():
+    """Mixtures of experts. onnxruntime's CPU kernels have no third layer and no gate that is not interleaved."""
+    n, d, h = 4, 8, 6
+    x, scores = f(2, 3, d), f(6, n)
+
+    def moe(name, gate=1, tokens=x, **attributes):
+        case("moe_" + name, "MoE", [tokens, scores, f(n, gate * h, d), f(n, gate * h), f(n, d, h), f(n, d)], domain=MS, fixed=(2, 3, 4, 5), **attributes)
+
+    moe("relu")
+    moe("silu", activation_type="silu", k=2)
+    moe("gelu", activation_type="gelu", k=3, normalize_routing_weights=1)
+    moe("identity", activation_type="identity", k=2, normalize_routing_weights=1, tokens=f(6, d))
+    gated = {"activation_type": "swiglu", "k": 2, "normalize_routing_weights": 1, "swiglu_fusion": 1, "activation_alpha": 1.702, "activation_beta": 1.0}
+    moe("swiglu", gate=2, **gated)
+    moe("swiglu_limit", gate=2, swiglu_limit=0.7, **gated)
+
+    def by_definition(name, gate, first, second, third=None, **attributes):
+        """The documented formula, where there is no kernel to ask."""
+        tokens, silu = f(6, d), lambda z: z / (1 + np.exp(-z))
+        chosen = np.argsort(-scores, axis=1)[:, :2]
+        share = np.take_along_axis(np.exp(scores) / np.exp(scores).sum(1, keepdims=True), chosen, 1)
+        want = np.zeros((6, d))
+        for i in range(6):
+            for e, weight in zip(chosen[i], share[i]):
+                z = first[e].astype(np.float64) @ tokens[i]
+                left, right = (z[:h], z[h:]) if third is None else (z, third[e] @ tokens[i])
+                want[i] += weight * (second[e] @ (silu(left) * right))
+        case("moe_" + name, "MoE", [tokens, scores, first, None, second, None, *([] if third is None else [third])], domain=MS, fixed=(2, 4, 6), k=2,
+             wanted=[want], **attributes)
+
+    by_definition("swiglu_halves", 2, f(n, 2 * h, d), f(n, d, h), activation_type="swiglu", swiglu_fusion=2)
+    by_definition("swiglu_apart", 1, f(n, h, d), f(n, d, h), f(n, h, d), activation_type="swiglu")
+    by_definition("silu_third", 1, f(n, h, d), f(n, d, h), f(n, h, d), activation_type="silu")
+    d, h = 32, 16
+    x = f(2, 3, d)
+    for bits, block in ((4, 0), (4, 16), (8, 0)):  # with 8 bits in blocks onnxruntime rounds the activations as well
+        for gate in (1, 2):
+            first, second = rng.integers(0, 2**bits, (n, gate * h, d)), rng.integers(0, 2**bits, (n, d, h))
+            blocks = lambda *shape, size: 0.02 + np.abs(f(*shape, *([size // block] if block else []), scale=0.02))
+            more = {**gated, "swiglu_limit": 7.0} if gate == 2 else {"activation_type": "silu", "k": 2}
+            case(f"qmoe_{bits}_{block}_{gate}", "QMoE", [x, scores, packed(first, bits), blocks(n, gate * h, size=d), f(n, gate * h), packed(second, bits),
+                 blocks(n, d, size=h), f(n, d)], domain=MS, fixed=(2, 3, 4, 5, 6, 7), expert_weight_bits=bits, **({"block_size": block} if block else {}), **more)
+
+
 def recurrent():
     steps, batch, width, hidden = 4, 3, 5, 2
     x, lengths = f(steps, batch, width), i32(4, 2, 3)
@@ -624,7 +668,7 @@ def optimised():
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, grouped_queries, narrow_types, optimised, weights_in_blocks, recurrent, signals)
+    later = (channel_blocks, experts, grouped_queries, narrow_types, optimised, weights_in_blocks, recurrent, signals)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
