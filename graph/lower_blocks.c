@@ -78,6 +78,35 @@ static bool blocks_fit(tb_call *c, blocks *w) {
     return true;
 }
 
+/* A value of the run that carries no gradient. */
+static tb_value *detached(tb_value *value) {
+    if (value) value->active = false;
+    return value;
+}
+
+/* The activations as onnxruntime's integer kernels read them (accuracy_level 4): every block
+ * rounded to 8 bits over its largest magnitude. */
+static tb_value *rounded(tb_call *c, tb_value *x, int64_t size) {
+    if (c->status != TIBA_OK || x->t.rank < 1 || x->t.rank == TIBA_MAX_RANK) return x;
+    int last = x->t.rank - 1;
+    int64_t dims[TIBA_MAX_RANK + 1], pads[2 * TIBA_MAX_RANK] = {0}, columns = x->t.dims[last];
+    memcpy(dims, x->t.dims, (size_t)last * sizeof *dims);
+    dims[last] = (columns + size - 1) / size;
+    dims[last + 1] = size;
+    pads[2 * last + 1] = dims[last] * size - columns;
+    tb_value *whole = x, *axis = tb_emit_ints(c, 1, (int64_t[]){last + 1});
+    if (pads[2 * last + 1])
+        whole = tb_emit3(c, TB_OP_Pad, x, tb_emit_ints(c, 2 * last + 2, pads), NULL);
+    tb_value *sizes = detached(tb_emit1(c, TB_OP_Abs, tb_emit_reshape(c, whole, last + 2, dims)));
+    tb_value *most = detached(tb_emit(c, TB_OP_ReduceMax, 2, (tb_value *[]){sizes, axis}, 1,
+                                      &TB_INT_ATTR("keepdims", 0)));
+    tb_value *in[] = {x, detached(tb_emit_scale(c, most, 1.0 / 127))};
+    tb_attr attrs[] = {TB_INT_ATTR("axis", last), TB_INT_ATTR("block_size", size),
+                       TB_INT_ATTR("output_dtype", TIBA_INT8)};
+    in[0] = tb_emit(c, TB_OP_QuantizeLinear, 2, in, 3, attrs);
+    return tb_emit(c, TB_OP_DequantizeLinear, 2, in, 2, attrs);
+}
+
 /* A·Wᵀ (+ bias), W given as [n, blocks, bytes] with a scale and a zero point per block. */
 void tb_lower_MatMulNBits(tb_call *c) {
     const tb_node *node = c->node;
@@ -104,7 +133,12 @@ void tb_lower_MatMulNBits(tb_call *c) {
     tb_value *weight;
     tiba_tensor *t = tb_emit_tensor(c, &weight, TIBA_FLOAT32, 2, (int64_t[]){w.columns, w.rows});
     if (t) dequantize(&w, t->data);
-    tb_value *y = tb_emit2(c, TB_OP_MatMul, tb_call_in(c, 0), weight);
+    tb_value *x = tb_call_in(c, 0);
+    bool whole = tb_attr_int(node, "accuracy_level", 0) == 4 && !groups &&
+                 (w.bits > 2 || w.size >= 32) && /* for others it has no such kernel */
+                 (!w.zeros || w.zeros->dtype == TIBA_UINT8);
+    if (whole && x) x = rounded(c, x, w.size);
+    tb_value *y = tb_emit2(c, TB_OP_MatMul, x, weight);
     c->out[0] = tb_emit_add_optional(c, y, tb_call_in(c, 5));
 }
 

@@ -616,6 +616,16 @@ def experts():
                  blocks(n, d, size=h), f(n, d)], domain=MS, fixed=(2, 3, 4, 5, 6, 7), expert_weight_bits=bits, **({"block_size": block} if block else {}), **more)
 
 
+def whole_products():
+    """MatMulNBits with accuracy_level 4: onnxruntime rounds the activations too, block by block."""
+    for n, k, size, bits, shape in ((6, 64, 16, 4, (1,)), (6, 64, 32, 4, (2, 3)), (5, 40, 16, 4, (3,)), (6, 64, 16, 8, (3,)), (6, 96, 32, 8, (1,)), (6, 64, 32, 2, (2,)), (6, 64, 16, 2, (2,)), (6, 128, 64, 2, (2,)), (6, 64, 64, 4, (2,)), (130, 64, 16, 4, (2,))):
+        blocks = -(-k // size)
+        for zeros in (False, True):
+            more = [u8(n, (blocks * bits + 7) // 8)] if zeros else []
+            case(f"matmul_nbits_whole_{bits}_{k}_{size}_{int(zeros)}", "MatMulNBits", [f(*shape, k), u8(n, blocks, size * bits // 8), np.abs(f(n, blocks, scale=0.1)), *more],
+                 domain=MS, fixed=(1, 2, 3), K=k, N=n, bits=bits, block_size=size, accuracy_level=4)
+
+
 def recurrent():
     steps, batch, width, hidden = 4, 3, 5, 2
     x, lengths = f(steps, batch, width), i32(4, 2, 3)
@@ -668,7 +678,7 @@ def optimised():
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, experts, grouped_queries, narrow_types, optimised, weights_in_blocks, recurrent, signals)
+    later = (channel_blocks, experts, grouped_queries, narrow_types, optimised, weights_in_blocks, whole_products, recurrent, signals)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
