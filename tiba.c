@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "graph/factors.h"
 #include "rules/methods.h"
+#include "rules/reverse.h"
 #include "tiba_internal.h"
 
 #define VERSION "0.1.0"
@@ -352,12 +353,14 @@ int tiba_method_at(tiba_method_facts *out, int index) {
     const tb_method *method = tb_method_at(index);
     if (!method) return 0;
     bool input = method->reads == TB_READS_INPUT;
-    *out = (tiba_method_facts){.name = method->name,
-                               .alias = method->alias,
-                               .summary = method->summary,
-                               .per_class = tb_method_per_class(method),
-                               .to_input = input,
-                               .signs = input};
+    *out =
+        (tiba_method_facts){.name = method->name,
+                            .alias = method->alias,
+                            .summary = method->summary,
+                            .per_class = tb_method_per_class(method),
+                            .to_input = input,
+                            .signs = input,
+                            .relevance = (tb_method_carries(method) & TB_REVERSE_RELEVANCE) != 0};
     return 1;
 }
 

@@ -287,6 +287,7 @@ typedef struct tiba_method_facts {
     int per_class; /**< the result depends on the target */
     int to_input;  /**< a picture's result is per pixel */
     int signs;     /**< the result has both signs */
+    int relevance; /**< it carries relevance by rules, which is conserved or not */
 } tiba_method_facts;
 /** False past the last method. `index` is a tiba_method. */
 TIBA_API int tiba_method_at(tiba_method_facts *out, int index);

@@ -11,6 +11,7 @@
 #include "tools/explain_job.h"
 #include "tools/methods.h"
 #include "tools/render.h"
+#include "tools/trust.h"
 
 typedef struct options {
     tb_job_options job;
@@ -18,7 +19,7 @@ typedef struct options {
     tb_texts methods;
     const char *png, *json, *html;
     int threads;
-    bool help;
+    bool check, help;
 } options;
 
 #define AT(member) offsetof(options, member)
@@ -30,6 +31,8 @@ static const tb_option table[] = {
     {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score the picture with"},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
     {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
+    {"--check", NULL, TB_ARG_FLAG, AT(check), NULL,
+     "each method: does the score fall without what is relevant?"},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of the maps"},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", ""},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the results; - is standard output"},
@@ -97,13 +100,16 @@ static tiba_status run_method(command *c, entry *e, tiba_method method, tiba_err
     if (status != TIBA_OK) {
         e->result = NULL;
         e->refusal = tb_arena_strdup(c->arena, error->message);
-        return e->refusal ? TIBA_OK : tb_out_of_memory(error);
+        if (!e->refusal) return tb_out_of_memory(error);
+        tb_report_note(r,
+                       tb_arena_format(c->arena, "%s is left out: %s", e->facts.name, e->refusal));
+        return TIBA_OK;
     }
     tiba_timings t = tiba_run_timings(run);
     tb_view *view;
     e->seconds = t.backward + t.rollout;
     e->view = r->n_views;
-    r->has_sign = tb_method_has_sign(method);
+    tb_report_use(r, method);
     TB_TRY(tb_report_view(&view, r, e->result, 0, -1, error));
     view->label = e->facts.name;
     view->detail = tb_arena_format(c->arena, "%s, %.1f ms", c->label, 1e3 * e->seconds);
@@ -133,12 +139,15 @@ static tiba_status run_all(command *c, tiba_error *error) {
         if (!values) return tb_out_of_memory(error);
         if (n == m) e->likeness = correlation(reference, values, n);
     }
-    return TIBA_OK;
+    r->method = "side by side";
+    c->o.job.check = c->o.check; /* not of the job's own explanation */
+    return tb_trust(&c->job, error);
 }
 
 /* -------------------------------------------------------------------- what is shown */
 
-static void write_tower(tb_json_writer *w, const tiba_tower *tower) {
+static void write_tower(tb_json_writer *w, const tb_view *view, const tb_view_tower *at) {
+    const tiba_tower *tower = at->tower;
     tb_json_open(w, NULL, '{');
     tb_json_write_text(w, "input", tower->input, strlen(tower->input));
     tb_json_open(w, "relevance", '[');
@@ -150,6 +159,7 @@ static void write_tower(tb_json_writer *w, const tiba_tower *tower) {
         tb_json_write_integer(w, "columns", tower->columns);
         tb_json_write_integer(w, "prefix_tokens", tower->prefix);
     }
+    tb_render_json_trust(w, view, at);
     if (tower->note) tb_json_write_text(w, "note", tower->note, strlen(tower->note));
     tb_json_close(w, '}');
 }
@@ -172,10 +182,11 @@ static void write_json(tb_json_writer *w, const command *c) {
             tb_json_write_text(w, "refused", e->refusal, strlen(e->refusal));
         } else {
             tb_json_write_number(w, "seconds", e->seconds);
+            const tb_view *view = &c->job.report.views[e->view];
             tb_json_write_number(w, "correlation_with_tiba", e->likeness);
+            tb_json_write_text(w, "trust", view->trust, strlen(view->trust));
             tb_json_open(w, "towers", '[');
-            for (int t = 0; t < tiba_result_towers(e->result); t++)
-                write_tower(w, tiba_result_tower(e->result, t));
+            for (int t = 0; t < view->n_towers; t++) write_tower(w, view, &view->towers[t]);
             tb_json_close(w, ']');
         }
         tb_json_close(w, '}');
@@ -202,6 +213,12 @@ static void print_place(const tb_view *v) {
     }
 }
 
+static void print_trust(const char *method, const tb_view *view) {
+    char start[32];
+    snprintf(start, sizeof start, "%-18s ", method);
+    tb_render_text_trust(start, view);
+}
+
 static void print_table(const command *c) {
     tb_print_safe(c->label, strlen(c->label));
     printf(": forward %.1f ms\n\n%-18s %9s  %9s  %-9s  %s\n",
@@ -226,6 +243,11 @@ static void print_table(const command *c) {
         else
             print_place(&c->job.report.views[e->view]);
         printf("\n");
+    }
+    for (int i = 0; i < c->n; i++) {
+        const entry *e = &c->entries[i];
+        if (i == 0) printf("\n");
+        if (e->result) print_trust(e->facts.name, &c->job.report.views[e->view]);
     }
 }
 

@@ -153,13 +153,17 @@ tiba_status tb_eval_map(float **out, tb_arena *arena, const tiba_result *result,
 
 /** One text with what is known of it. */
 typedef struct tb_review {
+    const char *name; /**< of the item */
     const char *text;
     int64_t label;
     int n_evidence;
     tb_offsets *evidence; /**< code points */
+    bool blanks;          /**< words are what blanks separate (ERASER), not the tokenizer's */
 } tb_review;
 /** reviews.json, or a folder in ERASER's layout. */
 tiba_status tb_reviews_read(tb_review **out, int *count, tb_eval *eval, tiba_error *error);
+/** What separates the words of ERASER's documents. */
+bool tb_review_blank(char c);
 /** Whether texts of different length go through the model together: padding is masked. */
 bool tb_eval_pads(const tb_eval *eval);
 /** Is a folder of ERASER's or a .json file of texts. */

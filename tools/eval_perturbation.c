@@ -111,8 +111,7 @@ static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
         TB_TRY(tb_removal_picture(&w->removal, eval->subject, &w->sample, w->sample.image_input, 0,
                                   0, 0, error));
     } else {
-        w->name = tb_arena_format(eval->arena, "text %d", unit + 1);
-        if (!w->name) return tb_out_of_memory(error);
+        w->name = review->name;
         TB_TRY(tb_subject_sample_texts(&w->sample, eval->subject, w->arena, 0, NULL, 1,
                                        &review->text, error));
         TB_TRY(tb_removal_text(&w->removal, eval->subject, &w->sample, 0, w->arena, error));

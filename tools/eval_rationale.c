@@ -95,6 +95,11 @@ typedef struct data {
     double share; /* of the words that people mark, over all texts */
 } data;
 
+/* Words [start, end). */
+typedef struct span {
+    int start, end;
+} span;
+
 /* A text's words and which of them are marked. */
 typedef struct text {
     tb_eval *eval;
@@ -103,25 +108,22 @@ typedef struct text {
     tb_sample sample;
     const tb_encoding *encoding;
     double share;
-    int n;
-    tb_words words;        /* without values */
-    bool *marked, *chosen; /* [n] */
-    double *value;         /* [n] */
+    int n, n_all;          /* words that the model reads, and with those beyond its length */
+    tb_word *words;        /* [n_all] without values */
+    int *group;            /* word of each of the tokenizer's words, -1: none */
+    bool *marked, *chosen; /* [n_all] */
+    double *value;         /* [n_all] -infinity: the model does not read it */
     int64_t *order;        /* [n] most relevant first */
-    int64_t answer;        /* class that the model gives */
-    double full;           /* its probability */
-    int n_variants;        /* texts without words */
+    int n_spans;
+    span *spans;    /* marked ones, each once */
+    int64_t answer; /* class that the model gives */
+    double full;    /* its probability */
+    int n_variants; /* texts without words */
     const char *variants[MOST_VARIANTS];
     double probability[MOST_VARIANTS];
     int tests[TB_MOST_METHODS][N_TESTS]; /* index in variants: the bins', then of the length; each
                                             without and alone */
 } text;
-
-static bool overlaps(const tb_review *r, tb_offsets at) {
-    for (int i = 0; i < r->n_evidence; i++)
-        if (at.start < r->evidence[i].end && r->evidence[i].start < at.end) return true;
-    return false;
-}
 
 static double f1(double hits, double said, double marked) {
     return said + marked > 0 ? 200 * hits / (said + marked) : 0;
@@ -129,55 +131,51 @@ static double f1(double hits, double said, double marked) {
 
 /* The k most relevant words into `chosen`; how many there are. */
 static int choose(text *t, int k) {
-    memset(t->chosen, 0, (size_t)t->n * sizeof *t->chosen);
+    memset(t->chosen, 0, (size_t)t->n_all * sizeof *t->chosen);
     if (k > t->n) k = t->n;
     for (int i = 0; i < k; i++) t->chosen[t->order[i]] = true;
     return k;
 }
 
-/* The next run of set words from *at on: [start, end); false if there is none. */
-static bool next_span(const bool *set, int n, int *at, int *start, int *end) {
-    while (*at < n && !set[*at]) ++*at;
-    *start = *at;
-    while (*at < n && set[*at]) ++*at;
-    *end = *at;
-    return *start < *end;
-}
-
-/* Spans of a that overlap one of b with an IoU of at least half; *n: spans of a. */
-static int matched_spans(const bool *a, const bool *b, int words, int *n) {
-    int at = 0, start, end, found = 0;
-    *n = 0;
-    while (next_span(a, words, &at, &start, &end)) {
-        int other = 0, s, e, match = 0;
-        while (next_span(b, words, &other, &s, &e)) {
-            int common = (end < e ? end : e) - (start > s ? start : s);
-            match |= common > 0 && 2 * common >= end - start + e - s - common;
-        }
-        found += match;
-        ++*n;
+/* Does it overlap a marked span with an IoU of at least half? */
+static bool matches(const text *t, span a) {
+    for (int i = 0; i < t->n_spans; i++) {
+        span b = t->spans[i];
+        int common = (a.end < b.end ? a.end : b.end) - (a.start > b.start ? a.start : b.start);
+        if (common > 0 && 2 * common >= a.end - a.start + b.end - b.start - common) return true;
     }
-    return found;
+    return false;
 }
 
-/* Precision and recall of the spans; F1 of their means over the texts is ERASER's macro average. */
+/* Precision and recall of the runs of chosen words; F1 of their means over the texts is ERASER's
+ * macro average. */
 static tb_eval_cell iou_f1(const text *t) {
-    int said, marked, hits = matched_spans(t->chosen, t->marked, t->n, &said);
-    matched_spans(t->marked, t->chosen, t->n, &marked);
-    double precision = said ? 100.0 * hits / said : 0, recall = marked ? 100.0 * hits / marked : 0;
-    return (tb_eval_cell){{precision, recall}, {said > 0, marked > 0}};
+    int said = 0, hits = 0;
+    for (int i = 0; i < t->n_all; i++) {
+        span run = {i, i};
+        while (run.end < t->n_all && t->chosen[run.end]) run.end++;
+        if (run.end == i) continue;
+        said++;
+        hits += matches(t, run);
+        i = run.end;
+    }
+    double precision = said ? 100.0 * hits / said : 0;
+    double recall = t->n_spans ? 100.0 * hits / t->n_spans : 0;
+    return (tb_eval_cell){{precision, recall}, {said > 0, t->n_spans > 0}};
 }
 
 /* -------------------------------------------------------------------- against marked words */
 
 static tiba_status order_words(text *t, const tb_words *words, tiba_error *error) {
-    for (int i = 0; i < t->n; i++) t->value[i] = words->words[i].value;
+    for (int i = 0; i < t->n_all; i++) t->value[i] = i < t->n ? 0.0 : -INFINITY;
+    for (int i = 0; i < words->n_words; i++)
+        if (t->group[i] >= 0) t->value[t->group[i]] += words->words[i].value;
     return tb_order(t->order, t->value, t->n, error);
 }
 
 /* As many words as people mark on average. */
 static int marked_length(const text *t) {
-    int k = (int)(t->share * t->n + 0.5);
+    int k = (int)(t->share * t->n_all + 0.5);
     return k > 0 ? k : 1;
 }
 
@@ -185,13 +183,13 @@ static tiba_status compare(text *t, const tb_eval_item *item, int m, tiba_error 
     const tb_eval *eval = t->eval;
     int marked = 0;
     double average, area;
-    for (int i = 0; i < t->n; i++) marked += t->marked[i];
+    for (int i = 0; i < t->n_all; i++) marked += t->marked[i];
     for (int k = 0; k < N_TOP; k++) {
         int hits = 0, said = choose(t, 5 * (k + 1));
         for (int i = 0; i < t->n; i++) hits += t->chosen[i] && t->marked[i];
         tb_eval_set(eval, item, m, k, f1(hits, said, marked));
     }
-    TB_TRY(tb_eval_precision(&average, &area, t->value, t->marked, t->n, error));
+    TB_TRY(tb_eval_precision(&average, &area, t->value, t->marked, t->n_all, error));
     if (marked) tb_eval_set(eval, item, m, AUPRC, 100 * area);
     choose(t, marked_length(t));
     *tb_eval_at(eval, item, m, IOU_F1) = iou_f1(t);
@@ -208,8 +206,8 @@ static int add_variant(text *t, bool chosen) {
     for (int i = 0; rest && i < t->n; i++) {
         if (t->chosen[i] != chosen) continue;
         if (used) rest[used++] = ' ';
-        memcpy(rest + used, t->words.words[i].text.data, t->words.words[i].text.size);
-        used += t->words.words[i].text.size;
+        memcpy(rest + used, t->words[i].text.data, t->words[i].text.size);
+        used += t->words[i].text.size;
     }
     if (!rest) return -1;
     for (int i = 0; i < t->n_variants; i++)
@@ -285,20 +283,74 @@ static tiba_status words_of(tb_words *out, const text *t, const tiba_result *res
     return tb_fail(error, TIBA_ERROR_INPUT, "the model has no text tower");
 }
 
+/* What blanks separate, by the tokens that lie in it. */
+static tiba_status split_at_blanks(text *t, const tb_words *tokens, tiba_error *error) {
+    const char *c = t->review->text;
+    tb_word *list = t->words = TB_NEW(t->arena, tb_word, strlen(c) / 2 + 1);
+    uint32_t point = 0;
+    int next = 0;
+    if (!list) return tb_out_of_memory(error);
+    while (*c) {
+        if (tb_review_blank(*c)) {
+            c++, point++;
+            continue;
+        }
+        tb_word *word = &list[t->n_all];
+        *word = (tb_word){.text = {c, 0}, .at = {point, point}};
+        for (; *c && !tb_review_blank(*c); c++, word->text.size++)
+            point += ((unsigned char)*c & 0xC0) != 0x80;
+        word->at.end = point;
+        for (; next < tokens->n_words && tokens->words[next].at.start < point; next++) {
+            t->group[next] = t->n_all;
+            t->n = t->n_all + 1;
+        }
+        t->n_all++;
+    }
+    for (; next < tokens->n_words; next++) t->group[next] = -1; /* of no letters */
+    return TIBA_OK;
+}
+
+static tiba_status find_words(text *t, const tb_words *tokens, tiba_error *error) {
+    t->group = TB_NEW(t->arena, int, tokens->n_words + 1);
+    if (!t->group) return tb_out_of_memory(error);
+    if (t->review->blanks) return split_at_blanks(t, tokens, error);
+    t->n = t->n_all = tokens->n_words;
+    t->words = tokens->words;
+    for (int i = 0; i < t->n; i++) t->group[i] = i;
+    return TIBA_OK;
+}
+
+/* The words that a marked place overlaps. */
+static void mark(text *t, tb_offsets at) {
+    span found = {0, 0};
+    for (int i = 0; i < t->n_all; i++) {
+        if (t->words[i].at.start >= at.end || at.start >= t->words[i].at.end) continue;
+        if (found.end == 0) found.start = i;
+        found.end = i + 1;
+        t->marked[i] = true;
+    }
+    for (int i = 0; i < t->n_spans; i++)
+        if (t->spans[i].start == found.start && t->spans[i].end == found.end) return;
+    if (found.end > 0) t->spans[t->n_spans++] = found;
+}
+
 static tiba_status open_text(text *t, tiba_error *error) {
     TB_TRY(tb_subject_sample_texts(&t->sample, t->eval->subject, t->arena, 0, NULL, 1,
                                    &t->review->text, error));
     t->encoding = &t->sample.encodings[0];
     float *none = TB_NEW(t->arena, float, t->encoding->count + 1);
     if (!none) return tb_out_of_memory(error);
-    TB_TRY(tb_words_make(&t->words, t->arena, t->review->text, t->encoding, none, error));
-    t->n = t->words.n_words;
-    t->marked = TB_NEW(t->arena, bool, t->n + 1);
-    t->chosen = TB_NEW(t->arena, bool, t->n + 1);
-    t->value = TB_NEW(t->arena, double, t->n + 1);
+    tb_words words;
+    TB_TRY(tb_words_make(&words, t->arena, t->review->text, t->encoding, none, error));
+    TB_TRY(find_words(t, &words, error));
+    t->marked = TB_NEW(t->arena, bool, t->n_all + 1);
+    t->chosen = TB_NEW(t->arena, bool, t->n_all + 1);
+    t->value = TB_NEW(t->arena, double, t->n_all + 1);
     t->order = TB_NEW(t->arena, int64_t, t->n + 1);
-    if (!t->marked || !t->chosen || !t->value || !t->order) return tb_out_of_memory(error);
-    for (int i = 0; i < t->n; i++) t->marked[i] = overlaps(t->review, t->words.words[i].at);
+    t->spans = TB_NEW(t->arena, span, t->review->n_evidence + 1);
+    if (!t->marked || !t->chosen || !t->value || !t->order || !t->spans)
+        return tb_out_of_memory(error);
+    for (int i = 0; i < t->review->n_evidence; i++) mark(t, t->review->evidence[i]);
     return TIBA_OK;
 }
 
@@ -374,10 +426,9 @@ static void free_text(text *t) {
 }
 
 static tiba_status measure(tb_eval *eval, int unit, tiba_error *error) {
-    const char *name = tb_arena_format(eval->arena, "text %d", unit + 1);
     text *t = new_text(eval, unit);
     tiba_status status =
-        name && t && t->arena ? measure_text(t, name, error) : tb_out_of_memory(error);
+        t && t->arena ? measure_text(t, t->review->name, error) : tb_out_of_memory(error);
     free_text(t);
     return status;
 }
@@ -390,8 +441,8 @@ static tiba_status find_share(tb_eval *eval, data *d, tiba_error *error) {
     for (int i = 0; i < eval->n_units; i++) {
         text *t = new_text(eval, i);
         tiba_status status = t && t->arena ? open_text(t, error) : tb_out_of_memory(error);
-        for (int k = 0; status == TIBA_OK && k < t->n; k++) marked += t->marked[k];
-        words += t ? t->n : 0;
+        for (int k = 0; status == TIBA_OK && k < t->n_all; k++) marked += t->marked[k];
+        words += t ? t->n_all : 0;
         free_text(t);
         TB_TRY(status);
     }

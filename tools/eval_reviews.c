@@ -19,8 +19,10 @@ bool tb_eval_is_text(const tb_eval *eval) {
     return is_eraser(eval) || (n > 5 && strcmp(eval->data + n - 5, ".json") == 0);
 }
 
-static tiba_status read_review(tb_review *to, tb_eval *eval, const tb_json *item,
+static tiba_status read_review(tb_review *to, tb_eval *eval, int number, const tb_json *item,
                                tiba_error *error) {
+    to->name = tb_arena_format(eval->arena, "text %d", number);
+    if (!to->name) return tb_out_of_memory(error);
     TB_TRY(tb_json_string(&to->text, item, "text", error));
     TB_TRY(tb_json_integer(&to->label, item, "label", 0, INT32_MAX, error));
     tb_json list = tb_json_get(item, "evidence"), span = {0};
@@ -46,8 +48,10 @@ static tiba_status read_list(tb_review **out, int *count, tb_eval *eval, tiba_er
     TB_TRY(tb_json_need_array(&root, error));
     *out = TB_NEW(eval->arena, tb_review, tb_json_count(&root) + 1);
     if (!*out) return tb_out_of_memory(error);
-    while (tb_json_next(&item, &root) && (eval->limit == 0 || *count < eval->limit))
-        TB_TRY(read_review(&(*out)[(*count)++], eval, &item, error));
+    while (tb_json_next(&item, &root) && (eval->limit == 0 || *count < eval->limit)) {
+        tb_review *to = &(*out)[(*count)++];
+        TB_TRY(read_review(to, eval, *count, &item, error));
+    }
     return TIBA_OK;
 }
 
@@ -68,23 +72,26 @@ static tiba_status find_label(int64_t *out, const tb_eval *eval, const char *nam
     return tb_fail(error, TIBA_ERROR_INPUT, "the model has no class like '%s'", name);
 }
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+/* A document has a sentence a line, of tokens with blanks between them. */
+bool tb_review_blank(char c) {
+    return c == ' ' || c == '\n' || c == '\r';
 }
 
-/* Code points where the tokens [first, last) of a text begin and end. */
-static tb_offsets place_of(const char *text, int64_t first, int64_t last) {
+/* Code points where the tokens [first, last) of a text begin and end. False if it has not as many.
+ */
+static bool place_of(tb_offsets *out, const char *text, int64_t first, int64_t last) {
     tb_offsets at = {0, 0};
     uint32_t point = 0;
     int64_t token = -1;
     bool inside = false;
     for (const char *c = text; *c; c++) {
         bool follows = ((unsigned char)*c & 0xC0) == 0x80;
-        if (!follows && !is_blank(*c) && !inside && ++token == first) at.start = point;
-        if (!follows) inside = !is_blank(*c), point++;
+        if (!follows && !tb_review_blank(*c) && !inside && ++token == first) at.start = point;
+        if (!follows) inside = !tb_review_blank(*c), point++;
         if (inside && token >= first && token < last) at.end = point;
     }
-    return at;
+    *out = at;
+    return first < last && last <= token + 1;
 }
 
 static tiba_status read_document(const char **out, tb_eval *eval, const char *id,
@@ -103,38 +110,51 @@ static tiba_status read_document(const char **out, tb_eval *eval, const char *id
 }
 
 static tiba_status add_evidence(tb_review *to, tb_eval *eval, const tb_json *span,
-                                tiba_error *error) {
+                                const char **document, tiba_error *error) {
     const char *id;
     int64_t first, last;
     TB_TRY(tb_json_string(&id, span, "docid", error));
     TB_TRY(tb_json_integer(&first, span, "start_token", 0, INT32_MAX, error));
     TB_TRY(tb_json_integer(&last, span, "end_token", 0, INT32_MAX, error));
-    if (!to->text) TB_TRY(read_document(&to->text, eval, id, error));
+    if (!to->text) {
+        *document = id;
+        TB_TRY(read_document(&to->text, eval, id, error));
+    }
+    if (strcmp(*document, id) != 0)
+        return tb_fail(
+            error, TIBA_ERROR_INPUT,
+            "annotation '%s' marks words of two documents, '%s' and '%s': an item is one "
+            "text",
+            to->name, *document, id);
     tb_offsets *list = TB_NEW(eval->arena, tb_offsets, to->n_evidence + 1);
     if (!list) return tb_out_of_memory(error);
     if (to->n_evidence) memcpy(list, to->evidence, (size_t)to->n_evidence * sizeof *list);
-    list[to->n_evidence++] = place_of(to->text, first, last);
     to->evidence = list;
-    return TIBA_OK;
+    if (place_of(&list[to->n_evidence++], to->text, first, last)) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_INPUT,
+                   "annotation '%s': document '%s' has no tokens %lld to %lld", to->name, id,
+                   (long long)first, (long long)last);
 }
 
-static tiba_status read_annotation(tb_review *to, tb_eval *eval, const char *line, size_t size,
-                                   tiba_error *error) {
+static tiba_status read_annotation(tb_review *to, tb_eval *eval, int number, const char *line,
+                                   size_t size, tiba_error *error) {
     tb_json root, group = {0};
-    const char *class;
-    TB_TRY(tb_json_parse(&root, eval->arena, "annotation", line, size, NULL, error));
+    const char *place = tb_arena_format(eval->arena, "%s, line %d", eval->list, number);
+    if (!place) return tb_out_of_memory(error);
+    const char *class, *document = NULL;
+    TB_TRY(tb_json_parse(&root, eval->arena, place, line, size, NULL, error));
+    TB_TRY(tb_json_string(&to->name, &root, "annotation_id", error));
     TB_TRY(tb_json_string(&class, &root, "classification", error));
     TB_TRY(find_label(&to->label, eval, class, error));
+    to->blanks = true;
     tb_json evidences = tb_json_get(&root, "evidences");
     TB_TRY(tb_json_need_array(&evidences, error));
     while (tb_json_next(&group, &evidences)) {
         tb_json span = {0};
-        while (tb_json_next(&span, &group)) TB_TRY(add_evidence(to, eval, &span, error));
+        while (tb_json_next(&span, &group)) TB_TRY(add_evidence(to, eval, &span, &document, error));
     }
-    if (to->text) return TIBA_OK;
-    const char *id; /* nothing is marked */
-    TB_TRY(tb_json_string(&id, &root, "annotation_id", error));
-    return read_document(&to->text, eval, id, error);
+    return to->text ? TIBA_OK
+                    : read_document(&to->text, eval, to->name, error); /* nothing marked */
 }
 
 static tiba_status read_lines(tb_review **out, int *count, tb_eval *eval, const tb_file *file,
@@ -144,10 +164,10 @@ static tiba_status read_lines(tb_review **out, int *count, tb_eval *eval, const 
     for (const char *c = at; c < end; c++) lines += *c == '\n';
     *out = TB_NEW(eval->arena, tb_review, lines);
     if (!*out) return tb_out_of_memory(error);
-    while (at < end && (eval->limit == 0 || *count < eval->limit)) {
+    for (int line = 1; at < end && (eval->limit == 0 || *count < eval->limit); line++) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         size_t size = (size_t)((stop ? stop : end) - at);
-        if (size > 1) TB_TRY(read_annotation(&(*out)[(*count)++], eval, at, size, error));
+        if (size > 1) TB_TRY(read_annotation(&(*out)[(*count)++], eval, line, at, size, error));
         at += size + 1;
     }
     return TIBA_OK;

@@ -1,7 +1,8 @@
 /*
  * eval_segmentation.c: does the map of a class lie on its object? Every labelled object of every
  * picture is an item. Maps are upsampled bilinearly, scaled to 0 … 1 and cut at their mean, as the
- * paper's authors do; NaN counts as 0.
+ * paper's authors do. A map that is constant, or has NaN in it, scales to NaN, which counts as 0:
+ * it says neither object nor background.
  */
 #include <math.h>
 #include <string.h>
@@ -113,13 +114,13 @@ static double otsu(const double *x, int64_t n) {
     return cut;
 }
 
-static tiba_status precision(double *out, tb_arena *arena, const double *x, const region *r,
-                             tiba_error *error) {
+static tiba_status precision(double *out, tb_arena *arena, const double *x, bool says,
+                             const region *r, tiba_error *error) {
     double *scores = TB_NEW(arena, double, 2 * r->n);
     bool *labels = TB_NEW(arena, bool, 2 * r->n);
     if (!scores || !labels) return tb_out_of_memory(error);
     for (int64_t i = 0; i < r->n; i++) {
-        scores[i] = 1 - x[i], labels[i] = !r->inside[i];
+        scores[i] = says ? 1 - x[i] : 0, labels[i] = !r->inside[i];
         scores[r->n + i] = x[i], labels[r->n + i] = r->inside[i];
     }
     double area;
@@ -127,7 +128,7 @@ static tiba_status precision(double *out, tb_arena *arena, const double *x, cons
 }
 
 static void compare_objects(const tb_eval *eval, const tb_eval_item *item, int m, const double *x,
-                            const region *r) {
+                            bool says, const region *r) {
     double own = 0, n_own = 0, other = 0, n_other = 0;
     int64_t best = 0;
     for (int64_t i = 0; i < r->n; i++) {
@@ -135,7 +136,7 @@ static void compare_objects(const tb_eval *eval, const tb_eval_item *item, int m
         if (r->inside[i]) own += x[i], n_own++;
         if (r->other[i] && !r->inside[i]) other += x[i], n_other++;
     }
-    tb_eval_set(eval, item, m, POINTING, r->inside[best] ? 100 : 0);
+    tb_eval_set(eval, item, m, POINTING, says && r->inside[best] ? 100 : 0);
     if (n_own == 0 || n_other == 0) return;
     tb_eval_set(eval, item, m, OWN, own / n_own > other / n_other ? 100 : 0);
     /* of means, so that the objects' sizes do not count */
@@ -147,17 +148,19 @@ static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, tb_ar
                            const float *map, const region *r, tiba_error *error) {
     double *x = TB_NEW(arena, double, r->n), low = INFINITY, high = -INFINITY, mean = 0, right, ap;
     if (!x) return tb_out_of_memory(error);
+    bool says = true;
     for (int64_t i = 0; i < r->n; i++) {
-        x[i] = isnan(map[i]) ? 0.0 : (double)map[i];
-        low = fmin(low, x[i]), high = fmax(high, x[i]);
+        says &= !isnan(map[i]);
+        low = fmin(low, (double)map[i]), high = fmax(high, (double)map[i]);
     }
+    says &= high > low;
     for (int64_t i = 0; i < r->n; i++) {
-        x[i] = high > low ? (x[i] - low) / (high - low) : 0.0;
+        x[i] = says ? ((double)map[i] - low) / (high - low) : 0.0;
         mean += x[i] / (double)r->n;
     }
     *tb_eval_at(eval, item, m, IOU) = iou(x, r, mean, &right);
     tb_eval_set(eval, item, m, ACCURACY, 100 * right);
-    TB_TRY(precision(&ap, arena, x, r, error));
+    TB_TRY(precision(&ap, arena, x, says, r, error));
     tb_eval_set(eval, item, m, PRECISION, 100 * ap);
     tb_eval_cell *best = tb_eval_at(eval, item, m, BEST_IOU);
     for (int cut = 0; cut < CUTS; cut++) {
@@ -168,7 +171,7 @@ static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, tb_ar
     }
     *tb_eval_at(eval, item, m, OTSU_IOU) = iou(x, r, otsu(x, r->n), &right);
     tb_eval_set(eval, item, m, OTSU_ACCURACY, 100 * right);
-    compare_objects(eval, item, m, x, r);
+    compare_objects(eval, item, m, x, says, r);
     return TIBA_OK;
 }
 

@@ -349,11 +349,10 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     TB_TRY(check_options(o, error));
     TB_TRY(tb_job_request(&request, job, error));
     TB_TRY(all_texts(&texts, job, count, inputs, error));
-    job->report.method = tb_method_name((int)request.method);
     job->report.rollout = forms[request.rollout];
     job->report.start_layer = o->start_layer;
     job->report.keeps_sign = o->keep_sign;
-    job->report.has_sign = o->keep_sign || tb_method_has_sign(request.method);
+    tb_report_use(&job->report, request.method);
     if (job->subject->partner) {
         TB_TRY(tb_pairs_separate(job, count, inputs, texts.count, texts.items, error));
     } else if (o->scale > 0.0) {

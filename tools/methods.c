@@ -17,11 +17,6 @@ const char *tb_method_name(int method) {
     return tiba_method_at(&facts, method) ? facts.name : "";
 }
 
-bool tb_method_has_sign(tiba_method method) {
-    return method == TIBA_METHOD_LRP || method == TIBA_METHOD_FULL_TIBA_LRP ||
-           method == TIBA_METHOD_GRAD_X_INPUT;
-}
-
 tiba_status tb_method_find(tiba_method *out, const char *name, tiba_error *error) {
     const char *names[TB_MOST_METHODS];
     int n = tb_methods_count();

@@ -12,8 +12,6 @@ enum { TB_MOST_METHODS = 32 };
 int tb_methods_count(void);
 /** Its name; "" if there is none. */
 const char *tb_method_name(int method);
-/** May its values be negative? Those of methods that go to the input. */
-bool tb_method_has_sign(tiba_method method);
 /** By name or the paper's code's name; NULL is TiBA. An unknown one is named with the nearest. */
 tiba_status tb_method_find(tiba_method *out, const char *name, tiba_error *error);
 /** The methods of names that may be "all", in order and without repetition; none given: all. */

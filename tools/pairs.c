@@ -53,7 +53,7 @@ tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_e
     tb_view *view;
     TB_TRY(tb_report_view(&view, r, of_both, 0, (int)chosen, error));
     TB_TRY(tb_report_words(&view->words, r, of_one[0], 0, (int)chosen, error));
-    TB_TRY(tb_report_words(&view->other, r, of_one[1], 0, (int)other, error));
+    TB_TRY(tb_view_other(view, r, of_one[1], (int)other, error));
     show_texts_of(view, of_one[0], r->sample->text_input);
     view->label = r->sample->texts[chosen];
     view->logit = logit[chosen] - logit[other];

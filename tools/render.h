@@ -6,6 +6,7 @@
 #define TB_TOOLS_RENDER_H
 
 #include "io/heatmap.h"
+#include "io/json_write.h"
 #include "tools/outputs.h"
 #include "tools/report.h"
 #include "tools/terminal.h"
@@ -29,6 +30,10 @@ void tb_render_text(const tb_report *report, const tb_look *look, tb_color_depth
                     const char *const *files);
 /** JSON by docs/explanation.schema.json, with a line end, from the arena. */
 tiba_status tb_render_json(char **out, size_t *size, const tb_report *report, tiba_error *error);
+/** A tower's `conservation`, `not_finite` and `check`, as every JSON has them. */
+void tb_render_json_trust(tb_json_writer *w, const tb_view *view, const tb_view_tower *tower);
+/** The view's trust line, and a line for each check, behind `start`. */
+void tb_render_text_trust(const char *start, const tb_view *view);
 /** The panel: the original and every view's map (and the table's rows), as PNG. */
 tiba_status tb_render_png(uint8_t **out, size_t *size, const tb_report *report, const tb_look *look,
                           tiba_error *error);

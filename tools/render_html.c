@@ -569,7 +569,7 @@ static tiba_status put_facts(page *p) {
         put_fact(p, "signed", "blocks keep their sign, which is not the paper's method");
     put_fact(p, "rollout", r->rollout);
     for (int i = 0; i < r->n_views; i++)
-        for (int t = 0; t < r->views[i].n_towers; t++)
+        for (int t = 0; t < r->views[i].n_towers && r->views[i].carries; t++)
             putf(p, "<tr><th scope=row>relevance at the readout<td>%.6g of 1 (%s)\n",
                  r->views[i].towers[t].tower->relevance_in[r->views[i].towers[t].at],
                  r->views[i].towers[t].tower->rows ? "picture" : "text");

@@ -185,7 +185,19 @@ static void put_check(tb_json_writer *w, const tb_check *c) {
     tb_json_close(w, '}');
 }
 
-static void put_tower(tb_json_writer *w, const tb_view_tower *vt) {
+void tb_render_json_trust(tb_json_writer *w, const tb_view *v, const tb_view_tower *vt) {
+    const tiba_tower *t = vt->tower;
+    double in = v->carries ? t->relevance_in[vt->at] : NAN;
+    tb_json_open(w, "conservation", '{');
+    tb_json_write_number(w, "target", 1.0);
+    tb_json_write_number(w, "readout", in);
+    tb_json_write_number(w, "residual", 1.0 - in);
+    tb_json_close(w, '}');
+    tb_json_write_integer(w, "not_finite", t->not_finite[vt->at]);
+    put_check(w, vt->check);
+}
+
+static void put_tower(tb_json_writer *w, const tb_view *v, const tb_view_tower *vt) {
     const tiba_tower *t = vt->tower;
     tb_json_open(w, NULL, '{');
     put(w, "input", t->input);
@@ -194,14 +206,7 @@ static void put_tower(tb_json_writer *w, const tb_view_tower *vt) {
     tb_json_write_integer(w, "attentions", t->n_blocks);
     put_floats(w, "relevance", t->relevance + vt->at * t->tokens, t->tokens);
     put_floats(w, "readout", t->readout + vt->at * t->readout_tokens, t->readout_tokens);
-    double in = t->relevance_in[vt->at];
-    tb_json_open(w, "conservation", '{');
-    tb_json_write_number(w, "target", 1.0);
-    tb_json_write_number(w, "readout", in);
-    tb_json_write_number(w, "residual", 1.0 - in);
-    tb_json_close(w, '}');
-    tb_json_write_integer(w, "not_finite", t->not_finite[vt->at]);
-    put_check(w, vt->check);
+    tb_render_json_trust(w, v, vt);
     if (t->rows) {
         tb_json_open(w, "grid", '{');
         tb_json_write_integer(w, "prefix_tokens", t->prefix);
@@ -264,7 +269,7 @@ static void put_views(tb_json_writer *w, const tb_report *r) {
         tb_json_open(w, NULL, '{');
         put_target(w, r, v);
         tb_json_open(w, "towers", '[');
-        for (int t = 0; t < v->n_towers; t++) put_tower(w, &v->towers[t]);
+        for (int t = 0; t < v->n_towers; t++) put_tower(w, v, &v->towers[t]);
         tb_json_close(w, ']');
         put(w, "trust", v->trust ? v->trust : "");
         put_words(w, "text", v->words);

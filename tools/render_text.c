@@ -283,10 +283,10 @@ static void print_rows(const tb_report *r, const tb_look *look, tb_color_depth d
     }
 }
 
-static void print_trust(const tb_view *v) {
-    if (v->trust) printf("trust: %s\n", v->trust);
+void tb_render_text_trust(const char *start, const tb_view *v) {
+    if (v->trust) printf("%strust: %s\n", start, v->trust);
     for (int t = 0; t < v->n_towers; t++)
-        if (v->towers[t].check) printf("check: %s\n", v->towers[t].check->text);
+        if (v->towers[t].check) printf("%scheck: %s\n", start, v->towers[t].check->text);
 }
 
 void tb_render_text(const tb_report *r, const tb_look *look, tb_color_depth depth,
@@ -301,7 +301,7 @@ void tb_render_text(const tb_report *r, const tb_look *look, tb_color_depth dept
     }
     for (int v = 0; v < r->n_views; v++) {
         print_view(r, &r->views[v], look, depth);
-        print_trust(&r->views[v]);
+        tb_render_text_trust("", &r->views[v]);
     }
     print_rows(r, look, depth);
     for (int i = 0; i < r->n_notes; i++) {

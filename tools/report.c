@@ -221,6 +221,17 @@ tiba_status tb_view_add_towers(tb_view *v, tb_report *r, const tiba_result *resu
     return v->words ? TIBA_OK : tb_report_words(&v->words, r, result, at, text, error);
 }
 
+tiba_status tb_view_other(tb_view *v, tb_report *r, const tiba_result *result, int text,
+                          tiba_error *error) {
+    for (int t = 0; t < tiba_result_towers(result); t++) {
+        const tiba_tower *tower = tiba_result_tower(result, t);
+        if (!r->sample->text_input || strcmp(tower->input, r->sample->text_input) != 0) continue;
+        v->other_in += tower->relevance_in[0];
+        v->other_not_finite += tower->not_finite[0];
+    }
+    return tb_report_words(&v->other, r, result, 0, text, error);
+}
+
 static void describe(tb_view *v, const tb_report *r) {
     if (!isnan(v->probability) && r->kind != TB_KIND_PAIRS)
         v->detail = tb_arena_format(r->arena, "probability %.1f %%", 100.0 * v->probability);
@@ -249,6 +260,14 @@ static void name_target(tb_view *v, const tb_report *r) {
     describe(v, r);
 }
 
+void tb_report_use(tb_report *report, tiba_method method) {
+    tiba_method_facts facts;
+    if (!tiba_method_at(&facts, (int)method)) return;
+    report->method = facts.name;
+    report->has_sign = facts.signs || report->keeps_sign;
+    report->carries = facts.relevance;
+}
+
 tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *result, int at, int text,
                            tiba_error *error) {
     tb_view *list = TB_NEW(r->arena, tb_view, r->n_views + 1);
@@ -257,8 +276,9 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
     r->views = list;
     tb_view *v = *out = &list[r->n_views++];
     v->target = *tiba_result_target(result, at);
+    v->method = r->method;
+    v->carries = r->carries;
     v->has_sign = r->has_sign;
-    v->whole = v->target.rank > 0;
     v->label = "";
     v->logit = v->probability = NAN;
     v->detail = "";

@@ -43,6 +43,8 @@ enum { TB_MOST_TOWERS = 8 };
 typedef struct tb_view {
     const char *label;         /**< class, text or token */
     const char *detail;        /**< its probability, score or value, in words */
+    const char *method;        /**< its name */
+    bool carries;              /**< the method carries relevance, so that it may be conserved */
     const char *method_note;   /**< "difference to ...", NULL: a plain score */
     tiba_target target;        /**< rank 0: a scalar of several elements */
     double logit, probability; /**< probability NaN: none */
@@ -55,11 +57,12 @@ typedef struct tb_view {
     float low, high;    /**< its range */
     bool has_sign;      /**< values may be negative: colours are symmetric around 0 */
     tb_words *words;    /**< NULL: none */
-    double residual;    /**< of relevance, on the way to the readouts; NaN: not defined */
-    bool whole;         /**< a relevance of 1 starts, and the towers share it */
+    double residual;    /**< of relevance, on the way to the readouts; NaN: it carries none */
     int64_t not_finite; /**< values on the way that are NaN or infinite */
-    const char *trust;  /**< both and the check in words */
-    tb_words *other;    /**< of the second text of a contrast or similarity, NULL: none */
+    double other_in;    /**< relevance that arrives at the other text's readout */
+    int64_t other_not_finite;
+    const char *trust; /**< both and the check in words */
+    tb_words *other;   /**< of the second text of a contrast or similarity, NULL: none */
 } tb_view;
 
 /** A row of the picture × word table: what the score loses without the word, and where. */
@@ -81,6 +84,7 @@ typedef struct tb_report {
     const tiba_run *text_run; /**< where texts have a graph of their own; else NULL */
     tb_kind kind;
     bool has_sign;    /**< of the method at hand, for the views that it makes */
+    bool carries;     /**< likewise: it carries relevance */
     bool keeps_sign;  /**< because E_b kept its sign */
     tb_labels labels; /**< of the scores: the model's, or the texts of pairs */
     int64_t token;    /**< TB_KIND_TOKENS: which one */
@@ -100,6 +104,8 @@ typedef struct tb_report {
     const tb_profile_report *profile; /**< NULL: not asked for */
 } tb_report;
 
+/** The method at hand, for the views that follow. */
+void tb_report_use(tb_report *report, tiba_method method);
 /** Finds the kind of the run's explained output and its scores. */
 tiba_status tb_report_scores(tb_report *report, tiba_error *error);
 /** Sorts and labels given scores, for kinds whose score is no output of the graph; `logit` is
@@ -117,6 +123,9 @@ tiba_status tb_report_view(tb_view **out, tb_report *report, const tiba_result *
 /** Adds towers of another result to a view (separate encoders). */
 tiba_status tb_view_add_towers(tb_view *view, tb_report *report, const tiba_result *result,
                                int text, tiba_error *error);
+/** The second text of a contrast or similarity: its words, and what arrives at its readout. */
+tiba_status tb_view_other(tb_view *view, tb_report *report, const tiba_result *result, int text,
+                          tiba_error *error);
 /** Words of text `text` by the text tower of a result, NULL if there is none. */
 tiba_status tb_report_words(tb_words **out, tb_report *report, const tiba_result *result, int at,
                             int text, tiba_error *error);

@@ -89,7 +89,6 @@ tiba_status tb_similarity(tb_job *job, tiba_error *error) {
     TB_TRY(tb_report_view(&view, r, result[0], 0, 0, error));
     TB_TRY(tb_view_add_towers(view, r, result[1], 1, error));
     TB_TRY(tb_report_words(&view->other, r, result[1], 0, 1, error));
-    view->whole = true;
     view->label = "similarity";
     view->logit = cosine;
     view->detail = tb_arena_format(job->arena, "cosine %.4f", cosine);

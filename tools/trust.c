@@ -63,7 +63,8 @@ static tiba_status run_trial(trial *t, tiba_error *error) {
     if (c->removed < 1) c->removed = 1;
     c->before = (double)t->view->target.logit;
     TB_TRY(value_without(&c->after, t, c->removed, error));
-    uint64_t state = 1;
+    uint64_t state = 1; /* the draws are the same for every method and target */
+    for (int64_t i = 0; i < c->parts; i++) t->order[i] = i;
     c->random_least = INFINITY;
     for (int i = 0; i < TB_TRUST_DRAWS; i++) {
         double value;
@@ -143,23 +144,26 @@ static const char *check_text(const tb_check *c, tb_arena *arena) {
         TB_TRUST_DRAWS, c->random_least, verdict);
 }
 
-/* A scalar's relevance is 1, which the towers share. */
+/* A target's relevance is 1, which the towers share. */
 static void add_up(tb_view *v) {
-    double sum = 0;
-    v->not_finite = 0;
+    double sum = v->other_in;
+    v->not_finite = v->other_not_finite;
     for (int t = 0; t < v->n_towers; t++) {
         const tb_view_tower *tower = &v->towers[t];
         sum += tower->tower->relevance_in[tower->at];
         v->not_finite += tower->tower->not_finite[tower->at];
     }
-    v->residual = v->whole ? 1.0 - sum : NAN;
+    v->residual = v->carries ? 1.0 - sum : NAN;
 }
 
 static tiba_status describe(tb_view *v, tb_arena *arena, tiba_error *error) {
-    const char *flow = "", *broken = "no NaN";
-    if (fabs(v->residual) <= 1e-3)
+    const char *flow, *broken = "no NaN";
+    if (!v->carries)
+        flow =
+            tb_arena_format(arena, "%s carries no relevance that could be conserved, ", v->method);
+    else if (fabs(v->residual) <= 1e-3)
         flow = tb_arena_format(arena, "relevance is conserved (residual %.1e), ", v->residual);
-    else if (!isnan(v->residual))
+    else
         flow = tb_arena_format(arena, "%.4g of the target's relevance of 1 arrives, ",
                                1.0 - v->residual);
     if (v->not_finite)
