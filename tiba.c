@@ -63,7 +63,7 @@ static void plan_destroy(plan *p) {
 
 void tiba_model_close(tiba_model *model) {
     if (!model) return;
-    plan_destroy(model->spare);
+    for (int i = 0; i < 2; i++) plan_destroy(model->spare[i]);
     tb_onnx_close(model->source);
     tb_free(model->exec.profile);
     tb_scratch_free(&model->exec);
@@ -145,6 +145,17 @@ static tiba_status find_output(int *out, const tb_source *source, const tb_graph
                    name, graph->n_outputs ? graph->outputs[0]->name : "");
 }
 
+/* A model that cannot be explained can still be run. */
+static tiba_status plan_explanation(plan *p, tb_budget *budget, tiba_error *error) {
+    const tb_graph *graph = p->bound->graph;
+    TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
+    tiba_status status =
+        tb_explainer_create(&p->explainer, graph, p->analysis, p->output, budget, &p->why_not);
+    if (status != TIBA_ERROR_RESOURCE) return TIBA_OK;
+    if (error) *error = p->why_not;
+    return status;
+}
+
 static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_feed *feeds,
                              const char *output, tiba_timings *timings, tiba_error *error) {
     double start = tb_seconds();
@@ -156,18 +167,12 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     tb_mark_factors(graph);
     TB_TRY(tb_raise(graph, &model->exec, &p->rewrites, -1, error));
     TB_TRY(find_output(&p->output, model->source, graph, output, error));
-    TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
-    /* A model that cannot be explained can still be run. */
-    tiba_status status =
-        tb_explainer_create(&p->explainer, graph, p->analysis, p->output, budget, &p->why_not);
-    if (status == TIBA_ERROR_RESOURCE) {
-        if (error) *error = p->why_not;
-        return status;
-    }
+    if (!p->only_forward) TB_TRY(plan_explanation(p, budget, error));
     unsigned char *keep = tb_calloc(budget, (size_t)graph->n_values + 1, 1);
     if (!keep) return tb_out_of_memory(error);
     if (p->explainer) tb_explainer_keep(p->explainer, keep);
-    status = tb_program_create(&p->program, graph, keep, budget, error);
+    keep[tb_logit_value(graph->outputs[p->output])->id] = 1;
+    tiba_status status = tb_program_create(&p->program, graph, keep, budget, error);
     tb_free(keep);
     timings->plan = tb_seconds() - bound;
     return status;
@@ -206,20 +211,28 @@ static tiba_status copy_inputs(tiba_run *run, const void ***out, int n_feeds, co
     return TIBA_OK;
 }
 
-static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, const char *output,
-                             bool forward, tiba_error *error) {
+/* What a run is for. */
+typedef enum run_kind { RUN_EXPLAIN, RUN_OUTPUTS, RUN_PLAN } run_kind;
+
+static tiba_status start_run(tiba_run *run, run_kind kind, int n_feeds, const tb_feed *feeds,
+                             const char *output, tiba_error *error) {
+    bool only_forward = kind == RUN_OUTPUTS;
     tiba_model *model = run->model;
-    if (fits(model->spare, model->source, n_feeds, feeds, output)) {
-        run->plan = model->spare;
-        model->spare = NULL;
+    plan **spare = &model->spare[only_forward];
+    if (fits(*spare, model->source, n_feeds, feeds, output)) {
+        run->plan = *spare;
+        *spare = NULL;
     } else {
         run->plan = tb_calloc(&model->budget, 1, sizeof *run->plan);
         if (!run->plan) return tb_out_of_memory(error);
+        run->plan->only_forward = only_forward;
+        if (only_forward)
+            tb_fail(&run->plan->why_not, TIBA_ERROR_USAGE, "the run was made for its outputs only");
         TB_TRY(make_plan(run->plan, model, n_feeds, feeds, output, &run->timings, error));
     }
     const void **inputs = NULL;
     TB_TRY(copy_inputs(run, &inputs, n_feeds, feeds, error));
-    if (!forward) return TIBA_OK;
+    if (kind == RUN_PLAN) return TIBA_OK;
     run->ran = true;
     double start = tb_seconds();
     tiba_status status = tb_program_run(run->plan->program, inputs, &model->exec, error);
@@ -227,9 +240,8 @@ static tiba_status start_run(tiba_run *run, int n_feeds, const tb_feed *feeds, c
     return status;
 }
 
-static tiba_status create_run(tiba_run **out, tiba_model *model, int n_feeds,
-                              const tiba_feed *feeds, const char *output, bool forward,
-                              tiba_error *error) {
+static tiba_status create_run(tiba_run **out, tiba_model *model, run_kind kind, int n_feeds,
+                              const tiba_feed *feeds, const char *output, tiba_error *error) {
     *out = NULL;
     tb_arena *arena = tb_arena_create(&model->budget);
     tiba_run *run = arena ? TB_NEW(arena, tiba_run, 1) : NULL;
@@ -240,7 +252,7 @@ static tiba_status create_run(tiba_run **out, tiba_model *model, int n_feeds,
     }
     *run = (tiba_run){.model = model, .arena = arena, .timings.open = model->open_seconds};
     for (int i = 0; i < n_feeds; i++) list[i] = (tb_feed){feeds[i].name, feeds[i].tensor};
-    tiba_status status = start_run(run, n_feeds, list, output, forward, error);
+    tiba_status status = start_run(run, kind, n_feeds, list, output, error);
     if (status != TIBA_OK) {
         plan_destroy(run->plan);
         tb_arena_destroy(arena);
@@ -252,18 +264,24 @@ static tiba_status create_run(tiba_run **out, tiba_model *model, int n_feeds,
 
 tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
                             const char *output, tiba_error *error) {
-    return create_run(out, model, n_feeds, feeds, output, true, error);
+    return create_run(out, model, RUN_EXPLAIN, n_feeds, feeds, output, error);
 }
 
 tiba_status tiba_run_plan(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
                           const char *output, tiba_error *error) {
-    return create_run(out, model, n_feeds, feeds, output, false, error);
+    return create_run(out, model, RUN_PLAN, n_feeds, feeds, output, error);
+}
+
+tiba_status tiba_run_forward(tiba_run **out, tiba_model *model, int n_feeds, const tiba_feed *feeds,
+                             const char *output, tiba_error *error) {
+    return create_run(out, model, RUN_OUTPUTS, n_feeds, feeds, output, error);
 }
 
 void tiba_run_destroy(tiba_run *run) {
     if (!run) return;
-    plan_destroy(run->model->spare);
-    run->model->spare = run->plan;
+    plan **spare = &run->model->spare[run->plan->only_forward];
+    plan_destroy(*spare);
+    *spare = run->plan;
     tb_arena_destroy(run->arena);
 }
 

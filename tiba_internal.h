@@ -18,6 +18,7 @@ typedef struct plan {
     tiba_error why_not;
     tb_program *program;
     int output;
+    bool only_forward;       /* it keeps nothing for an explanation */
     tb_rewrite_log rewrites; /* memory of the bound graph */
 } plan;
 
@@ -25,7 +26,8 @@ struct tiba_model {
     tb_budget budget;
     tb_source *source;
     tb_exec exec;
-    plan *spare; /* of a run that has been destroyed, for the next one */
+    plan *spare[2]; /* of runs that have been destroyed, for the next ones: with explanation, and
+                       without */
     double open_seconds;
     tiba_unsupported *unsupported; /* of the source's arena, made when first asked for */
     int n_unsupported;

@@ -143,6 +143,11 @@ typedef struct tiba_run tiba_run;
  * plan. Destroy with tiba_run_destroy. */
 TIBA_API tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds,
                                      const tiba_feed *feeds, const char *output, tiba_error *error);
+/** As tiba_run_create, for the outputs alone: nothing is kept for an explanation, so that many
+ * samples at once take little memory. tiba_explain refuses such a run. */
+TIBA_API tiba_status tiba_run_forward(tiba_run **out, tiba_model *model, int n_feeds,
+                                      const tiba_feed *feeds, const char *output,
+                                      tiba_error *error);
 TIBA_API void tiba_run_destroy(tiba_run *run);
 /** Output `index` of the graph; the data belongs to the run. Floats are float32. */
 TIBA_API tiba_tensor tiba_run_output(const tiba_run *run, int index);

@@ -6,6 +6,7 @@
 Makes small data of every layout: pictures with masks, texts with marked words, ERASER's folders; works
 out some of the numbers again in numpy from what the program writes elsewhere.
 """
+import html
 import json
 import pathlib
 import re
@@ -19,6 +20,7 @@ import zlib
 import numpy as np
 
 from checks import check, close
+from schema import errors
 
 
 def run(tool, *arguments, status=0):
@@ -57,24 +59,38 @@ def make_pictures(folder):
     return truth
 
 
+CARRIES_RELEVANCE = {"tiba", "lrp", "partial-lrp", "full-tiba-lrp", "last-tiba-lrp", "lrp-rollout"}
+
+
 def test_compare(tool, examples, folder):
     vit, picture = examples / "fashion-vit", folder / "0.png"
-    run(tool, "compare", vit, picture, "--json", folder / "c.json", "-o", folder / "c.png", "--html", folder / "c.html")
-    found = json.loads((folder / "c.json").read_text())
+    said = run(tool, "compare", vit, picture, "--check", "--json", folder / "c.json", "-o", folder / "c.png", "--html", folder / "c.html").stdout
+    found, draws = json.loads((folder / "c.json").read_text()), set()
+    schema = json.loads((pathlib.Path(__file__).parents[1] / "docs/explanation.schema.json").read_text())
+    check(errors(found, schema["$defs"]["comparison"], schema) == [], f"compare's JSON: {errors(found, schema['$defs']['comparison'], schema)}")
     names = [m["method"] for m in found["methods"]]
     check(names[0] == "tiba" and "random" in names and len(names) == 12, f"compare has {names}")
     for m in found["methods"]:
         check("refused" not in m and m["seconds"] > 0, f"compare: {m['method']} has no result")
+        carries = m["method"] in CARRIES_RELEVANCE
+        tower = m["towers"][0]
+        check((tower["conservation"]["residual"] is not None) == carries, f"{m['method']}: {tower['conservation']}")
+        check(("carries no relevance" in m["trust"]) == (not carries) and "no NaN" in m["trust"], f"{m['method']}: {m['trust']}")
+        check(tower["check"]["draws"] == 20, f"{m['method']} has no check")
+        draws.add((tower["check"]["random_mean"], tower["check"]["random_least"]))
         values = m["towers"][0]["relevance"]
         check(all(np.isfinite(values)), f"compare: {m['method']} is not finite")
         run(tool, vit, picture, "--method", m["method"], "--target", found["target"][-1], "--npy", folder / "one")
         alone = np.load(folder / "one/tokens.pixel_values.npy")
         check(np.array_equal(alone, np.array(values, np.float32)), f"compare: {m['method']} differs from it alone")
+    check(len(draws) == 1, f"methods are checked against the same draws: {draws}")
+    check(said.count(" trust: ") == said.count(" check: without") == 12, f"compare has no trust lines: {said}")
     check((folder / "c.png").read_bytes()[:4] == b"\x89PNG", "compare wrote no panel")
-    page = (folder / "c.html").read_text()
+    page = html.unescape((folder / "c.html").read_text())
     for m in found["methods"]:
         section = page.split(f"<h2>{m['method']}</h2>")[-1].split("</section>")[0]
         check(section != page, f"the page does not name {m['method']}")
+        check(m["trust"] in section and m["towers"][0]["check"]["text"] in section, f"the page does not say how far to trust {m['method']}")
         low, high = map(float, re.findall(r"<span>(.*?)</span>", section.split('<p class="scale main"')[-1])[:2])
         below = min(m["towers"][0]["relevance"]) < 0
         check((low == -high) == below, f"{m['method']}: colours from {low} to {high}, values below 0: {below}")
@@ -203,6 +219,7 @@ def test_trust(tool, examples, folder):
     check(said.count("check: without") == 2 and "conserved" in said, f"two towers: {said}")
     said = run(tool, clip, picture, *texts, "--contrast", "a blue bag", "--check").stdout
     check(said.count("not checked") == 2, f"what is not checked says so: {said}")
+    check("trust: relevance is conserved" in said, f"the relevance of both texts adds up: {said}")
 
 
 def test_course(tool, examples, folder):
@@ -431,7 +448,8 @@ def test_moving_tokens(tool, examples, folder):
     """What can't be done where tokens merge says so; the rest works."""
     swin = pathlib.Path(__file__).parent / "data/zoo/swin_hf-dyn18"
     model, given = swin / "model.onnx", f"pixel_values={swin}/input.pixel_values.npy"
-    run(tool, "compare", model, given, "--target", "0,1", "--json", folder / "w.json")
+    run(tool, "compare", model, given, "--target", "0,1", "--json", folder / "w.json", "--html", folder / "w.html")
+    check("rollout is left out: the normalized rollout" in (folder / "w.html").read_text(), "the page does not say what is left out")
     methods = {m["method"]: m for m in json.loads((folder / "w.json").read_text())["methods"]}
     for name, m in methods.items():
         refused = name in ("rollout", "attention-gradcam")

@@ -291,8 +291,8 @@ static tiba_status compare(command *c, const tb_texts *rest, tiba_error *error) 
 }
 
 static void print_help(void) {
-    printf("tiba-onnx compare MODEL INPUT... [options]\n"
-           "One scalar explained by every method, from one forward pass.\n");
+    printf(
+        "tiba-onnx compare MODEL INPUT... [options]: one scalar, every method, one forward pass\n");
     tb_arguments_help(table);
     tb_methods_help();
 }

@@ -142,7 +142,7 @@ static tiba_status run_rows(bool *right, const tb_eval *eval, const work *w, con
     }
     tb_removal_close(removal, feeds, rows);
     tiba_run *run;
-    TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, feeds, NULL, error));
+    TB_TRY(tiba_run_forward(&run, eval->subject->model, w->sample.n_feeds, feeds, NULL, error));
     for (int r = 0; r < rows; r++) {
         int64_t n;
         const float *scores = tb_eval_scores(run, r, &n);

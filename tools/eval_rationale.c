@@ -236,8 +236,8 @@ static tiba_status run_variants(text *t, int from, int to, tiba_error *error) {
     tiba_status status = tb_subject_sample_texts(&sample, t->eval->subject, arena, 0, NULL,
                                                  to - from, t->variants + from, error);
     if (status == TIBA_OK)
-        status = tiba_run_create(&run, t->eval->subject->model, sample.n_feeds, sample.feeds, NULL,
-                                 error);
+        status = tiba_run_forward(&run, t->eval->subject->model, sample.n_feeds, sample.feeds, NULL,
+                                  error);
     for (int i = from; i < to && status == TIBA_OK; i++) {
         int64_t n;
         const float *scores = tb_eval_scores(run, i - from, &n);

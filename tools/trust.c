@@ -32,8 +32,8 @@ static tiba_status value_without(double *out, const trial *t, int64_t many, tiba
         tb_removal_apply(&t->removal, feeds, 0, t->order[i]);
     if (status == TIBA_OK) tb_removal_close(&t->removal, feeds, 1);
     if (status == TIBA_OK)
-        status = tiba_run_create(&run, t->job->subject->model, t->job->sample.n_feeds, feeds,
-                                 t->job->options->output, error);
+        status = tiba_run_forward(&run, t->job->subject->model, t->job->sample.n_feeds, feeds,
+                                  t->job->options->output, error);
     if (status == TIBA_OK) {
         tiba_tensor y = tiba_run_logits(run);
         const tiba_target *target = &t->view->target;
