@@ -32,7 +32,7 @@ static const tb_option table[] = {
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
     {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
     {"--check", NULL, TB_ARG_FLAG, AT(check), NULL,
-     "each method: does the score fall without what is relevant?"},
+     "does the score fall without what is relevant?"},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of the maps"},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", ""},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the results; - is standard output"},
@@ -291,8 +291,8 @@ static tiba_status compare(command *c, const tb_texts *rest, tiba_error *error) 
 }
 
 static void print_help(void) {
-    printf(
-        "tiba-onnx compare MODEL INPUT... [options]: one scalar, every method, one forward pass\n");
+    printf("tiba-onnx compare MODEL INPUT... [options]\n"
+           "One scalar explained by every method, from one forward pass.\n");
     tb_arguments_help(table);
     tb_methods_help();
 }
