@@ -187,8 +187,7 @@ static tiba_status add_view(const encoders *e, const term *terms, int n_terms, t
     tb_view *view;
     TB_TRY(tb_report_view(&view, r, of_picture, 0, -1, error));
     TB_TRY(tb_view_add_towers(view, r, of_text[0], (int)terms[0].text, error));
-    if (n_terms == 2)
-        TB_TRY(tb_view_other(view, r, of_text[1], (int)terms[1].text, error));
+    if (n_terms == 2) TB_TRY(tb_view_other(view, r, of_text[1], (int)terms[1].text, error));
     return name_view(view, r, terms, n_terms, error);
 }
 

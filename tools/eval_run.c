@@ -246,7 +246,7 @@ static tiba_status run_units(course *c, tiba_error *error) {
     TB_TRY(take_items(eval, &c->units[0], error)); /* which methods are refused */
     workers.count = n;
     TB_TRY(tb_workers_run(&workers, error));
-    tb_progress_end(&c->progress);
+    if (c->progress.all) tb_progress_end(&c->progress);
     eval->n_items = 0;
     for (int i = 0; i < eval->n_units; i++) TB_TRY(take_items(eval, &c->units[i], error));
     if (eval->n_items) return TIBA_OK;
