@@ -469,6 +469,37 @@ def test_refusals(tool, examples, folder):
     run(tool, "eval", "segmentation", vit, folder / "none", status=1)
     run(tool, "eval", "rationale", vit, folder, status=2)
     run(tool, "eval", "segmentation", vit, folder, "--draws", 3, status=2)
+    bert, bad = examples / "movie-sentiment", folder / "bad"
+    bad.mkdir()
+    write_png(bad / "a.png", np.zeros((64, 64, 3)))
+    write_png(bad / "small.png", np.zeros((32, 64)))
+    for kind, scene, say in (("segmentation", {"classes": [3], "masks": {"3": "none.png"}}, "none.png"),
+                             ("segmentation", {"classes": [3], "masks": {"3": "small.png"}}, "64 x 32 pixels"),
+                             ("segmentation", {"classes": [33], "masks": {"33": "a.png"}}, "no class 33"),
+                             ("segmentation", {"classes": [3]}, "names no masks"),
+                             ("perturbation", {"classes": [3], "masks": {"4": "a.png"}}, "[0].masks.4: a mask of none"),
+                             ("perturbation", {"classes": ["bag"]}, "neither a number nor top"),
+                             ("perturbation", {"classes": []}, "no classes")):
+        (bad / "truth.json").write_text(json.dumps([{"picture": "a.png", **scene}]))
+        done = run(tool, "eval", kind, vit, bad, "-m", "tiba", status=1)
+        check(say in done.stderr and done.stderr.count("\n") == 1, f"{scene}: {done.stderr}")
+    for text, say in (({"label": 7, "evidence": []}, "no class 7"), ({"label": 1, "evidence": [[5, 9]]}, "[0].evidence[0]: no part of the text"),
+                      ({"label": 1, "evidence": [[2, 2]]}, "no part of the text"), ({"label": 1}, "evidence")):
+        (bad / "r.json").write_text(json.dumps([{"text": "a film", **text}]))
+        done = run(tool, "eval", "rationale", bert, bad / "r.json", "-m", "tiba", status=1)
+        check(say in done.stderr and done.stderr.count("\n") == 1, f"{text}: {done.stderr}")
+    # a map that is the same everywhere says neither object nor background: average precision of ties is chance
+    write_png(bad / "b.png", np.full((64, 64), 255) * (np.arange(64) < 8))
+    (bad / "c.png").write_bytes((folder / "0.png").read_bytes())
+    (bad / "truth.json").write_text(json.dumps([{"picture": "c.png", "classes": [k], "masks": {str(k): "b.png"}} for k in range(10)]))
+    run(tool, "eval", "segmentation", vit, bad, "-m", "attention-gradcam", "--csv", folder / "flat.csv", "--draws", 50)
+    rows = [line.split(",")[3:] for line in (folder / "flat.csv").read_text().splitlines()]
+    flat = [k for k, value in enumerate(value for metric, value in rows[1:] if metric == "mAP") if value == "50"]
+    for k in range(10):
+        run(tool, vit, bad / "c.png", "--target", k, "--method", "attention-gradcam", "--npy", folder / "flat", "-o", folder / "flat.png")
+        constant = np.ptp(np.load(folder / "flat/map.pixel_values.npy")) == 0
+        check(constant == (k in flat), f"class {k}: constant {constant}, average precision of chance in {flat}")
+    check(flat, "no map is constant: the test says nothing")
 
 
 def main(tool, examples):

@@ -3,6 +3,7 @@
  * precision.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,22 @@ static tiba_status read_object(tb_scene *to, const tb_eval *eval, const tb_json 
     return *mask ? TIBA_OK : tb_out_of_memory(error);
 }
 
+/* Every mask is of one of the classes. */
+static tiba_status check_masks(const tb_scene *of, const tb_json *masks, tiba_error *error) {
+    tb_json mask = {0};
+    while (tb_json_next(&mask, masks)) {
+        bool known = false;
+        for (int i = 0; i < of->n && !known; i++) {
+            char key[24] = "top";
+            if (of->classes[i] != TB_CLASS_TOP)
+                snprintf(key, sizeof key, "%lld", (long long)of->classes[i]);
+            known = strcmp(key, mask.key) == 0;
+        }
+        if (!known) return tb_json_fail(error, &mask, "a mask of none of the picture's classes");
+    }
+    return TIBA_OK;
+}
+
 static tiba_status read_scene(tb_scene *to, const tb_eval *eval, const tb_json *item,
                               tiba_error *error) {
     TB_TRY(tb_json_string(&to->name, item, "picture", error));
@@ -109,7 +126,8 @@ static tiba_status read_scene(tb_scene *to, const tb_eval *eval, const tb_json *
     if (tb_json_count(&classes) > TB_MOST_OBJECTS)
         return tb_json_fail(error, &classes, "more than %d classes", TB_MOST_OBJECTS);
     while (tb_json_next(&at, &classes)) TB_TRY(read_object(to, eval, &at, &masks, error));
-    return to->n ? TIBA_OK : tb_json_fail(error, &classes, "no classes");
+    if (to->n == 0) return tb_json_fail(error, &classes, "no classes");
+    return check_masks(to, &masks, error);
 }
 
 tiba_status tb_scenes_read(tb_scene **out, int *count, tb_eval *eval, tiba_error *error) {

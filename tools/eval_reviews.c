@@ -27,6 +27,8 @@ static tiba_status read_review(tb_review *to, tb_eval *eval, int number, const t
     TB_TRY(tb_json_integer(&to->label, item, "label", 0, INT32_MAX, error));
     tb_json list = tb_json_get(item, "evidence"), span = {0};
     TB_TRY(tb_json_need_array(&list, error));
+    int64_t length = 0;
+    for (const char *c = to->text; *c; c++) length += ((unsigned char)*c & 0xC0) != 0x80;
     to->evidence = TB_NEW(eval->arena, tb_offsets, tb_json_count(&list) + 1);
     if (!to->evidence) return tb_out_of_memory(error);
     while (tb_json_next(&span, &list)) {
@@ -36,6 +38,9 @@ static tiba_status read_review(tb_review *to, tb_eval *eval, int number, const t
         while (tb_json_next(&end, &span) && n < 2)
             TB_TRY(tb_json_as_integer(&ends[n++], &end, 0, INT32_MAX, error));
         if (n != 2) return tb_json_fail(error, &span, "no pair of places");
+        if (ends[0] >= ends[1] || ends[1] > length)
+            return tb_json_fail(error, &span, "no part of the text, which has %lld code points",
+                                (long long)length);
         to->evidence[to->n_evidence++] = (tb_offsets){(uint32_t)ends[0], (uint32_t)ends[1]};
     }
     return TIBA_OK;
