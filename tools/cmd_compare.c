@@ -28,7 +28,7 @@ static const tb_option table[] = {
     {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top"},
     {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", ""},
     {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
-    {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", "a text to score the picture with"},
+    {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", ""},
     {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
     {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
     {"--check", NULL, TB_ARG_FLAG, AT(check), NULL,
