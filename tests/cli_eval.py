@@ -269,6 +269,30 @@ def test_perturbation(tool, examples, folder, truth):
             check(abs(got - area) < 1e-9, f"{sign}; {variant}: {got}, not {area}")
 
 
+def test_dropping(tool, examples, folder):
+    """Tokens left out, by the program's own tokens and scores."""
+    bert, text = examples / "movie-sentiment", "Every frame is a delight for the eye."
+    (folder / "d.json").write_text(json.dumps([{"text": text, "label": 1, "evidence": []}]))
+    found = []
+    for drop in ([], ["--drop"]):
+        run(tool, "eval", "perturbation", bert, folder / "d.json", "-m", "rollout", *drop, "--draws", 50, "--json", folder / "d1.json")
+        found.append(json.loads((folder / "d1.json").read_text())["methods"][0]["metrics"])
+    check(found[0] != found[1], "masking and leaving out are the same")
+    ids = np.array(json.loads(run(tool, "tokenize", bert, text, "--json").stdout)["ids"], np.int64)
+    run(tool, bert, "--target", 1, "--method", "rollout", "--npy", folder / "d", "--", text)
+    order = 1 + np.argsort(-np.load(folder / "d/tokens.input_ids.npy")[1:-1].astype(float), kind="stable")
+    for sign, places in (("positive", order), ("negative", order[::-1])):
+        for step in range(1, 10):
+            np.save(folder / "ids.npy", np.delete(ids, places[:int(0.1 * step * len(order) + 0.5)])[None])
+            run(tool, bert, f"input_ids={folder}/ids.npy", "--npy", folder / "d")
+            right = np.argmax(np.load(folder / "d/output.logits.npy")[0]) == 1
+            got = found[1][f"{sign}; target class; {10 * step} %"]["all"]["value"]
+            check(got == 100 * right, f"{sign} {step}: {got} without tokens, not {100 * right}")
+    for kind, model, data in (("rationale", "movie-sentiment", folder / "d.json"), ("perturbation", "fashion-vit", folder)):
+        refused = run(tool, "eval", kind, examples / model, data, "--drop", status=2)
+        check("--drop is for" in refused.stderr, refused.stderr)
+
+
 def curve_area(scores, labels):
     """Area under precision against recall by trapezoids, from recall 0 with precision 1."""
     order = np.argsort(-scores, kind="stable")
@@ -509,6 +533,7 @@ def main(tool, examples):
         test_compare(tool, examples, folder)
         test_segmentation(tool, examples, folder, truth)
         test_perturbation(tool, examples, folder, truth)
+        test_dropping(tool, examples, folder)
         test_course(tool, examples, folder)
         test_trust(tool, examples, folder)
         test_rationale(tool, examples, folder)

@@ -17,13 +17,14 @@ typedef struct options {
     tb_subject_options how;
     const char *json, *csv, *plot, *resume;
     int limit, draws, jobs;
-    bool help;
+    bool drop, help;
 } options;
 
 #define AT(member) offsetof(options, member)
 static const tb_option table[] = {
     {"--method", "-m", TB_ARG_TEXTS, AT(methods), "NAME", "a method or all (default); repeatable"},
     {"--limit", NULL, TB_ARG_INT, AT(limit), "N", "the first N pictures or texts"},
+    {"--drop", NULL, TB_ARG_FLAG, AT(drop), NULL, "perturbation: leave tokens out, not masked"},
     {"--draws", NULL, TB_ARG_INT, AT(draws), "N", "of the bootstrap (default: 1000)"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
     {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric; or -"},
@@ -93,6 +94,9 @@ static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *res
     TB_TRY(find_kind(&eval->kind, rest->items[0], error));
     eval->data = rest->items[2];
     eval->limit = o->limit;
+    eval->drop = o->drop;
+    if (o->drop && eval->kind != &tb_eval_perturbation)
+        return tb_fail(error, TIBA_ERROR_USAGE, "--drop is for perturbation");
     eval->draws = o->draws ? o->draws : 1000;
     if (eval->draws < 40 || eval->draws > 100000)
         return tb_fail(error, TIBA_ERROR_USAGE, "--draws: between 40 and 100000");

@@ -55,6 +55,7 @@ struct tb_eval {
     const tb_eval_kind *kind;
     const char *data, *list; /**< as the user names it; the file that lists the units */
     int limit;               /**< units at most; 0: all */
+    bool drop;               /**< perturbation leaves tokens out, where it would mask them */
     int draws;               /**< of the bootstrap */
     int n_methods;
     tiba_method methods[TB_MOST_METHODS];

@@ -114,7 +114,8 @@ static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
         w->name = review->name;
         TB_TRY(tb_subject_sample_texts(&w->sample, eval->subject, w->arena, 0, NULL, 1,
                                        &review->text, error));
-        TB_TRY(tb_removal_text(&w->removal, eval->subject, &w->sample, 0, w->arena, error));
+        TB_TRY(tb_removal_text(&w->removal, eval->subject, &w->sample, 0, eval->drop, w->arena,
+                               error));
     }
     TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, w->sample.feeds, NULL,
                            error));
@@ -244,6 +245,8 @@ static tiba_status open_data(tb_eval *eval, tiba_error *error) {
     if (!d) return tb_out_of_memory(error);
     eval->state = d;
     TB_TRY(make_metrics(eval, error));
+    if (eval->drop && !tb_eval_is_text(eval))
+        return tb_fail(error, TIBA_ERROR_USAGE, "--drop is for texts: %s is none", eval->data);
     if (tb_eval_is_text(eval)) return tb_reviews_read(&d->reviews, &eval->n_units, eval, error);
     return tb_scenes_read(&d->scenes, &eval->n_units, eval, error);
 }

@@ -66,7 +66,7 @@ static bool may_shorten(const tb_removal *r, const tb_subject *subject) {
 }
 
 tiba_status tb_removal_text(tb_removal *out, const tb_subject *subject, const tb_sample *sample,
-                            int text, tb_arena *arena, tiba_error *error) {
+                            int text, bool drop, tb_arena *arena, tiba_error *error) {
     *out = (tb_removal){.sample = sample, .row = text};
     TB_TRY(find_feed(out, subject, sample->text_input, error));
     const tb_encoding *e = &sample->encodings[text];
@@ -75,7 +75,7 @@ tiba_status tb_removal_text(tb_removal *out, const tb_subject *subject, const tb
     for (size_t i = 0; i < e->count; i++)
         if (!e->special_tokens[i]) tokens[out->n++] = (int64_t)i;
     out->tokens = tokens;
-    out->mask = mask_id(subject->tokenizer);
+    out->mask = drop ? -1 : mask_id(subject->tokenizer);
     if (out->mask >= 0) return TIBA_OK;
     out->pad = tb_tokenizer_pad_id(subject->tokenizer);
     if (out->pad < 0) out->pad = 0;

@@ -29,7 +29,7 @@ tiba_status tb_removal_picture(tb_removal *out, const tb_subject *subject, const
                                tiba_error *error);
 /** Parts of the sample's text `text`: its tokens but special ones. */
 tiba_status tb_removal_text(tb_removal *out, const tb_subject *subject, const tb_sample *sample,
-                            int text, tb_arena *arena, tiba_error *error);
+                            int text, bool drop, tb_arena *arena, tiba_error *error);
 
 /** The sample's feeds, `copies` times over along the first axis. */
 tiba_status tb_removal_feeds(tiba_feed **out, const tb_removal *removal, int64_t copies,

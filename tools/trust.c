@@ -92,8 +92,8 @@ static const char *find_parts(trial *t, tiba_error *error) {
         status = tb_removal_picture(&t->removal, job->subject, &job->sample, tower->input, row,
                                     tower->rows, tower->columns, error);
     else if (text && row < job->sample.n_texts)
-        status =
-            tb_removal_text(&t->removal, job->subject, &job->sample, (int)row, job->arena, error);
+        status = tb_removal_text(&t->removal, job->subject, &job->sample, (int)row, false,
+                                 job->arena, error);
     else
         return "the input is no picture and no text, but an array";
     if (status != TIBA_OK) return error->message;
