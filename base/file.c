@@ -1,3 +1,4 @@
+#define _DEFAULT_SOURCE /* madvise: POSIX's own advice is one that glibc ignores */
 #include "base/file.h"
 
 #include <errno.h>
@@ -39,6 +40,13 @@ tiba_status tb_file_open(tb_file *out, const char *path, tiba_error *error) {
 void tb_file_close(tb_file *file) {
     if (file->map) munmap(file->map, file->size);
     *file = (tb_file){0};
+}
+
+void tb_file_release(const unsigned char *data, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)data + size) / page * page;
+    if (from < to) madvise((void *)from, to - from, MADV_DONTNEED); /* no harm if it fails */
 }
 
 static tiba_status write_failed(const char *path, int reason, tiba_error *error) {

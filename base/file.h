@@ -16,6 +16,9 @@ typedef struct tb_file {
 /** Maps `path`. Refuses anything but a regular file. `out` is zeroed on failure. */
 tiba_status tb_file_open(tb_file *out, const char *path, tiba_error *error);
 void tb_file_close(tb_file *file);
+/** Gives the memory of the whole pages among `size` bytes of an open file back: they were copied
+ * and need not stand beside the copy. They are read again should someone look at them. */
+void tb_file_release(const unsigned char *data, size_t size);
 
 /** Writes `size` bytes to `path` by way of a temporary file beside it and a rename: a reader sees
  *  the old file or the whole new one, and a failed write leaves no trace. */

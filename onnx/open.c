@@ -104,6 +104,7 @@ static tiba_status open_bytes(tb_source **out, tb_file file, const char *path, t
                    .scratch = scratch,
                    .data = file.data,
                    .borrow = true,
+                   .mapped = file.map != NULL,
                    .path = path,
                    .names.arena = scratch,
                    .function_index.arena = scratch,
@@ -161,6 +162,7 @@ tiba_status tb_onnx_read_tensor(tiba_tensor *out, tb_arena *arena, const char *p
     tb_reader r = {.arena = arena,
                    .scratch = scratch,
                    .data = file.data,
+                   .mapped = file.map != NULL,
                    .path = path,
                    .error = error ? error : &own};
     tiba_status status = scratch ? unpack(&r, &message, &onnx__tensor_proto__descriptor, file.size)

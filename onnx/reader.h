@@ -36,6 +36,7 @@ typedef struct tb_reader {
     tb_arena *scratch;         /* messages and tables */
     const unsigned char *data; /* the file: what blobs refer to */
     bool borrow;               /* weights may stay in `data` */
+    bool mapped;               /* `data` is a file's pages */
     const char *path;          /* for the folder of external data; NULL: there is none */
     const char *folders[2];    /* resolved folders that external data may lie in */
     tb_open_file *files;

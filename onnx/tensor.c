@@ -16,8 +16,9 @@ enum {
 typedef struct raw_bytes {
     const unsigned char *data;
     size_t size;
-    int stride; /* bits from one element to the next */
-    bool stays; /* lives as long as the source */
+    int stride;  /* bits from one element to the next */
+    bool stays;  /* lives as long as the source */
+    bool mapped; /* a file's pages */
 } raw_bytes;
 
 static tiba_status fail(tb_reader *r, const Onnx__TensorProto *proto, const char *what) {
@@ -118,9 +119,11 @@ static tiba_status find_bytes(tb_reader *r, const Onnx__TensorProto *proto, size
     TB_TRY(find_blob(r, proto, &blob, &has_blob));
     if (proto->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
         TB_TRY(tb_external_bytes(r, proto, wanted, &raw->data, &raw->size));
+        raw->mapped = true;
     } else if (has_blob) {
         raw->data = r->data + blob.offset;
         raw->size = (size_t)blob.size;
+        raw->mapped = r->mapped;
     } else {
         raw->stays = false;
         return pack_typed(r, proto, count, bits, raw);
@@ -171,6 +174,7 @@ tiba_status tb_read_tensor(tb_reader *r, const Onnx__TensorProto *proto, bool wi
         tb_convert_elements(proto->data_type, out->data, raw.data, count, raw.stride);
     else
         memcpy(out->data, raw.data, raw.size);
+    if (raw.mapped) tb_file_release(raw.data, raw.size);
     for (size_t i = 0; !sound && i < count; i++)
         ((unsigned char *)out->data)[i] = ((unsigned char *)out->data)[i] != 0;
     return TIBA_OK;

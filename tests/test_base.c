@@ -1,9 +1,10 @@
-/* Errors, memory budget, arena, checked sizes, conversions, parallel-for. */
+/* Errors, memory budget, arena, files, checked sizes, conversions, parallel-for. */
 #include "tests/check.h"
 
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "base/parallel.h"
 #include "base/tensor.h"
 
@@ -65,9 +66,40 @@ static void test_conversions(void) {
     CHECK(!tb_count(&count, 2, dims));
 }
 
+/* Pages of files that this process holds in memory. */
+static long file_pages(void) {
+    long size = 0, resident = 0, shared = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm && fscanf(statm, "%ld %ld %ld", &size, &resident, &shared) == 3);
+    if (statm) fclose(statm);
+    return shared;
+}
+
+static void test_released_file(void) {
+    enum { SIZE = 16 << 20, PAGE = 4096 };
+    const char *path = "test_base.released";
+    tiba_error e = {0};
+    tb_file file;
+    unsigned char *bytes = malloc(SIZE);
+    CHECK(bytes);
+    for (int i = 0; bytes && i < SIZE; i++) bytes[i] = (unsigned char)(i * 7 >> 3);
+    CHECK(tb_file_write(path, bytes, SIZE, &e) == TIBA_OK);
+    CHECK(tb_file_open(&file, path, &e) == TIBA_OK);
+    CHECK(memcmp(file.data, bytes, SIZE) == 0);
+    long before = file_pages();
+    tb_file_release(file.data + 1, SIZE - 2); /* the first and the last page are not whole */
+    CHECK(before - file_pages() > SIZE / PAGE / 2);
+    tb_file_release(file.data + 1, PAGE); /* no whole page */
+    CHECK(memcmp(file.data, bytes, SIZE) == 0);
+    tb_file_close(&file);
+    remove(path);
+    free(bytes);
+}
+
 int main(void) {
     test_error();
     test_memory();
+    test_released_file();
     test_conversions();
     for (int threads = 1; threads <= 4; threads++) {
         tb_pool *pool = tb_pool_create(NULL, threads);
