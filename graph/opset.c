@@ -79,14 +79,45 @@ static void upgrade_dft(tb_call *c) {
     c->n_in = 3;
 }
 
+/* Nearest of version 10 rounds down along axes that grow and up along those that shrink: if there
+ * are both, the latter come first, in a Resize of their own. */
+static void shrink_nearest(tb_call *c) {
+    const tiba_tensor *scales = &c->in[2]->t;
+    bool shrinks = false, grows = false;
+    if (!scales->data || scales->rank != 1) return;
+    for (int64_t i = 0; i < scales->dims[0]; i++) {
+        shrinks = shrinks || tb_get_f64(scales, i) < 1;
+        grows = grows || tb_get_f64(scales, i) > 1;
+    }
+    if (!shrinks) return;
+    if (!grows) {
+        tb_call_set_attr(c, TB_STRING_ATTR("nearest_mode", "ceil"));
+        return;
+    }
+    tb_value *down, *up;
+    tiba_tensor *less = tb_emit_tensor(c, &down, TIBA_FLOAT32, 1, scales->dims);
+    tiba_tensor *more = tb_emit_tensor(c, &up, TIBA_FLOAT32, 1, scales->dims);
+    if (!less || !more) return;
+    for (int64_t i = 0; i < scales->dims[0]; i++) {
+        double scale = tb_get_f64(scales, i);
+        tb_set_f64(less, i, scale < 1 ? scale : 1);
+        tb_set_f64(more, i, scale < 1 ? 1 : scale);
+    }
+    const tb_attr attrs[] = {TB_STRING_ATTR("coordinate_transformation_mode", "asymmetric"),
+                             TB_STRING_ATTR("nearest_mode", "ceil")};
+    c->in[0] = tb_emit(c, TB_OP_Resize, 3, (tb_value *[]){c->in[0], NULL, down}, 2, attrs);
+    c->in[2] = up;
+}
+
 static void upgrade_resize(tb_call *c) {
     if (c->node->opset >= 11 || c->n_in != 2) return;
-    /* Version 10: input and scales, corners at the origin, nearest rounds down. */
+    /* Version 10: input and scales, corners at the origin. */
     c->in[2] = c->in[1];
     c->in[1] = NULL;
     c->n_in = 3;
     tb_call_set_attr(c, TB_STRING_ATTR("coordinate_transformation_mode", "asymmetric"));
     tb_call_set_attr(c, TB_STRING_ATTR("nearest_mode", "floor"));
+    if (strcmp(tb_attr_string(c->node, "mode", "nearest"), "nearest") == 0) shrink_nearest(c);
 }
 
 /* ---- types and empty parts ------------------------------------------------------------------ */
@@ -175,12 +206,32 @@ static void upgrade_global_average_pool(tb_call *c) {
     c->n_in = 2;
 }
 
+/* spatial = 0 of versions 7 and 8: every element of an example is a channel of its own. */
+static void normalize_features(tb_call *c) {
+    if (!tb_call_in(c, 0) || c->in[0]->t.rank < 2) return;
+    const tiba_tensor x = c->in[0]->t;
+    int64_t flat[2] = {x.dims[0], 1};
+    for (int i = 1; i < x.rank; i++) flat[1] *= x.dims[i];
+    for (int i = 1; i < 5; i++) {
+        if (!tb_call_in(c, i) || tb_tensor_count(&c->in[i]->t) != flat[1]) {
+            tb_call_fail(c, "input %d does not have an element for each feature", i);
+            return;
+        }
+        c->in[i] = tb_emit_reshape(c, c->in[i], 1, &flat[1]);
+    }
+    c->in[0] = tb_emit_reshape(c, c->in[0], 2, flat);
+    const tb_attr epsilon = TB_FLOAT_ATTR("epsilon", tb_attr_float(c->node, "epsilon", 1e-5f));
+    tb_value *y = tb_emit(c, TB_OP_BatchNormalization, 5, c->in, 1, &epsilon);
+    c->out[0] = tb_emit_reshape(c, y, x.rank, x.dims);
+    c->done = true;
+}
+
 static void upgrade_batch_normalization(tb_call *c) {
     if (tb_attr_int(c->node, "training_mode", 0)) tb_call_fail(c, "training_mode is not supported");
-    if (c->node->opset < 9 && !tb_attr_int(c->node, "spatial", 1))
-        tb_call_fail(c, "spatial = 0 is not supported");
+    bool whole = c->node->opset < 9 && !tb_attr_int(c->node, "spatial", 1);
     tb_call_drop_attr(c, "spatial");
     tb_call_drop_attr(c, "momentum");
+    if (whole) normalize_features(c);
 }
 
 /* Before version 21 scale and bias had one element per group: repeat them per channel. */

@@ -193,26 +193,32 @@ typedef struct axis_plan {
         *outside; /* output indices that a crop puts outside of the input; NULL if there are none */
 } axis_plan;
 
+/* Which pixel is nearest is decided in float32, as the scales are: pixel 5 is 3 / 0.6, but
+ * not 3 / (double)0.6f. */
+static double ratio(const settings *s, double a, double b) {
+    return s->mode == NEAREST ? (double)((float)a / (float)b) : a / b;
+}
+
 /* Where output index o lies on the input's axis. */
 static double position(const settings *s, int axis, int64_t n, int64_t o) {
     double scale = s->scale[axis], x = (double)o, size = (double)n, resized = scale * size;
     double begin = s->begin[axis], range = s->end[axis] - begin, m = (double)s->out[axis];
     switch (s->coordinates) {
     case ALIGN_CORNERS:
-        return resized == 1 ? 0 : x * (size - 1) / (resized - 1);
+        return resized == 1 ? 0 : ratio(s, x * (size - 1), resized - 1);
     case ASYMMETRIC:
-        return x / scale;
-    case TF_HALF_PIXEL_FOR_NN: /* of operator set 11 */
-        return (x + 0.5) / scale;
+        return ratio(s, x, scale);
+    case TF_HALF_PIXEL_FOR_NN: /* of operator set 11; what is not resized stays where it is */
+        return scale == 1 ? x : ratio(s, x + 0.5, scale);
     case TF_CROP_AND_RESIZE:
         return begin * (size - 1) +
                (m > 1 ? x * range * (size - 1) / (m - 1) : range * (size - 1) / 2);
     case PYTORCH_HALF_PIXEL:
-        return m > 1 ? (x + 0.5) / scale - 0.5 : 0;
+        return m > 1 ? ratio(s, x + 0.5, scale) - 0.5 : 0;
     case HALF_PIXEL_SYMMETRIC:
         return size / 2 * (1 - m / resized) + (x + 0.5) / scale - 0.5;
     default:
-        return (x + 0.5) / scale - 0.5;
+        return ratio(s, x + 0.5, scale) - 0.5;
     }
 }
 

@@ -169,6 +169,22 @@ def older_forms():
     case("group_norm_18", "GroupNormalization", [f(2, 4, 3), f(2), f(2)], opset=20, fixed=(1, 2), num_groups=2)
 
 
+def versions():
+    """Forms of single versions that the parts above do not have."""
+    image = f(1, 2, 4, 6)
+    shrink, both, grow = (np.array([1, 1, *s], np.float32) for s in ((0.5, 0.6), (0.6, 1.5), (1.5, 1.3)))
+    half = {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "floor"}
+    pixel = {"coordinate_transformation_mode": "tf_half_pixel_for_nn"}
+    case("resize_10_shrink", "Resize", [image, shrink], opset=10, fixed=(1,))
+    case("resize_10_shrink_grow", "Resize", [image, both], opset=10, fixed=(1,))
+    case("resize_11_floor", "Resize", [image, np.zeros(0, np.float32), shrink], opset=11, fixed=(1, 2), **half)
+    case("resize_11_tf", "Resize", [image, np.zeros(0, np.float32), grow], opset=11, fixed=(1, 2), mode="linear", **pixel)
+    case("resize_11_tf_up", "Resize", [image, np.zeros(0, np.float32), grow], opset=11, fixed=(1, 2), nearest_mode="ceil", **pixel)
+    case("resize_19_floor", "Resize", [image, None, shrink], opset=19, fixed=(2,), **half)
+    whole = [f(3, 4), f(3, 4), f(3, 4), np.abs(f(3, 4))]
+    case("batch_norm_7_spatial_0", "BatchNormalization", [f(2, 3, 4), *whole], opset=7, fixed=(1, 2, 3, 4), spatial=0, epsilon=1e-3)
+
+
 def small():
     x = f(2, 3, 4)
     case("affine", "Affine", [x], alpha=2.0, beta=0.5, wanted=[2 * x + np.float32(0.5)])
@@ -678,7 +694,7 @@ def optimised():
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, experts, grouped_queries, narrow_types, optimised, weights_in_blocks, whole_products, recurrent, signals)
+    later = (channel_blocks, experts, grouped_queries, narrow_types, optimised, weights_in_blocks, whole_products, recurrent, signals, versions)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
