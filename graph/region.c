@@ -321,7 +321,7 @@ tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *a
     tb_regions *regions = TB_NEW(arena, tb_regions, 1);
     if (!f || !regions) return tb_out_of_memory(error);
     tb_dominators *dominators;
-    TB_TRY(tb_dominators_find(&dominators, graph, arena, error));
+    TB_TRY(tb_dominators_find(&dominators, graph, NULL, arena, error));
     *f = (finder){.graph = graph, .arena = arena, .regions = regions, .dominators = dominators};
     f->layouts = TB_NEW(arena, layout, graph->n_values);
     f->candidate = TB_NEW(arena, int, graph->next_node_id);

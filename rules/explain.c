@@ -17,7 +17,8 @@ tiba_status tb_analysis_create(tb_analysis **out, const tb_graph *graph, tb_budg
     }
     analysis->arena = arena;
     tiba_status status = tb_regions_find(&analysis->regions, graph, arena, error);
-    if (status == TIBA_OK) status = tb_dominators_find(&analysis->dominators, graph, arena, error);
+    if (status == TIBA_OK)
+        status = tb_dominators_find(&analysis->dominators, graph, NULL, arena, error);
     if (status == TIBA_OK) status = tb_axes_find(&analysis->axes, graph, arena, error);
     if (status == TIBA_OK)
         status = tb_attentions_find(&analysis->attentions, graph, analysis->axes, error);
@@ -304,14 +305,10 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
     return TIBA_OK;
 }
 
-/* Where the tokens begin: the nearest value that every way to the tower's attentions and to its
- * readout passes through and that carries its tokens. */
-static void find_token_source(const tb_explainer *x, tb_plan_tower *to) {
-    const tb_dominators *on = x->analysis->dominators;
-    if (to->route) {
-        to->source = to->route->source.value;
-        return;
-    }
+/* The nearest value that carries the tower's tokens and that all ways of `on` to the tower's
+ * attentions and to its readout pass through; NULL if there is none. */
+static const tb_value *common_source(const tb_explainer *x, const tb_dominators *on,
+                                     tb_plan_tower *to) {
     int at = to->readout->id;
     for (int i = 0; i < to->tower.n_attentions && at >= 0; i++) {
         const tb_attention *a = &x->analysis->attentions->attentions[to->tower.attentions[i]];
@@ -320,14 +317,40 @@ static void find_token_source(const tb_explainer *x, tb_plan_tower *to) {
     }
     for (; at >= 0; at = on->parent[at]) {
         const tb_value *value = x->graph->values[at];
-        if (tb_axes_carries(x->analysis->axes, value, to->tower.label, &to->source_inner)) {
-            to->source = value;
-            return;
-        }
+        if (tb_axes_carries(x->analysis->axes, value, to->tower.label, &to->source_inner))
+            return value;
     }
+    return NULL;
 }
 
-static void find_source(const tb_explainer *x, tb_plan_tower *to) {
+/* Marks where a graph input's numbers enter: itself, or what is looked up by it. */
+static void mark_entries(const tb_explainer *x, int input, unsigned char *marks) {
+    for (int i = 0; i < x->graph->n_inputs; i++) {
+        const tb_value *value = x->graph->inputs[i];
+        if (value && value->active && value->input == input) marks[value->id] = 1;
+    }
+    for (const tb_node *node = x->graph->first; node; node = node->next)
+        for (int i = 0; i < node->n_in; i++)
+            if (node->in[i] && node->in[i]->ids_of == input && node->out[0]->active)
+                marks[node->out[0]->id] = 1;
+}
+
+/* Where the tokens begin. Where other inputs flow in (a decoder reads the encoder, streams read
+ * each other) only the ways from the tower's own input count. */
+static tiba_status find_token_source(const tb_explainer *x, tb_plan_tower *to, tiba_error *error) {
+    to->source =
+        to->route ? to->route->source.value : common_source(x, x->analysis->dominators, to);
+    if (to->source || to->route) return TIBA_OK;
+    unsigned char *entries = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    tb_dominators *own;
+    if (!entries) return tb_out_of_memory(error);
+    mark_entries(x, to->tower.input, entries);
+    TB_TRY(tb_dominators_find(&own, x->graph, entries, x->arena, error));
+    to->source = common_source(x, own, to);
+    return TIBA_OK;
+}
+
+static tiba_status find_source(const tb_explainer *x, tb_plan_tower *to, tiba_error *error) {
     tb_pixel_axes pixels;
     for (int i = 0; to->tower.image && i < x->graph->n_inputs; i++) {
         const tb_value *value = x->graph->inputs[i];
@@ -335,9 +358,9 @@ static void find_source(const tb_explainer *x, tb_plan_tower *to) {
         if (!tb_pixel_axes_of(&pixels, &value->t)) continue;
         to->source = value;
         to->pixels = true;
-        return;
+        return TIBA_OK;
     }
-    find_token_source(x, to);
+    return find_token_source(x, to, error);
 }
 
 /* Marks what a pass of TiBA's rules to the watched values reads. */
@@ -358,7 +381,7 @@ static tiba_status plan_sources(tb_explainer *x, tiba_error *error) {
     if (!watch) return tb_out_of_memory(error);
     int n = 0;
     for (int t = 0; t < x->n_towers; t++) {
-        if (x->towers[t].tower.n_attentions > 0) find_source(x, &x->towers[t]);
+        if (x->towers[t].tower.n_attentions > 0) TB_TRY(find_source(x, &x->towers[t], error));
         if (!x->towers[t].source) continue;
         watch[n++] = x->towers[t].source;
         x->keep[x->towers[t].source->id] = 1;

@@ -146,6 +146,43 @@ def test_nothing():
         check(re.search("no attention found.*; no method applies: no input is a picture or has tokens\n", said), said)
 
 
+def attend(graph, name, x, y):
+    """One head: x attends to y and gets what it sees added."""
+    for part, of in (("q", x), ("k", y), ("v", y)):
+        weights(graph, name + "w" + part, random.randn(16, 16).astype("f4"))
+        graph.node("MatMul", [of, name + "w" + part], name + part)
+    graph.node("Transpose", [name + "k"], name + "kt", perm=[0, 2, 1])
+    graph.node("MatMul", [name + "q", name + "kt"], name + "s")
+    graph.node("Softmax", [name + "s"], name + "p", axis=-1)
+    graph.node("MatMul", [name + "p", name + "v"], name + "o")
+    graph.node("Add", [x, name + "o"], name)
+
+
+def test_decoder():
+    """No single value holds all that a decoder reads, but its own words are one: what arrives at these and at the encoder's
+    is all that there is."""
+    graph = Graph()
+    weights(graph, "table", random.randn(9, 16).astype("f4"))
+    weights(graph, "w", random.randn(16, 3).astype("f4"))
+    for ids, words, n in (("ids", "x", 5), ("decoder_ids", "z", 3)):
+        graph.input(ids, [1, n], INT64)
+        graph.node("Gather", ["table", ids], words)
+    attend(graph, "encoder", "x", "x")
+    attend(graph, "self", "z", "z")
+    attend(graph, "cross", "self", "encoder")
+    graph.node("ReduceMean", ["cross"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", "w"], "y")
+    graph.output("y")
+    model = made(graph, "decoder")
+    feeds = {"ids": np.array([[3, 1, 4, 1, 8]]), "decoder_ids": np.array([[2, 7, 5]])}
+    for method in APPLY:
+        _, array = run(model, feeds, "--method", method)
+        words, own = array("tokens.ids"), array("tokens.decoder_ids")
+        check(words.shape == (5,) and own.shape == (3,) and np.any(words) and np.any(own), method, words, own)
+        if method == "full-tiba-lrp":
+            near(words.sum() + own.sum(), np.float64(1), "all relevance arrives")
+
+
 for name, test in sorted(globals().items()):
     if name.startswith("test_"):
         test()
