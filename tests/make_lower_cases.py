@@ -183,6 +183,19 @@ def versions():
     case("resize_19_floor", "Resize", [image, None, shrink], opset=19, fixed=(2,), **half)
     whole = [f(3, 4), f(3, 4), f(3, 4), np.abs(f(3, 4))]
     case("batch_norm_7_spatial_0", "BatchNormalization", [f(2, 3, 4), *whole], opset=7, fixed=(1, 2, 3, 4), spatial=0, epsilon=1e-3)
+    x = f(2, 3, 4)
+    for op in ("Softmax", "LogSoftmax", "Hardmax"):  # the last version with the old meaning, the first with the new
+        case(f"{op.lower()}_12", op, [x], opset=12)
+        case(f"{op.lower()}_13", op, [x], opset=13)
+    case("softmax_12_axis0", "Softmax", [x], opset=12, axis=0)
+    case("dft_19", "DFT", [f(1, 6, 3, 1)], opset=19)
+    case("dft_20", "DFT", [f(1, 6, 3, 1)], opset=20)
+    case("group_norm_21", "GroupNormalization", [f(2, 4, 3), f(4), f(4)], opset=21, fixed=(1, 2), num_groups=2)
+    case("reduce_sum_12", "ReduceSum", [x], opset=12, axes=[0, 2], keepdims=0)
+    case("reduce_sum_13_noop", "ReduceSum", [x, i64()], opset=13, fixed=(1,), noop_with_empty_axes=1)
+    case("reduce_max_17", "ReduceMax", [x], opset=17, axes=[-1])
+    case("squeeze_12_all", "Squeeze", [f(2, 1, 3, 1)], opset=12)
+    case("top_k_11_least", "TopK", [x, i64(2)], 2, opset=11, fixed=(1,), axis=1, largest=0)
 
 
 def small():
