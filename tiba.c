@@ -428,6 +428,7 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
                        .blocks = blocks,
                        .sample = sample,
                        .relevance_in = relevance_in,
+                       .nested = from->nested,
                        .not_finite = not_finite,
                        .map_rows = rows,
                        .map_columns = columns,

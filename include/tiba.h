@@ -337,8 +337,10 @@ typedef struct tiba_tower {
     const int64_t *sample;      /**< [samples] which sample of the input each one is */
     const double *relevance_in; /**< [samples] relevance that arrives at the readout, summed over
                                      tokens: 1 where it is conserved, shared by several towers */
-    const int64_t *not_finite;  /**< [samples] how many of the attentions' values that the method
-                                     read are NaN or infinite: a sound graph has none */
+    int nested; /**< the target reads the tower only by way of another one's readout (a decoder's),
+                   so that its relevance_in is a part of that one's */
+    const int64_t *not_finite;     /**< [samples] how many of the attentions' values that the method
+                                        read are NaN or infinite: a sound graph has none */
     int64_t map_rows, map_columns; /**< of `map`; 0 if there is none */
     const float *map; /**< [samples, map_rows, map_columns] of a picture: the patches' relevance, or
                            the pixels' of methods that go to the input (`relevance` then has the

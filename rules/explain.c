@@ -363,6 +363,23 @@ static tiba_status find_source(const tb_explainer *x, tb_plan_tower *to, tiba_er
     return find_token_source(x, to, error);
 }
 
+/* Notes which towers the target reads only by way of another's readout, as an encoder by way of the
+ * decoder. */
+static tiba_status note_nested(tb_explainer *x, tiba_error *error) {
+    for (int t = 0; t < x->n_towers && x->n_towers > 1; t++) {
+        tb_plan_tower *to = &x->towers[t];
+        unsigned char *from = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+        tb_dominators *on;
+        if (!from) return tb_out_of_memory(error);
+        from[to->readout->id] = 1;
+        TB_TRY(tb_dominators_find(&on, x->graph, from, x->arena, error));
+        for (int at = x->target->id; at >= 0 && !to->nested; at = on->parent[at])
+            for (int of = 0; of < x->n_towers && at != to->readout->id; of++)
+                to->nested |= of != t && x->towers[of].readout->id == at;
+    }
+    return TIBA_OK;
+}
+
 /* Marks what a pass of TiBA's rules to the watched values reads. */
 static tiba_status note_reads(tb_explainer *x, int n, const tb_value *const *watch,
                               tiba_error *error) {
@@ -437,6 +454,7 @@ static tiba_status create(tb_explainer *x, tiba_error *error) {
         if (error) *error = why;
         return status;
     }
+    TB_TRY(note_nested(x, error));
     TB_TRY(plan_sources(x, error));
     const tb_value **watch = TB_NEW(x->arena, const tb_value *, found->n_attentions + x->n_towers);
     if (!watch) return tb_out_of_memory(error);

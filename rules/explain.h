@@ -55,6 +55,7 @@ typedef struct tb_tower_explanation {
     int n_blocks;
     float **blocks;      /**< E_b [tokens, tokens] each, NULL unless asked for or if routed */
     double relevance_in; /**< ΣR at the readout: 1 where relevance is conserved */
+    bool nested;         /**< it arrives by way of another tower's readout, which counts it too */
     int64_t not_finite;  /**< values of P, ∇P and R_P that were read and are no finite numbers */
     int64_t map_rows, map_columns; /**< of `map` */
     float *map;                    /**< per pixel, of methods that go to the picture; else NULL */

@@ -19,6 +19,7 @@ typedef struct tb_plan_tower {
     bool pixels;          /**< it is the picture */
     int64_t source_inner; /**< plain tokens: stride of the token axis in it */
     int64_t samples;      /**< without attentions: of the source, outermost; else 0 */
+    bool nested;          /**< the target reads it only by way of another tower's readout */
 } tb_plan_tower;
 
 struct tb_explainer {

@@ -403,6 +403,7 @@ static tiba_status read_out(collect *c, int t, tiba_error *error) {
     to->readout = TB_NEW(c->arena, float, m);
     if (!to->readout) return tb_out_of_memory(error);
     for (int64_t i = 0; i < m; i++) to->relevance_in += w[i];
+    to->nested = tower->nested;
     if (!tb_method_per_class(c->method)) memset(w, 0, (size_t)m * sizeof *w);
     scale_readout(w, c->reached[t], m);
     for (int64_t i = 0; i < m; i++) to->readout[i] = (float)w[i];

@@ -181,6 +181,9 @@ def test_decoder():
         check(words.shape == (5,) and own.shape == (3,) and np.any(words) and np.any(own), method, words, own)
         if method == "full-tiba-lrp":
             near(words.sum() + own.sum(), np.float64(1), "all relevance arrives")
+    r = subprocess.run([tool, model, *(f"{name}={folder.name}/{name}.npy" for name in feeds), "--target", "0,1"],
+                       capture_output=True, text=True, timeout=60)
+    check("\ntrust: relevance is conserved" in r.stdout, "what the decoder reads of the encoder counts once", r.stdout)
 
 
 for name, test in sorted(globals().items()):

@@ -144,13 +144,14 @@ static const char *check_text(const tb_check *c, tb_arena *arena) {
         TB_TRUST_DRAWS, c->random_least, verdict);
 }
 
-/* A target's relevance is 1, which the towers share. */
+/* A target's relevance is 1, which the towers share; a tower that another one reads has its share
+ * of that one's. */
 static void add_up(tb_view *v) {
     double sum = v->other_in;
     v->not_finite = v->other_not_finite;
     for (int t = 0; t < v->n_towers; t++) {
         const tb_view_tower *tower = &v->towers[t];
-        sum += tower->tower->relevance_in[tower->at];
+        if (!tower->tower->nested) sum += tower->tower->relevance_in[tower->at];
         v->not_finite += tower->tower->not_finite[tower->at];
     }
     v->residual = v->carries ? 1.0 - sum : NAN;
