@@ -257,11 +257,14 @@ static const int64_t *scan_list(tb_binder *binder, const tb_node *node, const ch
 
 static tiba_status bind_scan(tb_binder *binder, const tb_node *node, tiba_error *error) {
     const tb_graph *body = sub_graph(node, "body");
+    if (node->opset < 9)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "Scan of opset 8, over batches, is not supported; opset 9 or later is");
     int64_t declared = tb_attr_int(node, "num_scan_inputs", 0);
     int m = declared > 0 && declared <= node->n_in ? (int)declared : 0;
     int n_state = node->n_in - m, n_scan = body ? body->n_outputs - n_state : -1;
     if (!body || m == 0 || body->n_inputs != node->n_in || n_scan < 0 ||
-        node->n_out > n_state + n_scan || node->opset < 9)
+        node->n_out > n_state + n_scan)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "its body has the wrong signature");
     const int64_t *in_axes = scan_list(binder, node, "scan_input_axes", m);
     const int64_t *backward = scan_list(binder, node, "scan_input_directions", m);

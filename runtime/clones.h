@@ -29,4 +29,11 @@
 #define TB_IVDEP _Pragma("GCC ivdep")
 #endif
 
+/** Before a loop of a known and small number of steps whose arrays are to be registers. */
+#if defined(__clang__)
+#define TB_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TB_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #endif

@@ -8,12 +8,6 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 enum { PREFETCH = 8 }; /* steps ahead in the packed right operand */
 
 #define AVX512 __attribute__((target("avx512f")))
@@ -26,7 +20,7 @@ enum { PREFETCH = 8 }; /* steps ahead in the packed right operand */
                                       const float *a, const float *b, int64_t row_b, bool add,     \
                                       float *c, int64_t row_c) {                                   \
         VECTOR sum[MOST][2];                                                                       \
-        UNROLL for (int i = 0; i < rows; i++) {                                                    \
+        TB_UNROLL for (int i = 0; i < rows; i++) {                                                 \
             sum[i][0] = ZERO();                                                                    \
             sum[i][1] = ZERO();                                                                    \
         }                                                                                          \
@@ -34,14 +28,14 @@ enum { PREFETCH = 8 }; /* steps ahead in the packed right operand */
             __builtin_prefetch(b + PREFETCH * row_b);                                              \
             if (vectors > 1) __builtin_prefetch(b + PREFETCH * row_b + WIDTH);                     \
             VECTOR b0 = LOAD(b), b1 = vectors > 1 ? LOAD(b + WIDTH) : b0;                          \
-            UNROLL for (int i = 0; i < rows; i++) {                                                \
+            TB_UNROLL for (int i = 0; i < rows; i++) {                                             \
                 VECTOR ai = SPLAT(a[i * TB_GEMM_STRIDE_A]);                                        \
                 sum[i][0] = FMA(ai, b0, sum[i][0]);                                                \
                 if (vectors > 1) sum[i][1] = FMA(ai, b1, sum[i][1]);                               \
             }                                                                                      \
         }                                                                                          \
         VECTOR scale = SPLAT(alpha);                                                               \
-        UNROLL for (int i = 0; i < rows; i++) {                                                    \
+        TB_UNROLL for (int i = 0; i < rows; i++) {                                                 \
             float *ci = c + i * row_c;                                                             \
             sum[i][0] = MUL(sum[i][0], scale);                                                     \
             STORE(ci, add ? ADD(LOAD(ci), sum[i][0]) : sum[i][0]);                                 \
@@ -116,18 +110,18 @@ static void any_tile_256(int64_t rows, int64_t cols, int64_t k, float alpha, con
 AVX2 static TB_INLINE void transpose_8x8(const float *in, int64_t ld_in, float *out,
                                          int64_t ld_out) {
     __m256 r[8], t[8];
-    UNROLL for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(in + i * ld_in);
-    UNROLL for (int i = 0; i < 8; i += 2) {
+    TB_UNROLL for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(in + i * ld_in);
+    TB_UNROLL for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
     }
-    UNROLL for (int i = 0; i < 8; i += 4) {
+    TB_UNROLL for (int i = 0; i < 8; i += 4) {
         r[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
         r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
         r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
         r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
     }
-    UNROLL for (int i = 0; i < 4; i++) {
+    TB_UNROLL for (int i = 0; i < 4; i++) {
         _mm256_storeu_ps(out + i * ld_out, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
         _mm256_storeu_ps(out + (i + 4) * ld_out, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
     }

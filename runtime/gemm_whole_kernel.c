@@ -77,12 +77,6 @@ static const tb_whole_set plain = {"plain",    PLAIN_ROWS,  PLAIN_COLS,
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
-
 #define VNNI   __attribute__((target("avx512f,avx512bw,avx512vnni")))
 #define AVX512 __attribute__((target("avx512f,avx512bw")))
 #define AVX2   __attribute__((target("avx2")))
@@ -102,16 +96,16 @@ static const tb_whole_set plain = {"plain",    PLAIN_ROWS,  PLAIN_COLS,
     TARGET static TB_INLINE void name(const int rows, int64_t pairs, const tb_whole_pair *a,       \
                                       const tb_whole_pair *b, bool add, int32_t *sums) {           \
         VECTOR sum[MOST][2];                                                                       \
-        UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = ZERO();                      \
+        TB_UNROLL for (int i = 0; i < rows; i++) sum[i][0] = sum[i][1] = ZERO();                   \
         for (int64_t p = 0; p < pairs; p++, b += 2 * WIDTH, a++) {                                 \
             VECTOR b0 = LOAD(b), b1 = LOAD(b + WIDTH);                                             \
-            UNROLL for (int i = 0; i < rows; i++) {                                                \
+            TB_UNROLL for (int i = 0; i < rows; i++) {                                             \
                 VECTOR ai = SPLAT((int32_t)a[i * TB_WHOLE_STRIDE_A]);                              \
                 sum[i][0] = DOT(sum[i][0], ai, b0);                                                \
                 sum[i][1] = DOT(sum[i][1], ai, b1);                                                \
             }                                                                                      \
         }                                                                                          \
-        UNROLL for (int i = 0; i < rows; i++, sums += 2 * WIDTH) {                                 \
+        TB_UNROLL for (int i = 0; i < rows; i++, sums += 2 * WIDTH) {                              \
             STORE(sums, add ? ADD(LOAD(sums), sum[i][0]) : sum[i][0]);                             \
             STORE(sums + WIDTH, add ? ADD(LOAD(sums + WIDTH), sum[i][1]) : sum[i][1]);             \
         }                                                                                          \

@@ -94,16 +94,21 @@ static void attend(making *m, tb_value *x) {
     make_output(m, make2(m, TB_OP_MatMul, p, v));
 }
 
+static const tb_attentions *find(making *m) {
+    tiba_error error = {0};
+    tb_axes *axes;
+    tb_attentions *found;
+    making_run(m);
+    making_try(tb_axes_find(&axes, m->graph, m->arena, &error), &error);
+    making_try(tb_attentions_find(&found, m->graph, axes, &error), &error);
+    return found;
+}
+
 static void check_case(int i) {
     making m;
     making_start(&m);
     attend(&m, cases[i].move(&m, make_input(&m, "picture", "1,4,6,3")));
-    making_run(&m);
-    tiba_error error = {0};
-    tb_axes *axes;
-    tb_attentions *found;
-    making_try(tb_axes_find(&axes, m.graph, m.arena, &error), &error);
-    making_try(tb_attentions_find(&found, m.graph, axes, &error), &error);
+    const tb_attentions *found = find(&m);
     CHECK_CASE(found->n_towers == 1, "%s: %d towers", cases[i].name, found->n_towers);
     const tb_tower *tower = &found->towers[0];
     CHECK_CASE(tower->tokens == cases[i].tokens, "%s: %d tokens", cases[i].name,
@@ -124,12 +129,7 @@ static void check_views(void) {
     tb_value *x = make_input(&m, "picture", "1,4,6,3");
     tb_value *views[] = {x, make_slice(&m, x, -1, INT64_MIN / 2, 2, -1)};
     attend(&m, make_reshape(&m, make_concat(&m, 2, views, 0), "2,24,3"));
-    making_run(&m);
-    tiba_error error = {0};
-    tb_axes *axes;
-    tb_attentions *found;
-    making_try(tb_axes_find(&axes, m.graph, m.arena, &error), &error);
-    making_try(tb_attentions_find(&found, m.graph, axes, &error), &error);
+    const tb_attentions *found = find(&m);
     CHECK(found->n_attentions == 1 && found->n_towers == 0);
     CHECK(found->attentions[0].groups == 2 && found->attentions[0].heads == 1);
     making_end(&m);

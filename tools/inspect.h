@@ -26,6 +26,9 @@ typedef struct tb_inspection {
 bool tb_made_up(tb_sample *out, const tb_subject *subject, int attempt, tiba_status *status,
                 tiba_error *error);
 
+/** What the graph was bound with for an input; NULL: it was not bound, or without this input. */
+const tiba_tensor *tb_inspection_fed(const tb_inspection *inspection, const char *input);
+
 /** For people, to standard output. */
 void tb_inspect_text(const tb_inspection *inspection);
 /** Every rewrite with the names of the file's nodes, a line for each. */

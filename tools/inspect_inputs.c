@@ -125,3 +125,10 @@ bool tb_made_up(tb_sample *out, const tb_subject *subject, int attempt, tiba_sta
         }
     return true;
 }
+
+const tiba_tensor *tb_inspection_fed(const tb_inspection *inspection, const char *input) {
+    const tb_sample *sample = inspection->sample;
+    for (int i = 0; sample && i < sample->n_feeds; i++)
+        if (strcmp(sample->feeds[i].name, input) == 0) return &sample->feeds[i].tensor;
+    return NULL;
+}

@@ -38,10 +38,7 @@ static void write_ports(tb_json_writer *w, const tb_inspection *x) {
     tb_json_open(w, "inputs", '[');
     for (int i = 0; i < tiba_model_inputs(model); i++) {
         tiba_port port = tiba_model_input(model, i);
-        const tiba_tensor *here = NULL;
-        for (int k = 0; x->sample && k < x->sample->n_feeds; k++)
-            if (strcmp(x->sample->feeds[k].name, port.name) == 0)
-                here = &x->sample->feeds[k].tensor;
+        const tiba_tensor *here = tb_inspection_fed(x, port.name);
         write_port(w, &port, here);
     }
     tb_json_close(w, ']');

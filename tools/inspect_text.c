@@ -56,10 +56,7 @@ static void print_ports(const tb_inspection *x) {
     const tiba_model *model = x->subject->model;
     for (int i = 0; i < tiba_model_inputs(model); i++) {
         tiba_port port = tiba_model_input(model, i);
-        const tiba_tensor *here = NULL;
-        for (int k = 0; x->sample && k < x->sample->n_feeds; k++)
-            if (strcmp(x->sample->feeds[k].name, port.name) == 0)
-                here = &x->sample->feeds[k].tensor;
+        const tiba_tensor *here = tb_inspection_fed(x, port.name);
         print_port("input", &port, here, x->made_up ? "made up as" : "given as");
     }
     for (int i = 0; i < tiba_model_outputs(model); i++) {
