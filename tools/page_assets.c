@@ -57,7 +57,7 @@ const char tb_page_style[] =
     "summary{cursor:pointer;padding:.4rem 0}\n"
     "@media print{.control{display:none!important}.view[hidden]{display:block!important}"
     "body{font-size:10pt}h2,h3,h2+.soft,h3+.soft,caption,summary{break-after:avoid}"
-    ".table{overflow:visible}.grid{font-size:min(.875rem,calc(17cm/(var(--columns) + 1)/5))}"
+    ".table{overflow:visible}.grid{font-size:min(.875rem,calc(17cm/(var(--columns) + 1)/6))}"
     ".grid td,.grid th{padding:.2em .25em}"
     "figure,tr,.words,.scale,.pair{break-inside:avoid}.pair{max-width:14cm;grid-template-columns:"
     "1fr 1fr}"
