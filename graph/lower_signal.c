@@ -7,8 +7,13 @@
 
 #include "graph/lower_attention.h"
 
-/* Signal [batch, length, 1 or 2], step, window, frame length: frames [batch, frames, bins, 2]. */
+/* Signal [batch, length, 1 or 2] or, as onnxruntime takes it as well, [batch, length]; step,
+ * window, frame length: frames [batch, frames, bins, 2]. */
 void tb_lower_STFT(tb_call *c) {
+    tb_value *signal = tb_call_in(c, 0);
+    if (signal && signal->t.rank == 2)
+        c->in[0] =
+            tb_emit_reshape(c, signal, 3, (int64_t[]){signal->t.dims[0], signal->t.dims[1], 1});
     if (!tb_call_needs_rank(c, 0, 3)) return;
     const int64_t *step = tb_call_ints(c, tb_call_in(c, 1), 1, "its step"), *given = NULL;
     tb_value *window = tb_call_in(c, 2);

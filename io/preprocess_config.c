@@ -568,7 +568,8 @@ static tiba_status guess(tb_preprocess *how, const tb_json *model, const char *f
     }
     if (!size.height || !size.width)
         return tb_fail(error, TIBA_ERROR_INPUT,
-                       "%s: no preprocessor_config.json, and the model's input has no fixed size",
+                       "%s: no preprocessor_config.json, and the model's input has no fixed size; "
+                       "--size HxW gives one",
                        folder);
     set_exact(how, size.height, size.width);
     how->guessed = how->rescale = how->normalize = true;

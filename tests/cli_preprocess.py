@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 from checks import check, close
+from onnx_wire import Graph
 
 tool, data = sys.argv[1], sys.argv[2]
 
@@ -51,6 +52,19 @@ with tempfile.TemporaryDirectory() as folder:
     os.mkdir(empty)
     status, error = run(empty, picture, "--npy", out, "--size", "16")
     check(status == 0 and "note" in error and error.count("\n") == 1, status, error)
+
+    # pictures of any size: the model has none to give, the option does
+    graph, free = Graph(), os.path.join(folder, "free.onnx")
+    graph.input("pixels", ["batch", 3, "height", "width"])
+    graph.node("GlobalAveragePool", ["pixels"], "mean")
+    graph.node("Flatten", ["mean"], "y")
+    graph.output("y")
+    graph.save(free)
+    explain = [tool, free, picture, "--method", "grad-x-input", "--npy", os.path.join(folder, "free")]
+    r = subprocess.run(explain, capture_output=True, text=True)
+    check(r.returncode == 1 and r.stderr.endswith("no fixed size; --size HxW gives one\n"), r.stderr)
+    r = subprocess.run([*explain, "--size", "8x12"], capture_output=True, text=True)
+    check(r.returncode == 0, r.stderr)
 
     # a model whose input is bytes gets the picture's own, and scales them by itself
     bytes_model = f"{data}/../families/bytes/bytes_last.onnx"

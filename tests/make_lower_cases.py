@@ -687,6 +687,7 @@ def signals():
         for periodic in (0, 1):
             case(f"{op}_{periodic}".lower(), op, [np.int64(9)], opset=17, periodic=periodic)
     case("mel", "MelWeightMatrix", [np.int64(4), np.int64(32), np.int64(8000), f32(20), f32(3500)], opset=17, fixed=(3, 4))
+    case("stft_flat", "STFT", [f(2, 20), np.int64(3), f(8)], opset=17, fixed=(1, 2))
 
 
 def optimised():

@@ -205,8 +205,10 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     int height = port.rank == 4 ? (int)port.dims[channels_last ? 1 : 2] : 0;
     int width = port.rank == 4 ? (int)port.dims[channels_last ? 2 : 3] : 0;
     tb_preprocess how;
-    TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : 0,
-                              width > 0 ? width : 0, error));
+    /* without a configuration, a given size is as good as the model's own */
+    int unknown = subject->options.size ? 224 : 0;
+    TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : unknown,
+                              width > 0 ? width : unknown, error));
     how.channels_last = channels_last;
     how.bytes = port.dtype == TIBA_UINT8;
     if (how.bytes && (subject->options.mean || subject->options.std))
