@@ -81,13 +81,33 @@ static int64_t most_touched(const collect *c, int t) {
 }
 
 /* GradCAM's block: the keys that are patches (or all, of a text) say what a head is worth. */
-static void weigh_heads(const collect *c, int t, const tb_attention *a, float *e, const float *p,
-                        const float *gradient) {
-    const tb_tower *tower = &c->x->towers[t].tower;
+static tiba_status weigh_heads(const collect *c, int t, int b, const tb_attention *a, float *e,
+                               const float *p, const float *gradient, tiba_error *error) {
+    const tb_plan_tower *plan = &c->x->towers[t];
+    const tb_tower *tower = &plan->tower;
+    tb_gradcam how = {.read = c->read[t],
+                      .groups = 1,
+                      .heads = a->heads,
+                      .queries = a->queries,
+                      .keys = a->keys,
+                      .last = a->keys,
+                      .transposed = a->transposed};
     int64_t patches = tower->rows * tower->columns;
-    int64_t first = patches ? tower->prefix : 0, last = patches ? first + patches : a->keys;
-    tb_block_gradcam(e, p, gradient, c->read[t], a->heads, a->queries, a->keys, first, last,
-                     a->transposed);
+    if (plan->route) { /* all keys are tokens of some level, and w is what reaches the queries */
+        double *held = TB_NEW(c->arena, double, a->groups * a->queries);
+        float **none = TB_NEW(c->arena, float *, tower->n_attentions);
+        if (!held || !none) return tb_out_of_memory(error);
+        tb_route_load load = {c->read[t], most_touched(c, t), none, false};
+        TB_TRY(tb_route_reach(plan->route, c->program, &load, b, held, c->budget, c->exec, error));
+        how.read = held;
+        how.groups = a->groups;
+        how.group_of = a->group_of;
+    } else if (patches) {
+        how.first = tower->prefix;
+        how.last = how.first + patches;
+    }
+    tb_block_gradcam(e, p, gradient, &how);
+    return TIBA_OK;
 }
 
 /* Counts what the method reads of an attention and is no finite number. */
@@ -108,8 +128,9 @@ static tiba_status make_attention(const collect *c, const tb_attention *a, tb_re
 }
 
 /* E of one attention. Gradient, relevance and p are those of the block's groups. */
-static void fill_block(collect *c, int t, const tb_attention *a, int64_t groups, float *e,
-                       const float *gradient, const float *relevance, const float *p) {
+static tiba_status fill_block(collect *c, int t, int b, const tb_attention *a, int64_t groups,
+                              float *e, const float *gradient, const float *relevance,
+                              const float *p, tiba_error *error) {
     const float *first = NULL, *second = NULL;
     int64_t n = a->heads * a->queries * a->keys;
     switch (c->method->combine) {
@@ -126,14 +147,14 @@ static void fill_block(collect *c, int t, const tb_attention *a, int64_t groups,
         first = p;
         break;
     default: /* GradCAM */
-        if (gradient) weigh_heads(c, t, a, e, p, gradient);
-        count_not_finite(c, t, gradient, n);
-        return;
+        count_not_finite(c, t, gradient, groups * n);
+        return gradient ? weigh_heads(c, t, b, a, e, p, gradient, error) : TIBA_OK;
     }
     count_not_finite(c, t, first, groups * n);
     count_not_finite(c, t, second, groups * n);
     tb_block_combine(e, first, second, groups, a->heads, groups > 1 ? a->group_of : NULL,
                      a->queries, a->keys, a->transposed, c->options->keep_sign);
+    return TIBA_OK;
 }
 
 static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a,
@@ -157,8 +178,8 @@ static tiba_status collect_block(collect *c, int t, int b, const tb_attention *a
     tiba_status status = TIBA_OK;
     if (tb_method_reads_attention(c->method)) status = make_attention(c, a, &made, &p, error);
     if (status == TIBA_OK)
-        fill_block(c, t, a, groups, e, gradient ? gradient + at : NULL,
-                   relevance ? relevance + at : NULL, p ? p + at : NULL);
+        status = fill_block(c, t, b, a, groups, e, gradient ? gradient + at : NULL,
+                            relevance ? relevance + at : NULL, p ? p + at : NULL, error);
     tb_remaking_destroy(made);
     return status;
 }
@@ -298,23 +319,18 @@ static tiba_status read_routed(collect *c, int t, const double *w, int64_t sampl
     const tb_plan_tower *tower = &c->x->towers[t];
     const tb_attentions *found = c->x->analysis->attentions;
     int last = tower->tower.n_attentions - 1;
-    int64_t n = tower->tower.tokens, size = 0;
+    int64_t n = tower->tower.tokens;
+    int64_t size = block_size(&found->attentions[tower->tower.attentions[last]]);
     float *e = c->blocks[t][last], most = 0.0f;
-    for (int b = 0; b <= last; b++) {
-        const tb_attention *a = &found->attentions[tower->tower.attentions[b]];
-        size = block_size(a);
-        c->blocks[t][b] = TB_NEW(c->arena, float, size);
-        if (!c->blocks[t][b]) return tb_out_of_memory(error);
-    }
     double *none = TB_NEW(c->arena, double, n);
-    if (!none) return tb_out_of_memory(error);
-    TB_TRY(tb_route_run(tower->route, c->program, w, sample, c->blocks[t], none, c->budget, c->exec,
-                        error));
+    float **blocks = TB_NEW(c->arena, float *, last + 1);
+    if (!none || !blocks) return tb_out_of_memory(error);
+    tb_route_load load = {w, sample, blocks, false};
+    TB_TRY(tb_route_run(tower->route, c->program, &load, none, c->budget, c->exec, error));
     for (int64_t i = 0; i < size; i++) most = fmaxf(most, fabsf(e[i]));
     for (int64_t i = 0; i < size && most > 0.0f; i++) e[i] /= most;
-    c->blocks[t][last] = e;
-    TB_TRY(tb_route_run(tower->route, c->program, w, sample, c->blocks[t], r, c->budget, c->exec,
-                        error));
+    blocks[last] = e;
+    TB_TRY(tb_route_run(tower->route, c->program, &load, r, c->budget, c->exec, error));
     for (int64_t i = 0; i < n; i++) r[i] = (r[i] - none[i]) * (double)most;
     return TIBA_OK;
 }
@@ -323,23 +339,15 @@ static tiba_status read_routed(collect *c, int t, const double *w, int64_t sampl
 static tiba_status roll_routed(collect *c, int t, const tb_explain_options *options,
                                const double *w, double *r, tiba_error *error) {
     const tb_plan_tower *tower = &c->x->towers[t];
-    const tb_attentions *found = c->x->analysis->attentions;
     bool normalized = options->rollout == TB_ROLLOUT_DEFAULT
                           ? c->method->normalized
                           : options->rollout == TB_ROLLOUT_NORMALIZED;
     int64_t best = most_touched(c, t);
     c->towers[t].sample = best;
     if (c->method->reads == TB_READS_LAST) return read_routed(c, t, w, best, r, error);
-    if (normalized)
-        return tb_fail(error, TIBA_ERROR_USAGE,
-                       "the normalized rollout is not defined where tokens move or merge: "
-                       "use the raw one");
-    for (int b = 0; b < options->start_layer; b++) {
-        const tb_attention *a = &found->attentions[tower->tower.attentions[b]];
-        memset(c->blocks[t][b], 0, (size_t)block_size(a) * sizeof(float));
-    }
-    return tb_route_run(tower->route, c->program, w, best, c->blocks[t], r, c->budget, c->exec,
-                        error);
+    tb_route_load load = {w, best, c->blocks[t], normalized};
+    for (int b = 0; b < options->start_layer; b++) c->blocks[t][b] = NULL;
+    return tb_route_run(tower->route, c->program, &load, r, c->budget, c->exec, error);
 }
 
 /* The result of a method that goes to the input; the pixels' sums become their patches'. */
@@ -453,10 +461,11 @@ static tiba_status check_options(const collect *c, tiba_error *error) {
             return tb_fail(error, TIBA_ERROR_USAGE,
                            "start layer %d is out of range: the tower has %d attentions",
                            o->start_layer, tower->tower.n_attentions);
-        if (tower->route && c->method->combine == TB_COMBINE_GRADCAM)
+        if (tower->route && c->method->combine == TB_COMBINE_GRADCAM && tower->tower.image &&
+            tower->tower.prefix > 0)
             return tb_fail(error, TIBA_ERROR_INPUT,
-                           "method %s is not defined where tokens move or merge: the last "
-                           "attention has other tokens than the explanation",
+                           "method %s: where tokens move or merge nothing says which keys of the "
+                           "last attention are the class tokens that it leaves out",
                            c->method->name);
         if (c->method->reads == TB_READS_INPUT && !tower->source)
             return tb_fail(error, TIBA_ERROR_INPUT,

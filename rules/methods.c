@@ -47,24 +47,38 @@ int tb_method_carries(const tb_method *m) {
     return 0;
 }
 
-void tb_block_gradcam(float *e, const float *p, const float *gradient, const double *read,
-                      int64_t heads, int64_t queries, int64_t keys, int64_t first, int64_t last,
-                      bool transposed) {
-    int64_t n = queries * keys;
-    memset(e, 0, (size_t)n * sizeof *e);
-    for (int64_t h = 0; h < heads; h++) {
-        const float *g = gradient + h * n, *ph = p + h * n;
+/* The group of a row of heads, and which of the group's heads it is. */
+static int64_t group_of_row(const tb_gradcam *how, int64_t row, int64_t *head) {
+    int64_t group = how->group_of ? how->group_of[row] : row / how->heads;
+    *head = 0;
+    for (int64_t i = 0; i < row; i++)
+        *head += (how->group_of ? how->group_of[i] : i / how->heads) == group;
+    return group;
+}
+
+void tb_block_gradcam(float *e, const float *p, const float *gradient, const tb_gradcam *how) {
+    int64_t nq = how->queries, nk = how->keys, n = nq * nk, rows = how->groups * how->heads;
+    double counted = (double)(how->last > how->first ? how->last - how->first : 1);
+    memset(e, 0, (size_t)(how->groups * n) * sizeof *e);
+    for (int64_t h = 0; h < how->heads; h++) {
         double weight = 0;
-        for (int64_t q = 0; q < queries; q++)
-            for (int64_t k = first; k < last && read[q] > 0.0; k++)
-                weight += read[q] * (double)g[transposed ? k * queries + q : q * keys + k];
-        weight /= (double)(last > first ? last - first : 1) * (double)heads;
-        for (int64_t q = 0; q < queries; q++)
-            for (int64_t k = 0; k < keys; k++)
-                e[q * keys + k] +=
-                    (float)(weight * (double)ph[transposed ? k * queries + q : q * keys + k]);
+        for (int pass = 0; pass < 2; pass++) /* what the head is worth; what it attends to */
+            for (int64_t row = 0; row < rows; row++) {
+                int64_t head, group = group_of_row(how, row, &head);
+                if (head != h) continue;
+                const double *read = how->read + group * nq;
+                const float *g = gradient + row * n, *ph = p + row * n;
+                for (int64_t q = 0; q < nq; q++)
+                    for (int64_t k = 0; k < nk; k++) {
+                        int64_t at = how->transposed ? k * nq + q : q * nk + k;
+                        if (pass)
+                            e[group * n + q * nk + k] += (float)(weight * (double)ph[at]);
+                        else if (k >= how->first && k < how->last && read[q] > 0.0)
+                            weight += read[q] * (double)g[at] / (counted * (double)how->heads);
+                    }
+            }
     }
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < how->groups * n; i++)
         if (!(e[i] > 0.0f)) e[i] = 0.0f;
 }
 

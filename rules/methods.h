@@ -44,13 +44,17 @@ bool tb_method_reads_attention(const tb_method *method);
 /** What a reverse pass to the blocks or the input has to carry: TB_REVERSE_…, 0: nothing. */
 int tb_method_carries(const tb_method *method);
 
-/** GradCAM's E [queries, keys] = max(0, mean over heads of w_h P_h) from one sample's P and ∇P
- *  [heads, queries, keys] (transposed: [heads, keys, queries]); w_h is the mean of ∇P_h over the
- * keys from `first` to before `last`, its rows weighted by `read` [queries]. Source: the paper's
- * baseline code. */
-void tb_block_gradcam(float *e, const float *p, const float *gradient, const double *read,
-                      int64_t heads, int64_t queries, int64_t keys, int64_t first, int64_t last,
-                      bool transposed);
+typedef struct tb_gradcam {
+    const double *read; /**< [groups, queries] weights of the rows */
+    int64_t groups, heads, queries, keys;
+    const int *group_of; /**< as in tb_attention; NULL: one group */
+    int64_t first, last; /**< the keys that count: from `first` to before `last` */
+    bool transposed;     /**< P is [rows, keys, queries] */
+} tb_gradcam;
+/** GradCAM's E [groups, queries, keys] = max(0, mean over heads of w_h P_h) from P and ∇P [groups x
+ *  heads, queries, keys]; w_h is the mean of ∇P_h over the keys that count and over the rows by
+ *  their weights, of all groups together. Source: the paper's baseline code. */
+void tb_block_gradcam(float *e, const float *p, const float *gradient, const tb_gradcam *how);
 
 /** A picture's size among the dimensions of an input [samples, channels, height, width] (or with
  *  channels last, or without channels). */

@@ -1,5 +1,6 @@
 #include "rules/route.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "graph/reach.h"
@@ -111,6 +112,25 @@ static bool has_attention(const tb_route *r, const tb_value *value, const tb_val
     return false;
 }
 
+/* How many member attentions does one meet first, going from `value` down to `base`? *last: one of
+ * them. */
+static int count_attentions(const tb_route *r, const tb_value *value, const tb_value *base,
+                            unsigned char *seen, int *last) {
+    if (value == base || seen[value->id]) return 0;
+    seen[value->id] = 1;
+    const tb_node *node = value->producer;
+    if (!node) return 0;
+    int index = member_of(r, node), n = 0;
+    if (index >= 0) {
+        *last = index;
+        return 1;
+    }
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active)
+            n += count_attentions(r, node->in[i], base, seen, last);
+    return n;
+}
+
 /* Is there a way from `value` down to `base` past all member attentions? */
 static bool passes_by(const tb_route *r, const tb_value *value, const tb_value *base,
                       unsigned char *seen) {
@@ -167,6 +187,12 @@ static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *er
     else
         r->skip[node->id] = who_gets(look_at(r, a, base, seen), look_at(r, b, base, seen));
     r->base[node->id] = base;
+    bool around = r->skip[node->id] == ADD_AROUND_LEFT || r->skip[node->id] == ADD_AROUND_RIGHT;
+    if (!around) return TIBA_OK;
+    int *alone = &r->alone[node->id];
+    memset(seen, 0, (size_t)r->on.graph->n_values);
+    if (count_attentions(r, r->skip[node->id] == ADD_AROUND_LEFT ? b : a, base, seen, alone) != 1)
+        *alone = -1;
     return TIBA_OK;
 }
 
@@ -237,7 +263,8 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
     r->base = TB_NEW(r->arena, const tb_value *, graph->next_node_id);
-    if (!below || !above || !r->between || !r->steps || !r->skip || !r->base)
+    r->alone = TB_NEW(r->arena, int, graph->next_node_id);
+    if (!below || !above || !r->between || !r->steps || !r->skip || !r->base || !r->alone)
         return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
     tb_mark_ancestors(graph, r->readout.value, above);
@@ -314,6 +341,10 @@ typedef struct walk {
     tb_exec *exec;
     share **shares; /* by value id, NULL: none (yet) */
     int channel;    /* of the step at hand */
+    const tb_route_load *load;
+    double *sums;  /* by member, for a normalized one: s, the sum of each row */
+    double *reach; /* where what reaches the queries of member `reached` goes */
+    int reached;   /* -1: nobody asks */
 } walk;
 
 /* What the value holds in the channel at hand, NULL: nothing. */
@@ -364,8 +395,9 @@ static tiba_status give(walk *w, const tb_value *value, const tiba_tensor *m, fl
 
 /* Around an attention: V's tokens get Eᵀ times what the product's rows hold, spread evenly over
  * heads and features. */
-static tiba_status step_attention(walk *w, const tb_node *node, int index, const float *e,
-                                  const float *m, tiba_error *error) {
+static tiba_status step_attention(walk *w, const tb_node *node, int index, const float *m,
+                                  tiba_error *error) {
+    const float *e = w->load->blocks[index];
     const tb_attention *a = member(w->r, index);
     const tiba_tensor *o = &node->out[0]->t;
     int64_t rows = a->groups * a->heads, nq = a->queries, nk = a->keys;
@@ -384,6 +416,8 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
                 held[a->group_of[row] * nq + q] +=
                     (double)m[a->transposed ? (row * features + f) * nq + q
                                             : (row * nq + q) * features + f];
+    for (int64_t i = 0; i < a->groups * nq && index == w->reached; i++) w->reach[i] += held[i];
+    if (!e) return TIBA_OK;
     for (int64_t g = 0; g < a->groups; g++)
         for (int64_t q = 0; q < nq; q++) {
             if (held[g * nq + q] == 0.0) continue;
@@ -509,6 +543,41 @@ static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *
     return TIBA_OK;
 }
 
+/* What dividing the rows of I + E by their sum makes of the weight at an Add around an attention.
+ */
+static tiba_status row_share(float *factor, const walk *w, const tb_node *node, signed char what,
+                             tiba_error *error) {
+    int member = w->r->alone[node->id];
+    bool around = what == ADD_AROUND_LEFT || what == ADD_AROUND_RIGHT;
+    if (what == ADD_LEFT || what == ADD_RIGHT) return TIBA_OK;
+    if (!around || member < 0)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "the normalized rollout is not defined where several attentions share "
+                            "a residual sum: --rollout raw, or another method");
+    *factor = (float)(1.0 / (1.0 + w->sums[member]));
+    return TIBA_OK;
+}
+
+/* The sum of a member's rows, which must be the same for all: that of a row stands where its
+ * attention is, and its weight where the sum around it is. */
+static tiba_status find_sum(walk *w, int index, tiba_error *error) {
+    const tb_attention *a = member(w->r, index);
+    const float *e = w->load->blocks[index];
+    double least = INFINITY, most = 0.0;
+    for (int64_t i = 0; e && i < a->groups * a->queries; i++) {
+        double sum = 0.0;
+        for (int64_t k = 0; k < a->keys; k++) sum += fabs((double)e[i * a->keys + k]);
+        least = fmin(least, sum);
+        most = fmax(most, sum);
+    }
+    w->sums[index] = most;
+    if (!e || most - least <= 1e-3 * most) return TIBA_OK;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
+                        "the normalized rollout is only defined for attention itself where tokens "
+                        "move or merge: these rows have sums of %.3g to %.3g; use the raw one",
+                        least, most);
+}
+
 static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, tiba_error *error) {
     static const struct {
         float stream[2], asked[2]; /* of the left and the right operand */
@@ -522,8 +591,10 @@ static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, 
     };
     signed char what = w->r->skip[node->id];
     int channel = w->channel;
+    float rows = 1.0f;
+    if (w->load->normalized && channel == STREAM) TB_TRY(row_share(&rows, w, node, what, error));
     for (int i = 0; i < 2; i++) {
-        float stream = gets[what].stream[i], asked = gets[what].asked[i];
+        float stream = rows * gets[what].stream[i], asked = rows * gets[what].asked[i];
         w->channel = channel;
         if (stream > 0.0f) TB_TRY(give(w, node->in[i], m, stream, error));
         w->channel = node->id;
@@ -533,8 +604,7 @@ static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, 
 }
 
 /* One step of what the node's results hold in the channel at hand. */
-static tiba_status take_step(walk *w, const tb_node *node, float *const *blocks,
-                             tiba_error *error) {
+static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     const tb_route *r = w->r;
     int index = r->on.regions->of_node[node->id];
     if (index >= 0) { /* element-wise functions and normalisations leave tokens alone */
@@ -549,7 +619,7 @@ static tiba_status take_step(walk *w, const tb_node *node, float *const *blocks,
     int attention = member_of(r, node);
     tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
     m.data = held(w, node->out[0]);
-    if (attention >= 0) return step_attention(w, node, attention, blocks[attention], m.data, error);
+    if (attention >= 0) return step_attention(w, node, attention, m.data, error);
     if (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_OTHER)
         return step_move(w, node, error);
     if (!m.data) return TIBA_OK;
@@ -564,56 +634,84 @@ static tiba_status take_step(walk *w, const tb_node *node, float *const *blocks,
 }
 
 /* Steps of all channels that the node's results hold something in. */
-static tiba_status take_steps(walk *w, const tb_node *node, float *const *blocks,
-                              tiba_error *error) {
+static tiba_status take_steps(walk *w, const tb_node *node, tiba_error *error) {
     for (int i = 0; i < node->n_out; i++)
         for (share *s = node->out[i] ? w->shares[node->out[i]->id] : NULL; s; s = s->next) {
             bool done = false; /* with an earlier output */
             w->channel = s->channel;
             for (int k = 0; k < i && !done; k++) done = held(w, node->out[k]) != NULL;
             if (done) continue;
-            tiba_status status = take_step(w, node, blocks, error);
+            tiba_status status = take_step(w, node, error);
             tb_scratch_reset(w->exec);
             TB_TRY(status);
         }
     return TIBA_OK;
 }
 
-static tiba_status walk_back(walk *w, float *const *blocks, tiba_error *error) {
+static tiba_status walk_back(walk *w, tiba_error *error) {
+    for (int i = 0; i < w->r->n_attentions && w->load->normalized; i++)
+        TB_TRY(find_sum(w, i, error));
     for (int s = 0; s < w->r->n_steps; s++) {
         const tb_node *node = w->r->steps[s];
-        TB_TRY(take_steps(w, node, blocks, error));
+        TB_TRY(take_steps(w, node, error));
         for (int i = 0; i < node->n_out; i++)
             if (node->out[i] && node->out[i] != w->r->source.value) drop(w, node->out[i]);
     }
     return TIBA_OK;
 }
 
-tiba_status tb_route_run(const tb_route *r, const tb_program *program, const double *w,
-                         int64_t sample, float *const *blocks, double *tokens, tb_budget *budget,
-                         tb_exec *exec, tiba_error *error) {
-    walk at = {.r = r, .program = program, .budget = budget, .exec = exec, .channel = STREAM};
-    int n = r->on.graph->n_values;
-    at.shares = tb_calloc(budget, (size_t)n + 1, sizeof *at.shares);
-    if (!at.shares) return tb_out_of_memory(error);
+/* Carries the load back; tokens [source.tokens] NULL: nobody asks for them. */
+static tiba_status run(walk *at, double *tokens, tiba_error *error) {
+    const tb_route *r = at->r;
     const tb_token_axes *from = &r->readout, *to = &r->source;
-    float *start = mass_of(&at, from->value);
-    tiba_status status = start ? TIBA_OK : tb_out_of_memory(error);
-    if (start) {
-        int64_t count = tb_tensor_count(&from->value->t);
-        double even = (double)(from->tokens * from->batch) / (double)count;
-        for (int64_t i = 0; i < count; i++)
-            if (i / from->batch_inner % from->batch == sample)
-                start[i] = (float)(w[tb_token_of(from, i)] * even);
-        status = walk_back(&at, blocks, error);
-    }
+    at->channel = STREAM;
+    float *start = mass_of(at, from->value);
+    if (!start) return tb_out_of_memory(error);
+    int64_t count = tb_tensor_count(&from->value->t);
+    double even = (double)(from->tokens * from->batch) / (double)count;
+    for (int64_t i = 0; i < count; i++)
+        if (i / from->batch_inner % from->batch == at->load->sample)
+            start[i] = (float)(at->load->w[tb_token_of(from, i)] * even);
+    TB_TRY(walk_back(at, error));
+    if (!tokens) return TIBA_OK;
     for (int64_t t = 0; t < to->tokens; t++) tokens[t] = 0.0;
-    at.channel = STREAM;
-    const float *end = status == TIBA_OK ? held(&at, to->value) : NULL;
-    int64_t count = tb_tensor_count(&to->value->t);
+    at->channel = STREAM;
+    const float *end = held(at, to->value);
+    count = tb_tensor_count(&to->value->t);
     for (int64_t i = 0; end && i < count; i++) tokens[tb_token_of(to, i)] += (double)end[i];
-    for (int i = 0; i < n; i++)
-        if (r->on.graph->values[i]) drop(&at, r->on.graph->values[i]);
-    tb_free(at.shares);
+    return TIBA_OK;
+}
+
+static tiba_status run_walk(walk *at, double *tokens, tiba_error *error) {
+    int n = at->r->on.graph->n_values;
+    at->shares = tb_calloc(at->budget, (size_t)n + 1, sizeof *at->shares);
+    at->sums = tb_calloc(at->budget, (size_t)at->r->n_attentions + 1, sizeof *at->sums);
+    tiba_status status = at->shares && at->sums ? run(at, tokens, error) : tb_out_of_memory(error);
+    for (int i = 0; i < n && at->shares; i++)
+        if (at->r->on.graph->values[i]) drop(at, at->r->on.graph->values[i]);
+    tb_free(at->shares);
+    tb_free(at->sums);
     return status;
+}
+
+tiba_status tb_route_run(const tb_route *r, const tb_program *program, const tb_route_load *load,
+                         double *tokens, tb_budget *budget, tb_exec *exec, tiba_error *error) {
+    walk at = {
+        .r = r, .program = program, .budget = budget, .exec = exec, .load = load, .reached = -1};
+    return run_walk(&at, tokens, error);
+}
+
+tiba_status tb_route_reach(const tb_route *r, const tb_program *program, const tb_route_load *load,
+                           int index, double *held, tb_budget *budget, tb_exec *exec,
+                           tiba_error *error) {
+    const tb_attention *a = member(r, index);
+    walk at = {.r = r,
+               .program = program,
+               .budget = budget,
+               .exec = exec,
+               .load = load,
+               .reach = held,
+               .reached = index};
+    memset(held, 0, (size_t)(a->groups * a->queries) * sizeof *held);
+    return run_walk(&at, NULL, error);
 }

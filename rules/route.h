@@ -11,7 +11,8 @@
  *   - around an attention the skip gets it, and the branch what its attentions add to it: each
  * hands V's tokens Eᵀ r. Together r + Eᵀ r, whatever else stands in the branch (a convolution of V,
  * a parallel MLP), and however far the skip reaches. On a plain tower this is exactly wᵀ·Π(I +
- * E_b).
+ * E_b). With rows divided by their sum 1 + s it is both over 1 + s: where one attention stands in
+ * the branch, whose rows have the same sum s each.
  */
 #ifndef TB_RULES_ROUTE_H
 #define TB_RULES_ROUTE_H
@@ -53,6 +54,7 @@ typedef struct tb_route {
     unsigned char *between;    /**< by value id: on a way from source to readout */
     signed char *skip;         /**< by node id, for Adds: see route.c */
     const tb_value **base; /**< likewise: what both operands come from, NULL: nothing in common */
+    int *alone;            /**< likewise: the one member in the branch; -1: several */
 } tb_route;
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Fails naming the
@@ -62,11 +64,21 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
                             tiba_error *error);
 /** The forward values that a run reads. */
 void tb_route_keep(const tb_route *route, unsigned char *keep);
-/** Carries w [readout.tokens] of sample `sample` back: tokens [source.tokens]. blocks[i] is E of
- *  member i, [groups, queries, keys] (see tb_attention). */
-tiba_status tb_route_run(const tb_route *route, const tb_program *program, const double *w,
-                         int64_t sample, float *const *blocks, double *tokens, tb_budget *budget,
+/** What is carried back: w [readout.tokens] of a sample, through these E. */
+typedef struct tb_route_load {
+    const double *w;
+    int64_t sample;
+    float *const *blocks; /**< [member] E [groups, queries, keys] (see tb_attention); NULL: 0 */
+    bool normalized;      /**< rows of I + E divided by their sum */
+} tb_route_load;
+/** Carries it to `tokens` [source.tokens]. */
+tiba_status tb_route_run(const tb_route *route, const tb_program *program,
+                         const tb_route_load *load, double *tokens, tb_budget *budget,
                          tb_exec *exec, tiba_error *error);
+/** What of `load` reaches the queries of a member: `held` [groups, queries]. */
+tiba_status tb_route_reach(const tb_route *route, const tb_program *program,
+                           const tb_route_load *load, int member, double *held, tb_budget *budget,
+                           tb_exec *exec, tiba_error *error);
 /** The token of element `element` of the value. */
 int64_t tb_token_of(const tb_token_axes *axes, int64_t element);
 

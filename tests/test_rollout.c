@@ -7,6 +7,7 @@
 #include "tests/check.h"
 
 #include "rules/explain.h"
+#include "rules/methods.h"
 #include "rules/rollout.h"
 #include "rules/route.h"
 #include "tests/bound.h"
@@ -41,6 +42,37 @@ static void check_block_formula(bool transposed) {
     CHECK_NEAR(e[0], signed_sum, 1e-6);
     tb_block_relevance(e, NULL, r, H, Q, K, transposed, false);
     CHECK(e[0] == 0.0f && e[Q * K - 1] == 0.0f);
+}
+
+/* GradCAM where heads stand in windows: one weight for each head, over all windows. */
+static void check_gradcam_groups(bool transposed) {
+    enum { GROUPS = 3, H = 2, Q = 4, K = 5, ROWS = GROUPS * H };
+    static const int group_of[ROWS] = {0, 2, 1, 1, 0, 2};
+    static const int head_of[ROWS] = {0, 0, 0, 1, 1, 1};
+    float p[ROWS * Q * K], g[ROWS * Q * K], e[GROUPS * Q * K];
+    double read[GROUPS * Q], want[GROUPS * Q * K] = {0};
+    uint64_t seed = 5;
+    for (int i = 0; i < ROWS * Q * K; i++)
+        p[i] = (float)test_uniform(&seed), g[i] = (float)(test_uniform(&seed) * 2 - 1);
+    for (int i = 0; i < GROUPS * Q; i++) read[i] = i == 2 ? 0 : test_uniform(&seed);
+    for (int h = 0; h < H; h++) {
+        double weight = 0;
+        for (int part = 0; part < 2; part++)
+            for (int row = 0; row < ROWS; row++)
+                for (int i = 0; i < Q * K && head_of[row] == h; i++) {
+                    int q = i / K, k = i % K, at = row * Q * K + (transposed ? k * Q + q : i);
+                    double r = read[group_of[row] * Q + q];
+                    if (part == 0 && k >= 1 && k < 4) weight += r * (double)g[at] / 3;
+                    if (part == 1) want[group_of[row] * Q * K + i] += weight * (double)p[at] / H;
+                }
+    }
+    tb_gradcam how = {read, GROUPS, H, Q, K, group_of, 1, 4, transposed};
+    tb_block_gradcam(e, p, g, &how);
+    for (int i = 0; i < GROUPS * Q * K; i++) {
+        double w = want[i] > 0 ? want[i] : 0;
+        CHECK_CASE(fabs((double)e[i] - w) <= 1e-5 * fabs(w) + 1e-6, "E[%d] is %g, not %g", i,
+                   (double)e[i], w);
+    }
 }
 
 /* r ← (I + E)ᵀ r, rows divided by their sums if asked for. */
@@ -323,27 +355,58 @@ static void check_route_on_plain(readout how, bool transposed, written as) {
     static const int members[LAYERS] = {0, 1, 2};
     making_try(tb_route_create(&route, on, target, LAYERS, members, s.m.arena, &error), &error);
     CHECK(route->source.tokens == TOKENS);
-    double w[MOST] = {0}, r[MOST] = {0}, got[MOST];
+    double w[MOST] = {0}, r[MOST] = {0}, even[MOST] = {0}, got[MOST];
     if (route->readout.tokens == 1) { /* the class token that was cut out */
         CHECK(how == CLASS_TOKEN);
-        w[0] = r[0] = 1;
+        w[0] = r[0] = even[0] = 1;
     } else {
         CHECK(route->readout.tokens == TOKENS);
-        for (int t = 0; t < TOKENS; t++) w[t] = r[t] = make_number(&s.m) + 1;
+        for (int t = 0; t < TOKENS; t++) w[t] = r[t] = even[t] = make_number(&s.m) + 1;
     }
-    float *blocks[LAYERS];
-    double e[TOKENS * TOKENS];
+    float *blocks[LAYERS], *rows[LAYERS];
+    double e[TOKENS * TOKENS], p[TOKENS * TOKENS];
+    double above[MOST]; /* what reaches the queries of the first attention */
     for (int b = LAYERS - 1; b >= 0; b--) {
         naive_block(e, &s, at, b, transposed);
+        memcpy(above, r, sizeof above);
         naive_step(r, e, TOKENS, false);
+        for (int i = 0; i < TOKENS;
+             i++) { /* rows that all have one sum, another one in each block */
+            double sum = 0;
+            for (int k = 0; k < TOKENS; k++) sum += p[i * TOKENS + k] = make_number(&s.m) + 1;
+            for (int k = 0; k < TOKENS; k++) p[i * TOKENS + k] *= (0.5 + b) / sum;
+        }
+        if (b > 0) naive_step(even, p, TOKENS, true);
         blocks[b] = TB_NEW(s.m.arena, float, TOKENS *TOKENS);
+        rows[b] = TB_NEW(s.m.arena, float, TOKENS *TOKENS);
         for (int i = 0; i < TOKENS * TOKENS; i++) blocks[b][i] = (float)e[i];
+        for (int i = 0; i < TOKENS * TOKENS; i++) rows[b][i] = (float)p[i];
     }
-    making_try(tb_route_run(route, s.m.program, w, 0, blocks, got, NULL, &s.m.exec, &error),
-               &error);
+    tb_route_load load = {w, 0, blocks, false};
+    making_try(tb_route_run(route, s.m.program, &load, got, NULL, &s.m.exec, &error), &error);
     for (int t = 0; t < TOKENS; t++)
         CHECK_CASE(fabs(got[t] - r[t]) <= 1e-5 * fabs(r[t]) + 1e-6,
                    "written as %d: token %d is %g, not %g", (int)as, t, got[t], r[t]);
+    making_try(tb_route_reach(route, s.m.program, &load, 0, got, NULL, &s.m.exec, &error), &error);
+    for (int t = 0; t < TOKENS && as != LONG_SKIP && as != LONG_BRANCH; t++)
+        CHECK_CASE(fabs(got[t] - above[t]) <= 1e-5 * fabs(above[t]) + 1e-6,
+                   "written as %d: %g reaches query %d, not %g", (int)as, got[t], t, above[t]);
+    rows[0] = NULL; /* a start layer */
+    load = (tb_route_load){w, 0, rows, true};
+    tiba_status status = tb_route_run(route, s.m.program, &load, got, NULL, &s.m.exec, &error);
+    if (as == LONG_SKIP || as == LONG_BRANCH) {
+        CHECK(status == TIBA_ERROR_INPUT && strstr(error.message, "several attentions share"));
+        end(&s);
+        return;
+    }
+    making_try(status, &error);
+    for (int t = 0; t < TOKENS; t++)
+        CHECK_CASE(fabs(got[t] - even[t]) <= 1e-5 * fabs(even[t]) + 1e-6,
+                   "normalized, written as %d: token %d is %g, not %g", (int)as, t, got[t],
+                   even[t]);
+    rows[LAYERS - 1][0] *= 1.1f;
+    status = tb_route_run(route, s.m.program, &load, got, NULL, &s.m.exec, &error);
+    CHECK(status == TIBA_ERROR_INPUT && strstr(error.message, "these rows have sums"));
     end(&s);
 }
 
@@ -770,6 +833,7 @@ int main(void) {
     check_two_readouts();
     for (int transposed = 0; transposed < 2; transposed++) {
         check_block_formula(transposed);
+        check_gradcam_groups(transposed);
         for (int how = CLASS_TOKEN; how <= SILENT; how++) check_plain((readout)how, transposed);
         for (int how = CLASS_TOKEN; how <= ONE_TOKEN; how++)
             for (int as = USUAL; as < WRITTEN_FORMS; as++)
