@@ -12,8 +12,9 @@ import sys
 import tempfile
 
 from checks import check, close
-from cli_tool import bert, clip, explain, garments, make_folder, near, picture, run, vit
+from cli_tool import bert, clip, explain, garments, make_folder, near, picture, run, schema, vit
 from onnx_cut import cut, node, producers, tensor
+from schema import errors
 
 
 def test_pairs():
@@ -99,6 +100,124 @@ def test_separate_encoders():
             check(near([s["logit"] for s in out["scores"][0]], [100 * s["logit"] for s in unscaled["scores"][0]]),
                   "the embeddings are found", more)
         check("'c'" in run(bare, garments, *texts, "--output", "c", status=2).stderr, "an output that neither has")
+
+
+def value_of(model, *arguments):
+    return explain(model, *arguments)["explanations"][0]["target"]["logit"]
+
+
+def checks_of(view):
+    """Of each tower: its input, the relevance in the order of its parts, and the check."""
+    found = {}
+    for t in view["towers"]:
+        check("after" in t["check"], "not checked", t["check"])
+        found.setdefault(t["input"], []).append(t["check"])
+    return found
+
+
+def order_of(values, many):
+    return sorted(range(len(values)), key=lambda i: -values[i])[:many]
+
+
+def without_word(text, index, word=None):
+    parts = text.split()
+    return " ".join(parts[:index] + ([word] if word else []) + parts[index + 1:])
+
+
+def test_checks():
+    """What --check removes of pairs, differences and similarities, by scores of inputs without it."""
+    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
+    texts = ["a white boot and a blue bag", "a green boot and a blue bag"]
+    both = ["--text", texts[0], "--contrast", texts[1], "--choose", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
+                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        for model, more, scale in ((clip, [], 1), (parts, ["--scale", "1"], None)):
+            for given in (["--text", texts[0], "--text", texts[1], "--choose", "1"], both):
+                view = explain(model, garments, *given, *more, "--check")["explanations"][0]
+                said = checks_of(view)
+                check(set(said) == {"pixel_values", "input_ids"}, "both sides", set(said))
+                for name in said:
+                    one = said[name][0]
+                    check(abs(one["before"] - view["target"]["logit"]) < 1e-6, "what is explained is checked", one)
+                    check(one["after"] < one["random_mean"], "the demo model depends on what is relevant", one)
+                words = [w["value"] for w in view["text"]["words"]]
+                gone, = order_of(words, said["input_ids"][0]["removed"])
+                changed = [without_word(texts[0], gone) if t == texts[0] else t for t in given]
+                want = value_of(model, garments, *changed, *more)
+                got = said["input_ids"][0]["after"]
+                check(abs(got - want) < 1e-4 * max(1, abs(want)), "without the word", model, given, got, want)
+        a, b = (explain(m, garments, *both, "--check", *more)["explanations"][0]
+                for m, more in ((clip, []), (parts, ["--scale", "1"])))
+        ratio = a["target"]["logit"] / b["target"]["logit"]
+        for name in ("pixel_values", "input_ids"):
+            x, y = checks_of(a)[name][0], checks_of(b)[name][0]
+            for key in ("before", "after", "random_mean", "random_least"):
+                check(abs(x[key] - ratio * y[key]) < 1e-4 * abs(x["before"]), "two encoders say what the graph says", name, key, x, y)
+
+        # two texts: the cosine again, without the most relevant word of the one and of the other
+        data = open(os.path.join(bert, "model.onnx"), "rb").read()
+        hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
+        plain = make_folder(folder, "plain", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
+        pair = ["a wonderful film", "a dull and boring mess"]
+        view = explain(plain, *pair, "--check")["explanations"][0]
+        for k, (one, words) in enumerate(zip(checks_of(view)["input_ids"], (view["text"], view["other_text"]))):
+            gone, = order_of([w["value"] for w in words["words"]], 1)
+            changed = [without_word(t, gone, "[MASK]") if i == k else t for i, t in enumerate(pair)]
+            want = value_of(plain, *changed)
+            check(abs(one["after"] - want) < 1e-5, "the cosine without a word", k, one["after"], want)
+        check("check: without" in run(plain, *pair, "--check").stdout, "and says so")
+
+        # a token's own scores, where tokens are left out in front of it
+        hidden = [n for n, (kind, _) in producers(cut(whole, "text_embeds", 2)).items() if kind == "LayerNormalization"][-1]
+        states = make_folder(folder, "states", clip, {"model.onnx": cut(whole, hidden, 3)}, id2label=None)
+        words = texts[0].split()
+        for token in (3, len(words) + 1):
+            view = explain(states, texts[0], "--target", f"{token},5", "--check")["explanations"][0]
+            one = checks_of(view)["input_ids"][0]
+            check(one["parts"] == len(words) - (token <= len(words)), "the target's own token stays", one)
+            values = [w["value"] if i + 1 != token else -1 for i, w in enumerate(view["text"]["words"])]
+            gone, = order_of(values, one["removed"])
+            want = value_of(states, without_word(texts[0], gone), "--target", f"{token - (gone + 1 < token)},5")
+            check(abs(one["after"] - want) < 1e-4, "the token has moved", token, gone, one["after"], want)
+
+        # a graph that says it takes several samples, and has one output for all of them
+        data = open(os.path.join(vit, "model.onnx"), "rb").read()
+        joined = make_folder(folder, "joined", vit, {
+            "model.onnx": cut(data, "one", 2, [node("ReduceMax", ["logits"], "one", axes=[0], keepdims=1)])})
+        a, b = (explain(m, picture, "--check")["explanations"][0]["towers"][0]["check"] for m in (vit, joined))
+        for key in ("before", "after", "random_mean", "random_least"):
+            check(abs(a[key] - b[key]) < 1e-4, "one by one where several cannot be told apart", key, a, b)
+
+
+def test_compare():
+    """Every method of scores that two graphs make, of differences and of similarities."""
+    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
+    texts = ["--text", "a white boot and a blue bag", "--text", "a green boot"]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
+                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        data = open(os.path.join(bert, "model.onnx"), "rb").read()
+        hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
+        plain = make_folder(folder, "plain", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
+        gap = ["--text", texts[1], "--contrast", texts[3]]
+        for arguments in ([parts, garments, *texts], [parts, garments, *gap], [clip, garments, *gap],
+                          [plain, "a wonderful film", "a dull mess"]):
+            files = [os.path.join(folder, n) for n in ("c.json", "c.html", "c.png")]
+            more = ["--json", files[0], "--html", files[1]] + (["-o", files[2]] if garments in arguments else [])
+            said = run("compare", *arguments, "--check", *more).stdout
+            found = json.load(open(files[0]))
+            wrong = errors(found, schema["$defs"]["comparison"], schema)
+            check(not wrong, "compare's JSON", arguments, wrong[:3])
+            check(len(found["methods"]) == 12 and "refused" not in said, "every method", said)
+            check(said.count(" check: without") == 24, "both sides are checked", said)
+            for m in found["methods"][:: 3]:
+                alone = explain(*arguments, "--method", m["method"])["explanations"][0]
+                for x, y in zip(m["towers"], alone["towers"]):
+                    check(x["relevance"] == y["relevance"], "as the method alone", m["method"], arguments)
+        run("compare", clip, garments, *texts, "--class", "0", "--class", "1", status=2)
+        run("compare", bert, "a good film", "a bad film", "--class", "0", status=2)
+        run("compare", clip, garments, *texts, "--choose", "3", status=2)
 
 
 def test_outputs():
@@ -203,7 +322,7 @@ def test_pooling():
         check("Dense" in run(outside, *texts, status=1).stderr, "a module that is not in the graph is refused")
 
 
-tests = (test_pairs, test_separate_encoders, test_outputs, test_pooling)
+tests = (test_pairs, test_separate_encoders, test_checks, test_compare, test_outputs, test_pooling)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()

@@ -9,6 +9,7 @@
 #include "io/json_write.h"
 #include "tools/commands.h"
 #include "tools/explain_job.h"
+#include "tools/job_rows.h"
 #include "tools/methods.h"
 #include "tools/render.h"
 #include "tools/trust.h"
@@ -19,7 +20,7 @@ typedef struct options {
     tb_texts methods;
     const char *png, *json, *html;
     int threads;
-    bool check, help;
+    bool help;
 } options;
 
 #define AT(member) offsetof(options, member)
@@ -27,15 +28,16 @@ static const tb_option table[] = {
     {"--method", "-m", TB_ARG_TEXTS, AT(methods), "NAME", "a method or all; repeatable"},
     {"--class", "-c", TB_ARG_TEXTS, AT(job.classes), "CLASS", "label, index or top"},
     {"--target", NULL, TB_ARG_TEXT, AT(job.target), "I[,J...]", ""},
+    {"--choose", NULL, TB_ARG_INT, AT(job.choose), "N", ""},
+    {"--contrast", NULL, TB_ARG_TEXT, AT(job.contrast), "TEXT", ""},
+    {"--scale", NULL, TB_ARG_FACTOR, AT(job.scale), "X", ""},
     {"--output", NULL, TB_ARG_TEXT, AT(job.output), "NAME", ""},
     {"--text", NULL, TB_ARG_TEXTS, AT(job.texts), "TEXT", ""},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},
-    {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},
-    {"--check", NULL, TB_ARG_FLAG, AT(check), NULL,
-     "does the score fall without what is relevant?"},
+    TB_INPUT_ROWS(AT),
+    {"--check", NULL, TB_ARG_FLAG, AT(job.check), NULL, ""},
     {"--png", "-o", TB_ARG_TEXT, AT(png), "FILE", "panel of the maps"},
     {"--html", NULL, TB_ARG_TEXT, AT(html), "FILE", ""},
-    {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the results; - is standard output"},
+    {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", ""},
     {"--threads", "-t", TB_ARG_INT, AT(threads), "N", ""},
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, ""},
     {0}};
@@ -43,8 +45,7 @@ static const tb_option table[] = {
 /* One method's result, or why there is none. */
 typedef struct entry {
     tiba_method_facts facts;
-    const tiba_result *result; /* NULL: refused */
-    const char *refusal;
+    const char *refusal; /* NULL: it has a view */
     double seconds;
     double likeness; /* correlation of words or patches with TiBA's, NaN: none */
     int view;        /* in the report */
@@ -86,61 +87,82 @@ static const double *values_of(const command *c, const tb_view *v, int64_t *n) {
     return values;
 }
 
+static double method_seconds(const tb_job *job) {
+    const double *seconds = job->report.times.seconds;
+    return seconds[TB_TIME_BACKWARD] + seconds[TB_TIME_ROLLOUT];
+}
+
+/* Explains by one method; one that refuses leaves its reason. Wrong usage is the same for all. */
 static tiba_status run_method(command *c, entry *e, tiba_method method, tiba_error *error) {
     tb_report *r = &c->job.report;
-    tiba_run *run = c->job.runs[0];
-    tiba_request request;
-    TB_TRY(tb_job_request(&request, &c->job, error));
-    request.method = method;
-    request.target_rank = c->target.rank;
-    memcpy(request.target, c->target.index, sizeof request.target);
+    double before = method_seconds(&c->job);
     tiba_method_at(&e->facts, (int)method);
-    tiba_status status = tb_job_explain(&e->result, &c->job, run, 1, &request, error);
-    if (status == TIBA_ERROR_RESOURCE) return status;
-    if (status != TIBA_OK) {
-        e->result = NULL;
-        e->refusal = tb_arena_strdup(c->arena, error->message);
-        if (!e->refusal) return tb_out_of_memory(error);
-        tb_report_note(r,
-                       tb_arena_format(c->arena, "%s is left out: %s", e->facts.name, e->refusal));
-        return TIBA_OK;
-    }
-    tiba_timings t = tiba_run_timings(run);
-    tb_view *view;
-    e->seconds = t.backward + t.rollout;
     e->view = r->n_views;
-    tb_report_use(r, method);
-    TB_TRY(tb_report_view(&view, r, e->result, 0, -1, error));
-    view->label = e->facts.name;
+    c->o.job.method = e->facts.name;
+    tiba_status status = tb_job_views(&c->job, error);
+    if (status == TIBA_ERROR_INPUT) {
+        r->n_views = e->view;
+        e->refusal = tb_arena_strdup(c->arena, error->message);
+        return e->refusal ? TIBA_OK : tb_out_of_memory(error);
+    }
+    TB_TRY(status);
+    if (r->n_views != e->view + 1)
+        return tb_fail(error, TIBA_ERROR_USAGE,
+                       "compare explains one scalar, but %d are asked for: give one input and one "
+                       "class, or --target",
+                       r->n_views - e->view);
+    e->seconds = method_seconds(&c->job) - before;
+    return TIBA_OK;
+}
+
+/* A view is headed by its method; what they all explain is said beside it. */
+static tiba_status head_view(command *c, const entry *e, tiba_error *error) {
+    tb_view *view = &c->job.report.views[e->view];
+    c->target = view->target;
+    c->label = view->label;
     view->detail = tb_arena_format(c->arena, "%s, %.1f ms", c->label, 1e3 * e->seconds);
+    view->label = e->facts.name;
     return view->detail ? TIBA_OK : tb_out_of_memory(error);
+}
+
+static tiba_status set_likeness(command *c, entry *e, const entry *reference, tiba_error *error) {
+    int64_t n, m;
+    e->likeness = NAN;
+    if (e->refusal || reference->refusal) return TIBA_OK;
+    const double *ours = values_of(c, &c->job.report.views[reference->view], &n);
+    const double *its = values_of(c, &c->job.report.views[e->view], &m);
+    if (!ours || !its) return tb_out_of_memory(error);
+    if (n == m) e->likeness = correlation(ours, its, n);
+    return TIBA_OK;
 }
 
 static tiba_status run_all(command *c, tiba_error *error) {
     tb_report *r = &c->job.report;
     tiba_method methods[TB_MOST_METHODS];
+    entry tiba = {0}; /* what the others are compared with, asked for or not */
     TB_TRY(tb_methods_find(&c->n, methods, &c->o.methods, error));
-    if (c->subject.partner || r->n_views < 1 || r->views[0].target.rank == 0)
-        return tb_fail(error, TIBA_ERROR_USAGE, "compare wants one scalar of one graph's output");
-    c->target = r->views[0].target;
-    c->label = r->views[0].label;
-    int64_t n, m;
-    const double *reference = values_of(c, &r->views[0], &n); /* the job's own explanation: TiBA */
-    if (!reference) return tb_out_of_memory(error);
-    r->n_views = 0;
-    r->views = NULL;
-    r->n_notes = 0;
+    bool first = methods[0] == TIBA_METHOD_TIBA;
+    if (!first) TB_TRY(run_method(c, &tiba, TIBA_METHOD_TIBA, error));
     for (int i = 0; i < c->n; i++) {
         entry *e = &c->entries[i];
         TB_TRY(run_method(c, e, methods[i], error));
-        e->likeness = NAN;
-        if (!e->result) continue;
-        const double *values = values_of(c, &r->views[e->view], &m);
-        if (!values) return tb_out_of_memory(error);
-        if (n == m) e->likeness = correlation(reference, values, n);
+        TB_TRY(set_likeness(c, e, first ? &c->entries[0] : &tiba, error));
+    }
+    if (!first && !tiba.refusal) { /* it is not shown */
+        r->views++;
+        r->n_views--;
+        for (int i = 0; i < c->n; i++) c->entries[i].view--;
+    }
+    if (r->n_views == 0)
+        return tb_fail(error, TIBA_ERROR_INPUT, "no method applies: %s", c->entries[0].refusal);
+    for (int i = 0; i < c->n; i++) {
+        const entry *e = &c->entries[i];
+        if (!e->refusal) TB_TRY(head_view(c, e, error));
+        if (e->refusal)
+            tb_report_note(
+                r, tb_arena_format(c->arena, "%s is left out: %s", e->facts.name, e->refusal));
     }
     r->method = "side by side";
-    c->o.job.check = c->o.check; /* not of the job's own explanation */
     return tb_trust(&c->job, error);
 }
 
@@ -171,7 +193,7 @@ static void write_json(tb_json_writer *w, const command *c) {
     tb_json_open(w, "target", '[');
     for (int d = 0; d < c->target.rank; d++) tb_json_write_integer(w, NULL, c->target.index[d]);
     tb_json_close(w, ']');
-    tb_json_write_number(w, "forward_seconds", tiba_run_timings(c->job.runs[0]).forward);
+    tb_json_write_number(w, "forward_seconds", c->job.report.times.seconds[TB_TIME_FORWARD]);
     tb_json_open(w, "methods", '[');
     for (int i = 0; i < c->n; i++) {
         const entry *e = &c->entries[i];
@@ -181,8 +203,8 @@ static void write_json(tb_json_writer *w, const command *c) {
         if (e->refusal) {
             tb_json_write_text(w, "refused", e->refusal, strlen(e->refusal));
         } else {
-            tb_json_write_number(w, "seconds", e->seconds);
             const tb_view *view = &c->job.report.views[e->view];
+            tb_json_write_number(w, "seconds", e->seconds);
             tb_json_write_number(w, "correlation_with_tiba", e->likeness);
             tb_json_write_text(w, "trust", view->trust, strlen(view->trust));
             tb_json_open(w, "towers", '[');
@@ -196,21 +218,34 @@ static void write_json(tb_json_writer *w, const command *c) {
     tb_json_write_raw(w, "\n", 1);
 }
 
-/* The word or the patch with the largest value. */
-static void print_place(const tb_view *v) {
-    if (v->words && v->words->n_words) {
-        int best = 0;
-        for (int i = 1; i < v->words->n_words; i++)
-            if (v->words->words[i].value > v->words->words[best].value) best = i;
-        tb_text word = v->words->words[best].text;
-        tb_print_safe(word.data, word.size);
-    } else if (v->grid) {
-        int64_t best = 0, columns = v->image->columns, n = v->image->rows * columns;
-        for (int64_t i = 1; i < n; i++)
-            if (v->grid[i] > v->grid[best]) best = i;
+/* The largest of n values, in rows of `columns` (0: none). */
+static void print_largest(const float *x, int64_t n, int64_t columns) {
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    if (columns)
         printf("row %lld, column %lld", (long long)(best / columns + 1),
                (long long)(best % columns + 1));
-    }
+    else
+        printf("token %lld", (long long)best);
+}
+
+/* The patch and the word with the largest value; the token, where the input is an array. */
+static void print_place(const tb_view *v) {
+    const tiba_tower *tower = v->towers[0].tower;
+    bool words = v->words && v->words->n_words;
+    if (v->grid)
+        print_largest(v->grid, v->image->rows * v->image->columns, v->image->columns);
+    else if (!words)
+        print_largest(tower->relevance + (tower->rows ? tower->prefix : 0),
+                      tower->rows ? tower->rows * tower->columns : tower->tokens, tower->columns);
+    if (!words) return;
+    if (v->grid) printf("; ");
+    int best = 0;
+    for (int i = 1; i < v->words->n_words; i++)
+        if (v->words->words[i].value > v->words->words[best].value) best = i;
+    tb_text word = v->words->words[best].text;
+    tb_print_safe(word.data, word.size);
 }
 
 static void print_trust(const char *method, const tb_view *view) {
@@ -222,8 +257,8 @@ static void print_trust(const char *method, const tb_view *view) {
 static void print_table(const command *c) {
     tb_print_safe(c->label, strlen(c->label));
     printf(": forward %.1f ms\n\n%-18s %9s  %9s  %-9s  %s\n",
-           1e3 * tiba_run_timings(c->job.runs[0]).forward, "method", "ms", "like tiba", "per class",
-           "most at");
+           1e3 * c->job.report.times.seconds[TB_TIME_FORWARD], "method", "ms", "like tiba",
+           "per class", "most at");
     for (int i = 0; i < c->n; i++) {
         const entry *e = &c->entries[i];
         printf("%-18s ", e->facts.name);
@@ -237,7 +272,7 @@ static void print_table(const command *c) {
         else
             printf("%9.2f", e->likeness);
         printf("  %-9s  ", e->facts.per_class ? "yes" : "no");
-        const char *note = tiba_result_tower(e->result, 0)->note;
+        const char *note = c->job.report.views[e->view].towers[0].tower->note;
         if (note)
             printf("%s", note);
         else
@@ -247,7 +282,7 @@ static void print_table(const command *c) {
     for (int i = 0; i < c->n; i++) {
         const entry *e = &c->entries[i];
         if (i == 0) printf("\n");
-        if (e->result) print_trust(e->facts.name, &c->job.report.views[e->view]);
+        if (!e->refusal) print_trust(e->facts.name, &c->job.report.views[e->view]);
     }
 }
 
@@ -282,7 +317,7 @@ static tiba_status compare(command *c, const tb_texts *rest, tiba_error *error) 
     c->job.options = &c->o.job;
     c->job.subject = &c->subject;
     TB_TRY(tb_job_start(&c->job, error));
-    TB_TRY(tb_job_run(&c->job, rest->count - 1, rest->items + 1, error));
+    TB_TRY(tb_job_prepare(&c->job, rest->count - 1, rest->items + 1, error));
     TB_TRY(run_all(c, error));
     TB_TRY(add_files(c, error));
     TB_TRY(tb_outputs_commit(&c->outputs, error));

@@ -8,6 +8,7 @@
 #include "tools/commands.h"
 #include "tools/drawing.h"
 #include "tools/eval.h"
+#include "tools/job_rows.h"
 #include "tools/outputs.h"
 #include "tools/settings.h"
 #include "tools/workers.h"
@@ -28,12 +29,12 @@ static const tb_option table[] = {
     {"--draws", NULL, TB_ARG_INT, AT(draws), "N", "of the bootstrap (default: 1000)"},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
     {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric; or -"},
-    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", "tokenizer.json or its folder"},
+    TB_INPUT_ROWS(AT),
     {"--plot", NULL, TB_ARG_TEXT, AT(plot), "FILE", "curves and intervals, as .png or .svg"},
     {"--resume", NULL, TB_ARG_TEXT, AT(resume), "FILE",
      "keeps what is done; a run that was stopped goes on"},
-    {"--jobs", "-j", TB_ARG_INT, AT(jobs), "N", "processes (default: one per processor)"},
-    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
+    {"--jobs", "-j", TB_ARG_INT, AT(jobs), "N", ""},
+    {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, ""},
     {0}};
 
 static const tb_eval_kind *const kinds[] = {&tb_eval_perturbation, &tb_eval_segmentation,
@@ -107,6 +108,7 @@ static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *res
     char *settings = NULL;
     TB_TRY(tb_methods_find(&eval->n_methods, eval->methods, &o->methods, error));
     TB_TRY(tb_subject_open(eval->subject, rest->items[1], &how, &o->how, error));
+    TB_TRY(tb_subject_check(eval->subject, !tb_eval_is_text(eval), tb_eval_is_text(eval), error));
     if (o->resume)
         TB_TRY(
             tb_settings_text(&settings, eval->arena, eval->subject, argc, argv, free_ones, error));

@@ -64,9 +64,9 @@ static tiba_status encode(vectors *out, tb_job *job, int slot, const tb_subject 
 }
 
 /* Sorts the inputs: pictures and arrays go to the picture's encoder, texts to the other. */
-static tiba_status make_samples(tb_job *job, tb_sample *text_sample, int count,
-                                const char *const *inputs, int n_texts, const char *const *texts,
-                                tiba_error *error) {
+static tiba_status make_samples(tb_job *job, int count, const char *const *inputs, int n_texts,
+                                const char *const *texts, tiba_error *error) {
+    tb_sample *text_sample = &job->partner_sample;
     const char **pictures = TB_NEW(job->arena, const char *, count);
     const char **all = TB_NEW(job->arena, const char *, count + n_texts);
     int n_pictures = 0, n = 0;
@@ -178,6 +178,40 @@ static tiba_status name_view(tb_view *v, const tb_report *r, const term *terms, 
     return v->detail ? TIBA_OK : tb_out_of_memory(error);
 }
 
+/* A score or a difference of two, in other runs. */
+typedef struct scores {
+    tb_scalar scalar;
+    const encoders *encoders;
+    int n;
+    term terms[2];
+} scores;
+
+static double read_scores(const tb_scalar *scalar, const tb_changed *changed) {
+    const scores *s = (const scores *)scalar;
+    const encoders *e = s->encoders;
+    tiba_tensor y = tiba_run_output(changed->run, tiba_run_explained_output(changed->run));
+    const float *image = e->image.data, *texts = e->texts.data;
+    if (changed->partner)
+        texts = (const float *)y.data + changed->copy * e->texts.n * e->texts.size;
+    else
+        image = (const float *)y.data + changed->copy * e->image.size;
+    double sum = 0;
+    for (int k = 0; k < s->n; k++)
+        sum += s->terms[k].gradient *
+               tb_cosine(image, texts + s->terms[k].text * e->texts.size, e->texts.size);
+    return e->scale * sum;
+}
+
+static tiba_status set_scalar(tb_view *view, const encoders *e, const term *terms, int n,
+                              tiba_error *error) {
+    scores *s = TB_NEW(e->job->arena, scores, 1);
+    if (!s) return tb_out_of_memory(error);
+    *s = (scores){.scalar.read = read_scores, .encoders = e, .n = n};
+    memcpy(s->terms, terms, (size_t)n * sizeof *terms);
+    view->scalar = &s->scalar;
+    return TIBA_OK;
+}
+
 static tiba_status add_view(const encoders *e, const term *terms, int n_terms, tiba_error *error) {
     tb_report *r = &e->job->report;
     const tiba_result *of_picture, *of_text[2];
@@ -188,6 +222,7 @@ static tiba_status add_view(const encoders *e, const term *terms, int n_terms, t
     TB_TRY(tb_report_view(&view, r, of_picture, 0, -1, error));
     TB_TRY(tb_view_add_towers(view, r, of_text[0], (int)terms[0].text, error));
     if (n_terms == 2) TB_TRY(tb_view_other(view, r, of_text[1], (int)terms[1].text, error));
+    TB_TRY(set_scalar(view, e, terms, n_terms, error));
     return name_view(view, r, terms, n_terms, error);
 }
 
@@ -225,12 +260,13 @@ static tiba_status add_table(const encoders *e, int64_t chosen, tiba_error *erro
     return TIBA_OK;
 }
 
-static tiba_status explain_all(const encoders *e, tiba_error *error) {
-    const tb_job_options *o = e->job->options;
+tiba_status tb_encoders_views(tb_job *job, tiba_error *error) {
+    const encoders *e = job->ends;
+    const tb_job_options *o = job->options;
     int64_t chosen, *wanted;
     int n;
-    TB_TRY(tb_pairs_chosen(&chosen, e->job, error));
-    TB_TRY(tb_job_wanted(&wanted, &n, e->job, error));
+    TB_TRY(tb_pairs_chosen(&chosen, job, error));
+    TB_TRY(tb_job_wanted(&wanted, &n, job, error));
     if (o->contrast) {
         TB_TRY(add_contrast(e, chosen, error));
     } else if (n > 0) {
@@ -246,20 +282,21 @@ static tiba_status explain_all(const encoders *e, tiba_error *error) {
     return o->table ? add_table(e, chosen, error) : TIBA_OK;
 }
 
-tiba_status tb_pairs_separate(tb_job *job, int count, const char *const *inputs, int n_texts,
-                              const char *const *texts, tiba_error *error) {
+tiba_status tb_encoders_prepare(tb_job *job, int count, const char *const *inputs, int n_texts,
+                                const char *const *texts, tiba_error *error) {
     const tb_job_options *o = job->options;
-    encoders e = {.job = job, .scale = o->scale > 0.0 ? o->scale : 100.0};
-    tb_sample text_sample;
+    encoders *e = TB_NEW(job->arena, encoders, 1);
+    if (!e) return tb_out_of_memory(error);
+    *e = (encoders){.job = job, .scale = o->scale > 0.0 ? o->scale : 100.0};
+    job->ends = e;
     if (o->target)
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "--target: the score of two encoders is no output of either graph; --choose "
                        "or --class says which text to explain");
-    TB_TRY(make_samples(job, &text_sample, count, inputs, n_texts, texts, error));
+    TB_TRY(make_samples(job, count, inputs, n_texts, texts, error));
     const tb_subject *vision = job->subject, *text = vision->partner;
-    TB_TRY(encode(&e.image, job, 0, vision, text, &job->sample, error));
-    TB_TRY(encode(&e.texts, job, 2, text, vision, &text_sample, error));
-    TB_TRY(check_sizes(&e, error));
-    TB_TRY(make_scores(&e, error));
-    return explain_all(&e, error);
+    TB_TRY(encode(&e->image, job, 0, vision, text, &job->sample, error));
+    TB_TRY(encode(&e->texts, job, 2, text, vision, &job->partner_sample, error));
+    TB_TRY(check_sizes(e, error));
+    return make_scores(e, error);
 }

@@ -50,7 +50,8 @@ static tiba_status part_scores(float **out, const work *w, const tiba_result *re
         if (strcmp(tower->input, w->sample.text_input) != 0) continue;
         *out = TB_NEW(w->arena, float, r->n + 1);
         if (!*out) return tb_out_of_memory(error);
-        for (int64_t i = 0; i < r->n; i++) (*out)[i] = tower->relevance[r->tokens[i]];
+        const float *x = tower->relevance + (tower->prefix > 0 ? tower->prefix : 0);
+        for (int64_t i = 0; i < r->n; i++) (*out)[i] = x[r->tokens[i]];
         return TIBA_OK;
     }
     return tb_fail(error, TIBA_ERROR_INPUT, "the model has no text tower");
@@ -129,9 +130,11 @@ static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
 
 /* -------------------------------------------------------------------- removing */
 
-/* Whether the model still says the target, for rows `first` … of both signs' steps. */
-static tiba_status run_rows(bool *right, const tb_eval *eval, const work *w, const int64_t *order,
-                            int first, int rows, tb_arena *arena, tiba_error *error) {
+/* Whether the model still says the target, for rows `first` … of both signs' steps. *apart: the
+ * output has a row for each. */
+static tiba_status run_rows(bool *right, bool *apart, const tb_eval *eval, const work *w,
+                            const int64_t *order, int first, int rows, tb_arena *arena,
+                            tiba_error *error) {
     const tb_removal *removal = &w->removal;
     tiba_feed *feeds = NULL;
     TB_TRY(tb_removal_feeds(&feeds, removal, rows, arena, error));
@@ -143,12 +146,12 @@ static tiba_status run_rows(bool *right, const tb_eval *eval, const work *w, con
     }
     tb_removal_close(removal, feeds, rows);
     tiba_run *run;
+    *apart = false;
     TB_TRY(tiba_run_forward(&run, eval->subject->model, w->sample.n_feeds, feeds, NULL, error));
-    for (int r = 0; r < rows; r++) {
-        int64_t n;
-        const float *scores = tb_eval_scores(run, r, &n);
-        right[first + r] = scores && tb_eval_best(scores, n) == w->target;
-    }
+    int64_t n;
+    *apart = tb_eval_scores(run, rows - 1, &n) && !tb_eval_scores(run, rows, &n);
+    for (int r = 0; r < rows && *apart; r++)
+        right[first + r] = tb_eval_best(tb_eval_scores(run, r, &n), n) == w->target;
     tiba_run_destroy(run);
     return TIBA_OK;
 }
@@ -169,10 +172,29 @@ static void set_curves(const tb_eval *eval, const tb_eval_item *item, const work
     }
 }
 
-static tiba_status remove_parts(const tb_eval *eval, const tb_eval_item *item, const work *w,
+/* All rows; one by one where the file leaves the number of samples open and cannot take several
+ * after all. */
+static tiba_status run_steps(bool *right, const tb_eval *eval, work *w, const int64_t *order,
+                             tiba_error *error) {
+    for (int r = 0; r < ROWS;) {
+        int rows = w->removal.batches ? ROWS : 1;
+        bool apart = false;
+        tb_arena *room = tb_arena_create(NULL);
+        tiba_status status = room ? run_rows(right, &apart, eval, w, order, r, rows, room, error)
+                                  : tb_out_of_memory(error);
+        tb_arena_destroy(room);
+        if (status == TIBA_ERROR_RESOURCE || (rows == 1 && status != TIBA_OK)) return status;
+        if (rows == 1 && !apart)
+            return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
+        if (!apart) w->removal.batches = false;
+        if (apart) r += rows;
+    }
+    return TIBA_OK;
+}
+
+static tiba_status remove_parts(const tb_eval *eval, const tb_eval_item *item, work *w,
                                 tb_arena *arena, tiba_error *error) {
     int64_t n = w->removal.n;
-    int rows = w->removal.batches ? ROWS : 1;
     double *values = TB_NEW(arena, double, n + 1);
     int64_t *order = TB_NEW(arena, int64_t, n + 1);
     if (!values || !order) return tb_out_of_memory(error);
@@ -182,13 +204,7 @@ static tiba_status remove_parts(const tb_eval *eval, const tb_eval_item *item, c
             const float *scores = w->scores[m][v];
             for (int64_t i = 0; scores && i < n; i++) values[i] = (double)scores[i];
             if (scores) TB_TRY(tb_order(order, values, n, error));
-            for (int r = 0; scores && r < ROWS; r += rows) {
-                tb_arena *room = tb_arena_create(NULL);
-                tiba_status status = room ? run_rows(right, eval, w, order, r, rows, room, error)
-                                          : tb_out_of_memory(error);
-                tb_arena_destroy(room);
-                TB_TRY(status);
-            }
+            if (scores) TB_TRY(run_steps(right, eval, w, order, error));
             if (w->scores[m][0]) set_curves(eval, item, w, m, v, right);
         }
     }

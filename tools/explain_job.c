@@ -122,6 +122,68 @@ tiba_status tb_job_forward(tb_job *job, int slot, const tb_subject *subject,
     return TIBA_OK;
 }
 
+/* -------------------------------------------------------------------- the scalar in other runs */
+
+typedef struct elements {
+    tb_scalar scalar;
+    int n, rank;
+    int64_t dims[TIBA_MAX_RANK]; /* of the output for one copy */
+    int64_t at[2];
+    double factors[2];
+} elements;
+
+/* Where an element of the output is in that of changed samples: axes that are longer now hold the
+ * copies one behind the other. */
+static int64_t place_of(const elements *e, int64_t element, const tiba_tensor *y,
+                        const tb_changed *changed) {
+    int64_t place = 0, stride = 1;
+    for (int d = e->rank - 1; d >= 0; d--) {
+        int64_t index = element % e->dims[d];
+        element /= e->dims[d];
+        if (d == 1) index -= changed->moved;
+        if (y->dims[d] == changed->copies * e->dims[d]) index += changed->copy * e->dims[d];
+        place += index * stride;
+        stride *= y->dims[d];
+    }
+    return place;
+}
+
+static double read_elements(const tb_scalar *scalar, const tb_changed *changed) {
+    const elements *e = (const elements *)scalar;
+    tiba_tensor y = tiba_run_logits(changed->run);
+    double sum = 0;
+    for (int k = 0; k < e->n; k++)
+        sum += e->factors[k] * (double)((const float *)y.data)[place_of(e, e->at[k], &y, changed)];
+    return sum;
+}
+
+tiba_status tb_job_elements(const tb_scalar **out, tb_job *job, int n, const int64_t *at,
+                            const double *factors, tiba_error *error) {
+    elements *e = TB_NEW(job->arena, elements, 1);
+    if (!e) return tb_out_of_memory(error);
+    tiba_tensor y = tiba_run_logits(job->runs[0]);
+    *e = (elements){.scalar.read = read_elements, .n = n, .rank = y.rank};
+    memcpy(e->dims, y.dims, sizeof e->dims);
+    for (int k = 0; k < n; k++) {
+        e->at[k] = at[k];
+        e->factors[k] = factors[k];
+    }
+    *out = &e->scalar;
+    return TIBA_OK;
+}
+
+/* The scalar of a view of one element. */
+static tiba_status set_scalar(tb_view *view, tb_job *job, tiba_error *error) {
+    const tiba_target *t = &view->target;
+    tiba_tensor y = tiba_run_logits(job->runs[0]);
+    int64_t element = 0;
+    double one = 1.0;
+    for (int d = 0; d < t->rank; d++) element = element * y.dims[d] + t->index[d];
+    return tb_job_elements(&view->scalar, job, 1, &element, &one, error);
+}
+
+/* -------------------------------------------------------------------- targets */
+
 /* Explains and adds a view for every sample that was asked for, one request after the other. */
 static tiba_status add_views(tb_job *job, int n, const tiba_request *requests, tiba_error *error) {
     const tiba_result **results = TB_NEW(job->arena, const tiba_result *, n);
@@ -129,8 +191,10 @@ static tiba_status add_views(tb_job *job, int n, const tiba_request *requests, t
     tb_view *view;
     TB_TRY(tb_job_explain(results, job, job->runs[0], n, requests, error));
     for (int i = 0; i < n; i++)
-        for (int s = 0; s < tiba_result_targets(results[i]); s++)
+        for (int s = 0; s < tiba_result_targets(results[i]); s++) {
             TB_TRY(tb_report_view(&view, &job->report, results[i], s, -1, error));
+            TB_TRY(set_scalar(view, job, error));
+        }
     return TIBA_OK;
 }
 
@@ -215,14 +279,7 @@ tiba_status tb_pairs_chosen(int64_t *out, const tb_job *job, tiba_error *error) 
     return TIBA_OK;
 }
 
-static const char *picture_among(int count, const char *const *inputs) {
-    for (int i = 0; i < count; i++)
-        if (tb_is_picture_name(inputs[i])) return inputs[i];
-    return NULL;
-}
-
-static tiba_status explain_pairs(tb_job *job, int count, const char *const *inputs,
-                                 tiba_error *error) {
+static tiba_status explain_pairs(tb_job *job, tiba_error *error) {
     const tb_job_options *o = job->options;
     int64_t chosen;
     TB_TRY(tb_pairs_chosen(&chosen, job, error));
@@ -237,7 +294,7 @@ static tiba_status explain_pairs(tb_job *job, int count, const char *const *inpu
         TB_TRY(add_views(job, 1, &base, error));
     }
     if (!o->table) return TIBA_OK;
-    return tb_pairs_table(job, chosen, picture_among(count, inputs), error);
+    return tb_pairs_table(job, chosen, job->sample.picture_path, error);
 }
 
 /* -------------------------------------------------------------------- the job */
@@ -267,8 +324,7 @@ static tiba_status check_kind(const tb_job *job, tiba_error *error) {
                    "%s wants a picture and texts, and a model that scores them together", option);
 }
 
-static tiba_status explain_graph(tb_job *job, int count, const char *const *inputs,
-                                 tiba_error *error) {
+static tiba_status prepare_graph(tb_job *job, tiba_error *error) {
     const tb_job_options *o = job->options;
     tb_report *r = &job->report;
     bool alone = !o->target && !o->classes.count && !o->top;
@@ -279,9 +335,7 @@ static tiba_status explain_graph(tb_job *job, int count, const char *const *inpu
     r->run = job->runs[0];
     TB_TRY(tb_report_scores(r, error));
     TB_TRY(check_kind(job, error));
-    if (r->kind == TB_KIND_VALUES && two_texts) return tb_similarity(job, error);
-    if (r->kind == TB_KIND_PAIRS) return explain_pairs(job, count, inputs, error);
-    return explain_targets(job, error);
+    return r->kind == TB_KIND_VALUES && two_texts ? tb_similarity_prepare(job, error) : TIBA_OK;
 }
 
 /* --text, and --contrast where it is none of the texts. */
@@ -298,25 +352,6 @@ static tiba_status all_texts(tb_texts *out, const tb_job *job, int count, const 
         there |= o->contrast && strcmp(items[i], o->contrast) == 0;
     }
     if (!there) items[out->count++] = o->contrast;
-    return TIBA_OK;
-}
-
-/* Options for pictures or texts where there are none would do nothing. */
-static tiba_status check_inputs(const tb_job *job, tiba_error *error) {
-    const tb_subject_options *how = &job->subject->options;
-    const char *of_pictures = how->size       ? "--size"
-                              : how->crop     ? "--crop"
-                              : how->mean     ? "--mean"
-                              : how->std      ? "--std"
-                              : how->resample ? "--resample"
-                              : how->layout   ? "--layout"
-                                              : NULL;
-    const char *of_texts = how->tokenizer ? "--tokenizer" : how->truncate ? "--truncate" : NULL;
-    if (of_pictures && !job->sample.picture_path)
-        return tb_fail(error, TIBA_ERROR_USAGE, "%s is for picture files: none is given",
-                       of_pictures);
-    if (of_texts && !job->sample.n_texts)
-        return tb_fail(error, TIBA_ERROR_USAGE, "%s is for texts: none is given", of_texts);
     return TIBA_OK;
 }
 
@@ -341,7 +376,7 @@ static void note_cut(tb_job *job) {
     }
 }
 
-tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error) {
+tiba_status tb_job_prepare(tb_job *job, int count, const char *const *inputs, tiba_error *error) {
     static const char *const forms[] = {"default", "raw", "normalized"};
     const tb_job_options *o = job->options;
     tb_texts texts = {0};
@@ -352,18 +387,18 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
     job->report.rollout = forms[request.rollout];
     job->report.start_layer = o->start_layer;
     job->report.keeps_sign = o->keep_sign;
-    tb_report_use(&job->report, request.method);
     if (job->subject->partner) {
-        TB_TRY(tb_pairs_separate(job, count, inputs, texts.count, texts.items, error));
+        TB_TRY(tb_encoders_prepare(job, count, inputs, texts.count, texts.items, error));
     } else if (o->scale > 0.0) {
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "--scale is for a picture and a text encoder in files of their own");
     } else {
         TB_TRY(tb_job_sample(&job->sample, job, job->subject, count, inputs, texts.count,
                              texts.items, error));
-        TB_TRY(explain_graph(job, count, inputs, error));
+        TB_TRY(prepare_graph(job, error));
     }
-    TB_TRY(check_inputs(job, error));
+    const tb_sample *sample = &job->sample;
+    TB_TRY(tb_subject_check(job->subject, sample->picture_path, sample->n_texts > 0, error));
     note_cut(job);
     if (job->sample.guess)
         tb_report_note(&job->report,
@@ -376,5 +411,21 @@ tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_e
             &job->report,
             "a 16-bit grey picture: values above 255 are white, as in the pipelines that "
             "models come from; an 8-bit copy shows the model what you see");
+    return TIBA_OK;
+}
+
+tiba_status tb_job_views(tb_job *job, tiba_error *error) {
+    tiba_request request;
+    TB_TRY(tb_job_request(&request, job, error));
+    tb_report_use(&job->report, request.method);
+    if (job->subject->partner) return tb_encoders_views(job, error);
+    if (job->report.kind == TB_KIND_SIMILARITY) return tb_similarity_views(job, error);
+    if (job->report.kind == TB_KIND_PAIRS) return explain_pairs(job, error);
+    return explain_targets(job, error);
+}
+
+tiba_status tb_job_run(tb_job *job, int count, const char *const *inputs, tiba_error *error) {
+    TB_TRY(tb_job_prepare(job, count, inputs, error));
+    TB_TRY(tb_job_views(job, error));
     return tb_trust(job, error);
 }

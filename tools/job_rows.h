@@ -1,5 +1,5 @@
 /*
- * job_rows.h: the option rows that explain and batch share: what to explain, how, how inputs are
+ * job_rows.h: the option rows that commands share: what to explain, how, how inputs are
  * made and how maps look. For a struct with the members job (tb_job_options), how
  * (tb_subject_options), colors and opacity; AT(member) is its offset in it. SAY(summary) is the
  * summary to show, or "" where the help only lists the option.
@@ -8,6 +8,18 @@
 #define TB_TOOLS_JOB_ROWS_H
 
 #include "tools/arguments.h"
+
+/* How inputs are made, for any command: the member how. */
+#define TB_INPUT_ROWS(AT)                                                                          \
+    {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},                             \
+        {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},                             \
+        {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", ""},                                  \
+        {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", ""},                             \
+        {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", ""},                                \
+        {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},                                  \
+        {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""}, {                       \
+        "--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", ""                                \
+    }
 
 #define TB_JOB_ROWS(AT, SAY)                                                                       \
     {"--class",       "-c",    TB_ARG_TEXTS,                                                       \
@@ -31,15 +43,7 @@
         {"--method",     "-m",   TB_ARG_TEXT,                                                      \
          AT(job.method), "NAME", SAY("how (default: tiba); compare --help lists them")},           \
         {"--rollout", NULL, TB_ARG_TEXT, AT(job.rollout), "FORM", ""},                             \
-        {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N", ""},                         \
-        {"--tokenizer", NULL, TB_ARG_TEXT, AT(how.tokenizer), "FILE", ""},                         \
-        {"--truncate", NULL, TB_ARG_FLAG, AT(how.truncate), NULL, ""},                             \
-        {"--size", NULL, TB_ARG_TEXT, AT(how.size), "N|HxW", ""},                                  \
-        {"--crop", NULL, TB_ARG_TEXT, AT(how.crop), "N|HxW|none", ""},                             \
-        {"--mean", NULL, TB_ARG_TEXT, AT(how.mean), "M[,M,M]", ""},                                \
-        {"--std", NULL, TB_ARG_TEXT, AT(how.std), "S[,S,S]", ""},                                  \
-        {"--resample", NULL, TB_ARG_TEXT, AT(how.resample), "FILTER", ""},                         \
-        {"--layout", NULL, TB_ARG_TEXT, AT(how.layout), "LAYOUT", ""},                             \
+        {"--start-layer", NULL, TB_ARG_INT, AT(job.start_layer), "N", ""}, TB_INPUT_ROWS(AT),      \
         {"--colormap", NULL, TB_ARG_TEXT, AT(colors), "MAP", ""}, {                                \
         "--opacity", NULL, TB_ARG_FLOAT, AT(opacity), "X", ""                                      \
     }

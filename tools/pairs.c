@@ -57,6 +57,8 @@ tiba_status tb_pairs_contrast(tb_job *job, int64_t chosen, int64_t other, tiba_e
     show_texts_of(view, of_one[0], r->sample->text_input);
     view->label = r->sample->texts[chosen];
     view->logit = logit[chosen] - logit[other];
+    TB_TRY(tb_job_elements(&view->scalar, job, 2, (const int64_t[]){chosen, other},
+                           (const double[]){1.0, -1.0}, error));
     view->detail = tb_arena_format(job->arena, "score difference %.4g", view->logit);
     view->method_note = tb_arena_format(job->arena, "against '%s'", r->sample->texts[other]);
     return view->detail && view->method_note ? TIBA_OK : tb_out_of_memory(error);

@@ -19,6 +19,8 @@ const char *tb_kind_name(tb_kind kind) {
 }
 
 void tb_report_note(tb_report *r, const char *text) {
+    for (int i = 0; text && i < r->n_notes; i++)
+        if (strcmp(r->notes[i], text) == 0) return;
     if (text && r->n_notes < TB_MOST_NOTES) r->notes[r->n_notes++] = text;
 }
 
@@ -216,8 +218,10 @@ tiba_status tb_report_words(tb_words **out, tb_report *r, const tiba_result *res
 tiba_status tb_view_add_towers(tb_view *v, tb_report *r, const tiba_result *result, int text,
                                tiba_error *error) {
     int at = 0;
+    bool partner = r->text_run != NULL;
     for (int t = 0; t < tiba_result_towers(result) && v->n_towers < TB_MOST_TOWERS; t++)
-        v->towers[v->n_towers++] = (tb_view_tower){.tower = tiba_result_tower(result, t), .at = at};
+        v->towers[v->n_towers++] =
+            (tb_view_tower){.tower = tiba_result_tower(result, t), .at = at, .partner = partner};
     return v->words ? TIBA_OK : tb_report_words(&v->words, r, result, at, text, error);
 }
 

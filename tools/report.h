@@ -34,6 +34,7 @@ typedef struct tb_scores {
 typedef struct tb_view_tower {
     const tiba_tower *tower;
     int64_t at;                   /**< sample within the tower's arrays */
+    bool partner;                 /**< of the subject's partner, which has the texts */
     const struct tb_check *check; /**< tools/trust.h; NULL: not asked for */
 } tb_view_tower;
 
@@ -41,13 +42,14 @@ enum { TB_MOST_TOWERS = 8 };
 
 /** One explained scalar. */
 typedef struct tb_view {
-    const char *label;         /**< class, text or token */
-    const char *detail;        /**< its probability, score or value, in words */
-    const char *method;        /**< its name */
-    bool carries;              /**< the method carries relevance, so that it may be conserved */
-    const char *method_note;   /**< "difference to ...", NULL: a plain score */
-    tiba_target target;        /**< rank 0: a scalar of several elements */
-    double logit, probability; /**< probability NaN: none */
+    const char *label;       /**< class, text or token */
+    const char *detail;      /**< its probability, score or value, in words */
+    const char *method;      /**< its name */
+    bool carries;            /**< the method carries relevance, so that it may be conserved */
+    const char *method_note; /**< "difference to ...", NULL: a plain score */
+    tiba_target target;      /**< rank 0: a scalar of several elements */
+    const struct tb_scalar *scalar; /**< how it follows from an output (explain_job.h) */
+    double logit, probability;      /**< probability NaN: none */
     int n_towers;
     tb_view_tower towers[TB_MOST_TOWERS];
     const tiba_tower *image; /**< NULL: no patch grid of the sample's picture */
@@ -120,7 +122,7 @@ int64_t tb_report_class(const tb_report *report, int64_t place);
  *  sample's texts the text tower shows, -1: the one that the tower says. */
 tiba_status tb_report_view(tb_view **out, tb_report *report, const tiba_result *result, int at,
                            int text, tiba_error *error);
-/** Adds towers of another result to a view (separate encoders). */
+/** Adds towers of another result to a view, or of the partner's graph (separate encoders). */
 tiba_status tb_view_add_towers(tb_view *view, tb_report *report, const tiba_result *result,
                                int text, tiba_error *error);
 /** The second text of a contrast or similarity: its words, and what arrives at its readout. */
@@ -133,7 +135,8 @@ tiba_status tb_report_words(tb_words **out, tb_report *report, const tiba_result
 const float *tb_patch_grid(const tiba_tower *tower, int64_t at);
 /** The result's tower whose input is the sample's picture and has a grid; NULL if there is none. */
 const tiba_tower *tb_image_tower(const tiba_result *result, const char *input);
-/** A line for people; what does not fit any more is left out. NULL text is out of memory. */
+/** A line for people; what is said already or does not fit any more is left out. NULL text is out
+ *  of memory. */
 void tb_report_note(tb_report *report, const char *text);
 
 #endif

@@ -464,3 +464,22 @@ tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_aren
     }
     return TIBA_OK;
 }
+
+tiba_status tb_subject_check(const tb_subject *subject, bool pictures, bool texts,
+                             tiba_error *error) {
+    const tb_subject_options *how = &subject->options;
+    const char *of_pictures = how->size       ? "--size"
+                              : how->crop     ? "--crop"
+                              : how->mean     ? "--mean"
+                              : how->std      ? "--std"
+                              : how->resample ? "--resample"
+                              : how->layout   ? "--layout"
+                                              : NULL;
+    const char *of_texts = how->tokenizer ? "--tokenizer" : how->truncate ? "--truncate" : NULL;
+    if (of_pictures && !pictures)
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s is for picture files: none is given",
+                       of_pictures);
+    if (of_texts && !texts)
+        return tb_fail(error, TIBA_ERROR_USAGE, "%s is for texts: none is given", of_texts);
+    return TIBA_OK;
+}

@@ -71,6 +71,9 @@ tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *are
 tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                                     const char *const *inputs, int n_texts,
                                     const char *const *texts, tiba_error *error);
+/** Refuses options for pictures or texts where there are none: they would do nothing. */
+tiba_status tb_subject_check(const tb_subject *subject, bool pictures, bool texts,
+                             tiba_error *error);
 /** Whether a graph has an output of that name. */
 bool tb_has_output(const tiba_model *model, const char *name);
 /** Whether an input as given on the command line is a picture file. */

@@ -8,12 +8,21 @@
 
 /* What the check removes. */
 static const double top_share = 0.2;
+enum {
+    SETS = 1 + TB_TRUST_DRAWS, /* of parts to remove: the most relevant ones, and the draws */
+    TOGETHER = 7               /* of them go through the graph */
+};
 
 /* A tower whose tokens are removed. */
 typedef struct trial {
     tb_job *job;
     const tb_view *view;
     const tb_view_tower *tower;
+    tb_subject *subject; /* whose graph has the tower */
+    const tb_sample *sample;
+    const tiba_run *run; /* of the whole inputs */
+    const char *output;  /* of that graph, which is read */
+    int64_t token;       /* the target's own one, -1: it is of none */
     tb_removal removal;
     tb_check *check;
     int64_t *order; /* [parts] most relevant first, then any order for the draws */
@@ -21,29 +30,65 @@ typedef struct trial {
 
 /* -------------------------------------------------------------------- removing */
 
-/* The target's value without the first `many` parts of the order. */
-static tiba_status value_without(double *out, const trial *t, int64_t many, tiba_error *error) {
+/* What leaving out `parts` does to the tokens behind them. */
+static void count_missing(tb_changed *to, const trial *t, const int64_t *parts) {
+    if (!t->removal.tokens || t->removal.mask >= 0) return;
+    to->text = t->removal.row;
+    to->fewer = t->check->removed;
+    to->moved = 0;
+    for (int64_t i = 0; i < to->fewer; i++) to->moved += t->removal.tokens[parts[i]] < t->token;
+}
+
+static int64_t samples_of(const tiba_run *run) {
+    tiba_tensor y = tiba_run_output(run, tiba_run_explained_output(run));
+    return y.rank ? y.dims[0] : 1;
+}
+
+/* The changed inputs of `copies` sets of parts through the graph together; *apart: the output has
+ * them one behind the other. */
+static tiba_status run_without(tiba_run **run, bool *apart, const trial *t, const int64_t *sets,
+                               int copies, tiba_error *error) {
     tb_arena *arena = tb_arena_create(NULL);
     tiba_feed *feeds = NULL;
-    tiba_run *run = NULL;
     if (!arena) return tb_out_of_memory(error);
-    tiba_status status = tb_removal_feeds(&feeds, &t->removal, 1, arena, error);
-    for (int64_t i = 0; status == TIBA_OK && i < many; i++)
-        tb_removal_apply(&t->removal, feeds, 0, t->order[i]);
-    if (status == TIBA_OK) tb_removal_close(&t->removal, feeds, 1);
-    if (status == TIBA_OK)
-        status = tiba_run_forward(&run, t->job->subject->model, t->job->sample.n_feeds, feeds,
-                                  t->job->options->output, error);
+    tiba_status status = tb_removal_feeds(&feeds, &t->removal, copies, arena, error);
     if (status == TIBA_OK) {
-        tiba_tensor y = tiba_run_logits(run);
-        const tiba_target *target = &t->view->target;
-        int64_t element = 0;
-        for (int d = 0; d < target->rank; d++) element = element * y.dims[d] + target->index[d];
-        *out = (double)((const float *)y.data)[element];
+        for (int64_t i = 0; i < copies * t->check->removed; i++)
+            tb_removal_apply(&t->removal, feeds, i / t->check->removed, sets[i]);
+        tb_removal_close(&t->removal, feeds, copies);
+        status =
+            tiba_run_forward(run, t->subject->model, t->sample->n_feeds, feeds, t->output, error);
     }
-    tiba_run_destroy(run);
     tb_arena_destroy(arena);
+    *apart = status == TIBA_OK && samples_of(*run) == copies * samples_of(t->run);
     return status;
+}
+
+/* The target's values without each of `n` sets of parts. A file that leaves the number of samples
+ * open and cannot take several after all gets them one by one. */
+static tiba_status values_without(double *out, const trial *t, const int64_t *sets, int n,
+                                  tiba_error *error) {
+    int together = t->removal.batches ? TOGETHER : 1;
+    for (int first = 0, copies; first < n; first += copies) {
+        tiba_run *run = NULL;
+        bool apart = false;
+        copies = together < n - first ? together : n - first;
+        const int64_t *parts = sets + first * t->check->removed;
+        tiba_status status = run_without(&run, &apart, t, parts, copies, error);
+        if (copies > 1 && !apart && status != TIBA_ERROR_RESOURCE) {
+            together = 1;
+            copies = 0;
+        } else if (status != TIBA_OK) {
+            return status;
+        }
+        tb_changed changed = {.run = run, .partner = t->tower->partner, .copies = copies};
+        for (; changed.copy < copies; changed.copy++) {
+            count_missing(&changed, t, parts + changed.copy * t->check->removed);
+            out[first + changed.copy] = t->view->scalar->read(t->view->scalar, &changed);
+        }
+        tiba_run_destroy(run);
+    }
+    return TIBA_OK;
 }
 
 /* Any `many` of the parts come first in the order. */
@@ -61,42 +106,71 @@ static tiba_status run_trial(trial *t, tiba_error *error) {
     c->parts = t->removal.n;
     c->removed = (int64_t)(top_share * (double)c->parts + 0.5);
     if (c->removed < 1) c->removed = 1;
-    c->before = (double)t->view->target.logit;
-    TB_TRY(value_without(&c->after, t, c->removed, error));
-    uint64_t state = 1; /* the draws are the same for every method and target */
+    c->before = t->view->logit;
+    size_t bytes = (size_t)c->removed * sizeof *t->order;
+    int64_t *sets = TB_NEW(t->job->arena, int64_t, SETS * c->removed);
+    if (!sets) return tb_out_of_memory(error);
+    memcpy(sets, t->order, bytes); /* the most relevant ones */
+    uint64_t state = 1;            /* the draws are the same for every method and target */
     for (int64_t i = 0; i < c->parts; i++) t->order[i] = i;
-    c->random_least = INFINITY;
-    for (int i = 0; i < TB_TRUST_DRAWS; i++) {
-        double value;
+    for (int k = 1; k < SETS; k++) {
         draw(t, c->removed, &state);
-        TB_TRY(value_without(&value, t, c->removed, error));
-        c->random_mean += value / TB_TRUST_DRAWS;
-        c->random_least = fmin(c->random_least, value);
-        c->lower += value < c->after;
+        memcpy(sets + k * c->removed, t->order, bytes);
+    }
+    double values[SETS];
+    TB_TRY(values_without(values, t, sets, SETS, error));
+    c->after = values[0];
+    c->random_least = INFINITY;
+    for (int k = 1; k < SETS; k++) {
+        c->random_mean += values[k] / TB_TRUST_DRAWS;
+        c->random_least = fmin(c->random_least, values[k]);
+        c->lower += values[k] < c->after;
     }
     return TIBA_OK;
 }
 
 /* -------------------------------------------------------------------- what can be removed */
 
+/* The token of `text` whose scores the target is one of, -1: there is none. */
+static int64_t target_token(const trial *t, int64_t text) {
+    const tiba_target *target = &t->view->target;
+    if (target->rank != 3 || target->index[0] != text) return -1;
+    return target->index[1];
+}
+
+/* Where parts are left out, the target's own token is not: nothing could be read without it. */
+static void keep_token(trial *t) {
+    tb_removal *r = &t->removal;
+    int64_t *tokens = TB_NEW(t->job->arena, int64_t, r->n + 1), n = 0;
+    for (int64_t i = 0; tokens && i < r->n; i++)
+        if (r->tokens[i] != t->token) tokens[n++] = r->tokens[i];
+    r->n = n;
+    r->tokens = tokens;
+}
+
 static const char *find_parts(trial *t, tiba_error *error) {
     tb_job *job = t->job;
     const tiba_tower *tower = t->tower->tower;
+    const tb_sample *sample = t->sample;
     int64_t row = tower->sample[t->tower->at];
-    bool text = job->sample.text_input && strcmp(tower->input, job->sample.text_input) == 0;
+    bool text = sample->text_input && strcmp(tower->input, sample->text_input) == 0;
     tiba_status status;
     t->check->what = tower->rows ? "patches" : "tokens";
-    if (job->subject->partner) return "the encoders are two graphs";
-    if (t->view->target.rank == 0) return "the target is made of several scalars";
+    t->token = -1;
     if (tower->rows)
-        status = tb_removal_picture(&t->removal, job->subject, &job->sample, tower->input, row,
-                                    tower->rows, tower->columns, error);
-    else if (text && row < job->sample.n_texts)
-        status = tb_removal_text(&t->removal, job->subject, &job->sample, (int)row, false,
-                                 job->arena, error);
+        status = tb_removal_picture(&t->removal, t->subject, sample, tower->input, row, tower->rows,
+                                    tower->columns, error);
+    else if (text && row < sample->n_texts)
+        status =
+            tb_removal_text(&t->removal, t->subject, sample, (int)row, false, job->arena, error);
     else
         return "the input is no picture and no text, but an array";
     if (status != TIBA_OK) return error->message;
+    if (t->removal.tokens && t->removal.mask < 0) {
+        t->token = target_token(t, row);
+        keep_token(t);
+        if (!t->removal.tokens) return "out of memory";
+    }
     return t->removal.n > 1 ? NULL : "there is nothing to choose from";
 }
 
@@ -104,19 +178,27 @@ static const char *find_parts(trial *t, tiba_error *error) {
 static tiba_status order_parts(trial *t, tiba_error *error) {
     const tiba_tower *tower = t->tower->tower;
     const float *x = tower->relevance + t->tower->at * tower->tokens;
+    if (tower->prefix > 0) x += tower->prefix; /* what stands in front is neither patch nor word */
     int64_t n = t->removal.n;
     double *values = TB_NEW(t->job->arena, double, n);
     t->order = TB_NEW(t->job->arena, int64_t, n);
     if (!values || !t->order) return tb_out_of_memory(error);
-    for (int64_t i = 0; i < n; i++)
-        values[i] = (double)x[tower->rows ? tower->prefix + i : t->removal.tokens[i]];
+    for (int64_t i = 0; i < n; i++) values[i] = (double)x[tower->rows ? i : t->removal.tokens[i]];
     return tb_order(t->order, values, n, error);
 }
 
 static tiba_status run_check(tb_check *check, tb_job *job, const tb_view *view,
                              const tb_view_tower *tower, tiba_error *error) {
     tiba_error why = {0};
-    trial t = {.job = job, .view = view, .tower = tower, .check = check};
+    bool partner = tower->partner;
+    trial t = {.job = job,
+               .view = view,
+               .tower = tower,
+               .subject = partner ? job->subject->partner : job->subject,
+               .sample = partner ? &job->partner_sample : &job->sample,
+               .run = job->runs[partner ? 2 : 0],
+               .check = check};
+    t.output = tiba_model_output(t.subject->model, tiba_run_explained_output(t.run)).name;
     const char *refusal = find_parts(&t, &why);
     if (refusal) {
         check->refusal = tb_arena_strdup(job->arena, refusal);
