@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "graph/factors.h"
+#include "graph/narrow.h"
 #include "rules/methods.h"
 #include "rules/reverse.h"
 #include "tiba_internal.h"
@@ -145,12 +146,23 @@ static tiba_status find_output(int *out, const tb_source *source, const tb_graph
                    name, graph->n_outputs ? graph->outputs[0]->name : "");
 }
 
+/* What the outputs read, and their logits, is all that a run for them computes. */
+static tiba_status narrow(plan *p, tb_exec *exec, tiba_error *error) {
+    const tb_narrowing *narrowing;
+    tb_graph *graph = p->bound->graph;
+    unsigned char *keep = TB_NEW(graph->arena, unsigned char, graph->n_values);
+    if (!keep) return tb_out_of_memory(error);
+    keep[tb_logit_value(graph->outputs[p->output])->id] = 1;
+    return tb_narrow_rows(&narrowing, graph, NULL, keep, exec, graph->arena, error);
+}
+
 /* A model that cannot be explained can still be run. */
-static tiba_status plan_explanation(plan *p, tb_budget *budget, tiba_error *error) {
-    const tb_graph *graph = p->bound->graph;
+static tiba_status plan_explanation(plan *p, tb_exec *exec, tiba_error *error) {
+    tb_graph *graph = p->bound->graph;
+    tb_budget *budget = exec->budget;
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
-    tiba_status status =
-        tb_explainer_create(&p->explainer, graph, p->analysis, p->output, budget, &p->why_not);
+    tiba_status status = tb_explainer_create(&p->explainer, graph, p->analysis, p->output, exec,
+                                             budget, &p->why_not);
     if (status != TIBA_ERROR_RESOURCE) return TIBA_OK;
     if (error) *error = p->why_not;
     return status;
@@ -167,7 +179,8 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     tb_mark_factors(graph);
     TB_TRY(tb_raise(graph, &model->exec, &p->rewrites, -1, error));
     TB_TRY(find_output(&p->output, model->source, graph, output, error));
-    if (!p->only_forward) TB_TRY(plan_explanation(p, budget, error));
+    if (!p->only_forward) TB_TRY(plan_explanation(p, &model->exec, error));
+    if (!p->explainer) TB_TRY(narrow(p, &model->exec, error));
     unsigned char *keep = tb_calloc(budget, (size_t)graph->n_values + 1, 1);
     if (!keep) return tb_out_of_memory(error);
     if (p->explainer) tb_explainer_keep(p->explainer, keep);

@@ -122,8 +122,7 @@ int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
     bool moves;
     const tb_tower *tower = tb_explainer_tower(p->explainer, index, &moves);
     const tb_source *source = run->model->source;
-    tb_reading reading;
-    if (tb_reading_find(&reading, p->explainer, index, run->arena, NULL) != TIBA_OK) return 0;
+    const tb_reading *reading = tb_reading_of(p->explainer, index);
     *out = (tiba_tower_facts){.input = tower->input >= 0 ? source->graph->inputs[tower->input]->name
                                                          : "",
                               .is_image = tower->image,
@@ -133,8 +132,8 @@ int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
                               .prefix = tower->prefix,
                               .blocks = tower->n_attentions,
                               .moves = moves,
-                              .pooling = tb_pooling_name(reading.pooling),
-                              .reads = reading.text};
+                              .pooling = tb_pooling_name(reading->pooling),
+                              .reads = reading->text};
     return 1;
 }
 

@@ -384,7 +384,7 @@ static tiba_status note_nested(tb_explainer *x, tiba_error *error) {
 static tiba_status note_reads(tb_explainer *x, int n, const tb_value *const *watch,
                               tiba_error *error) {
     tb_reverse *reverse;
-    TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch,
+    TB_TRY(tb_reverse_create(&reverse, x->graph, x->regions, x->target, n, watch,
                              TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE | TB_REVERSE_DRY,
                              TB_RULESET_TIBA, NULL, x->budget, error));
     tb_reverse_reads(reverse, x->reads);
@@ -392,13 +392,25 @@ static tiba_status note_reads(tb_explainer *x, int n, const tb_value *const *wat
     return TIBA_OK;
 }
 
+static tiba_status find_sources(tb_explainer *x, tiba_error *error) {
+    for (int t = 0; t < x->n_towers; t++)
+        if (x->towers[t].tower.n_attentions > 0) TB_TRY(find_source(x, &x->towers[t], error));
+    return TIBA_OK;
+}
+
+/* Room for marks of the values that there are by now. */
+static tiba_status get_marks(tb_explainer *x, tiba_error *error) {
+    x->reads = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    x->keep = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    return x->reads && x->keep ? TIBA_OK : tb_out_of_memory(error);
+}
+
 /* Passes to the sources count too, so that every method can follow one forward pass. */
-static tiba_status plan_sources(tb_explainer *x, tiba_error *error) {
+static tiba_status note_sources(tb_explainer *x, tiba_error *error) {
     const tb_value **watch = TB_NEW(x->arena, const tb_value *, x->n_towers);
     if (!watch) return tb_out_of_memory(error);
     int n = 0;
     for (int t = 0; t < x->n_towers; t++) {
-        if (x->towers[t].tower.n_attentions > 0) TB_TRY(find_source(x, &x->towers[t], error));
         if (!x->towers[t].source) continue;
         watch[n++] = x->towers[t].source;
         x->keep[x->towers[t].source->id] = 1;
@@ -425,7 +437,9 @@ static tiba_status create_without(tb_explainer *x, const unsigned char *above,
     tiba_status status = tb_explainer_plan_inputs(x, above, &other);
     if (status == TIBA_OK && x->n_towers == 0)
         status = tb_fail(&other, TIBA_ERROR_INPUT, "no input is a picture or has tokens");
-    if (status == TIBA_OK) status = plan_sources(x, &other);
+    if (status == TIBA_OK) status = get_marks(x, &other);
+    if (status == TIBA_OK) status = find_sources(x, &other);
+    if (status == TIBA_OK) status = note_sources(x, &other);
     if (status == TIBA_OK) {
         note_others(x);
         status = tb_remake_find(&x->remake, x->graph, x->reads, x->keep, x->arena, &other);
@@ -440,12 +454,32 @@ static tiba_status create_without(tb_explainer *x, const unsigned char *above,
     return status;
 }
 
-static tiba_status create(tb_explainer *x, tiba_error *error) {
+/* Lets the graph compute only what the target reads above the readouts. Every attention has all
+ * its rows, for methods that show them; routes are walked through the graph as it is. */
+static tiba_status narrow(tb_explainer *x, tb_graph *graph, tb_exec *exec, tiba_error *error) {
+    x->regions = x->analysis->regions;
+    if (!exec) return TIBA_OK;
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *keep = TB_NEW(x->arena, unsigned char, graph->n_values);
+    tb_regions *regions;
+    if (!keep) return tb_out_of_memory(error);
+    keep[x->target->id] = 1;
+    for (int i = 0; i < found->n_attentions; i++) keep[found->attentions[i].p->id] = 1;
+    for (int t = 0; t < x->n_towers; t++) {
+        if (x->towers[t].route) return TIBA_OK;
+        if (x->towers[t].source) keep[x->towers[t].source->id] = 1;
+    }
+    TB_TRY(tb_narrow_rows(&x->narrowing, graph, x->regions, keep, exec, x->arena, error));
+    if (!x->narrowing) return TIBA_OK;
+    TB_TRY(tb_regions_find(&regions, graph, x->arena, error));
+    x->regions = regions;
+    return TIBA_OK;
+}
+
+static tiba_status create(tb_explainer *x, tb_graph *graph, tb_exec *exec, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    x->reads = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    x->keep = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    if (!above || !x->reads || !x->keep) return tb_out_of_memory(error);
+    if (!above) return tb_out_of_memory(error);
     tb_mark_ancestors(x->graph, x->target, above);
     tiba_error why = {0};
     tiba_status status = plan_towers(x, above, &why);
@@ -455,27 +489,31 @@ static tiba_status create(tb_explainer *x, tiba_error *error) {
         return status;
     }
     TB_TRY(note_nested(x, error));
-    TB_TRY(plan_sources(x, error));
+    TB_TRY(find_sources(x, error));
+    for (int t = 0; t < x->n_towers; t++)
+        TB_TRY(tb_reading_find(&x->towers[t].reading, x, t, x->arena, error));
+    TB_TRY(narrow(x, graph, exec, error));
+    TB_TRY(get_marks(x, error));
+    TB_TRY(note_sources(x, error));
     const tb_value **watch = TB_NEW(x->arena, const tb_value *, found->n_attentions + x->n_towers);
     if (!watch) return tb_out_of_memory(error);
     int n = 0;
     for (int t = 0; t < x->n_towers; t++) {
         const tb_plan_tower *tower = &x->towers[t];
-        watch[n++] = tower->readout;
+        watch[n++] = tb_narrow_now(x->narrowing, tower->readout);
         for (int i = 0; i < tower->tower.n_attentions; i++)
             watch[n++] = found->attentions[tower->tower.attentions[i]].p;
     }
     TB_TRY(note_reads(x, n, watch, error));
     note_others(x);
     TB_TRY(tb_remake_find(&x->remake, x->graph, x->reads, x->keep, x->arena, error));
-    return tb_reverse_create(&x->reverse, x->graph, x->analysis->regions, x->target, n, watch,
+    return tb_reverse_create(&x->reverse, x->graph, x->regions, x->target, n, watch,
                              TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, x->remake,
                              x->budget, error);
 }
 
-tiba_status tb_explainer_create(tb_explainer **out, const tb_graph *graph,
-                                const tb_analysis *analysis, int output, tb_budget *budget,
-                                tiba_error *error) {
+tiba_status tb_explainer_create(tb_explainer **out, tb_graph *graph, const tb_analysis *analysis,
+                                int output, tb_exec *exec, tb_budget *budget, tiba_error *error) {
     *out = NULL;
     const tb_value *value = graph->outputs[output];
     if (!value->active)
@@ -490,10 +528,11 @@ tiba_status tb_explainer_create(tb_explainer **out, const tb_graph *graph,
     }
     *x = (tb_explainer){.graph = graph,
                         .analysis = analysis,
+                        .regions = analysis->regions,
                         .arena = arena,
                         .budget = budget,
                         .target = tb_logit_value(value)};
-    tiba_status status = create(x, error);
+    tiba_status status = create(x, graph, exec, error);
     if (status != TIBA_OK) {
         tb_explainer_destroy(x);
         return status;

@@ -69,10 +69,11 @@ const tb_value *tb_logit_value(const tb_value *output);
 
 /** Plans the explanation of scalars of graph->outputs[output]. Where no attention tower lies
  * between an input and the output, or one does that cannot be treated, only methods that go to the
- * input apply (tb_explainer_refusal). Fails if not even they do, naming what is in the way. */
-tiba_status tb_explainer_create(tb_explainer **out, const tb_graph *graph,
-                                const tb_analysis *analysis, int output, tb_budget *budget,
-                                tiba_error *error);
+ * input apply (tb_explainer_refusal). Fails if not even they do, naming what is in the way. With
+ * `exec` (which folds constants) the graph is rewritten so that it computes read tokens only
+ * (graph/narrow.h); the analysis stays one of the graph before. NULL: it is left as it is. */
+tiba_status tb_explainer_create(tb_explainer **out, tb_graph *graph, const tb_analysis *analysis,
+                                int output, tb_exec *exec, tb_budget *budget, tiba_error *error);
 void tb_explainer_destroy(tb_explainer *explainer);
 void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep);
 /** Why only methods that go to the input apply, and which they are; NULL: all methods do. */

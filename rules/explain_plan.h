@@ -4,7 +4,9 @@
 #ifndef TB_RULES_EXPLAIN_PLAN_H
 #define TB_RULES_EXPLAIN_PLAN_H
 
+#include "graph/narrow.h"
 #include "rules/explain.h"
+#include "rules/reading.h"
 #include "rules/route.h"
 
 /** The attentions of one graph input, as far as the target depends on them. */
@@ -20,11 +22,14 @@ typedef struct tb_plan_tower {
     int64_t source_inner; /**< plain tokens: stride of the token axis in it */
     int64_t samples;      /**< without attentions: of the source, outermost; else 0 */
     bool nested;          /**< the target reads it only by way of another tower's readout */
+    tb_reading reading;   /**< how the target reads the readout's tokens */
 } tb_plan_tower;
 
 struct tb_explainer {
     const tb_graph *graph;
-    const tb_analysis *analysis;
+    const tb_analysis *analysis;   /**< of the graph as it was given */
+    const tb_narrowing *narrowing; /**< what became of the readouts since; NULL: nothing */
+    const tb_regions *regions;     /**< of the graph that runs */
     tb_arena *arena;
     tb_budget *budget;
     const tb_value *target;

@@ -118,10 +118,9 @@ static void count_not_finite(collect *c, int t, const float *x, int64_t n) {
 /* P as the forward pass had it, where that has not kept it: valid until `made` is destroyed. */
 static tiba_status make_attention(const collect *c, const tb_attention *a, tb_remaking **made,
                                   const float **p, tiba_error *error) {
-    unsigned needs = 0;
-    for (int i = 0; i < a->product->n_in; i++)
-        if (a->product->in[i] == a->p) needs |= TB_NEEDS_IN(i);
-    TB_TRY(tb_remaking_create(made, c->x->remake, 1, &a->product, &needs, c->x->budget, error));
+    const tb_node *reader = a->p->uses[0].node;
+    const unsigned needs = TB_NEEDS_IN(a->p->uses[0].index);
+    TB_TRY(tb_remaking_create(made, c->x->remake, 1, &reader, &needs, c->x->budget, error));
     TB_TRY(tb_remaking_step(*made, c->program, 0, c->exec, error));
     *p = tb_remaking_value(*made, c->program, a->p)->data;
     return TIBA_OK;
@@ -238,12 +237,32 @@ static int first_block(const collect *c, const tb_plan_tower *tower) {
     return tower->tower.n_attentions - (c->method->reads == TB_READS_LAST);
 }
 
+/* A readout of which only the read tokens were computed: nothing has arrived at the others. */
+static tiba_status collect_narrow(collect *c, int t, const tb_narrow *narrow, const float *gradient,
+                                  const float *relevance, tiba_error *error) {
+    const tb_value *whole = c->x->towers[t].readout;
+    float *both = tb_alloc(c->budget, 2 * tb_tensor_bytes(&whole->t));
+    if (!both) return tb_out_of_memory(error);
+    float *other = both + tb_tensor_count(&whole->t);
+    if (gradient) tb_narrow_expand(both, &whole->t, narrow, gradient);
+    if (relevance) tb_narrow_expand(other, &whole->t, narrow, relevance);
+    collect_readout(c, t, whole, gradient ? both : NULL, relevance ? other : NULL);
+    tb_free(both);
+    return TIBA_OK;
+}
+
 static tiba_status at_readout(void *context, const tb_value *value, const float *gradient,
                               const float *relevance, tiba_error *error) {
-    (void)error;
     collect *c = context;
-    for (int t = 0; t < c->x->n_towers; t++)
-        if (c->x->towers[t].readout == value) collect_readout(c, t, value, gradient, relevance);
+    for (int t = 0; t < c->x->n_towers; t++) {
+        const tb_value *readout = c->x->towers[t].readout;
+        if (tb_narrow_now(c->x->narrowing, readout) != value) continue;
+        if (readout == value)
+            collect_readout(c, t, value, gradient, relevance);
+        else
+            TB_TRY(collect_narrow(c, t, &c->x->narrowing->of[readout->id], gradient, relevance,
+                                  error));
+    }
     return TIBA_OK;
 }
 
@@ -521,14 +540,14 @@ static tiba_status run_pass(collect *c, bool readouts, int carries, int n_seeds,
     for (int t = 0; t < x->n_towers; t++) {
         const tb_plan_tower *tower = &x->towers[t];
         if (readouts)
-            watch[n++] = tower->readout;
+            watch[n++] = tb_narrow_now(x->narrowing, tower->readout);
         else if (c->method->reads == TB_READS_INPUT)
             watch[n++] = tower->source;
         for (int b = first_block(c, tower); !readouts && b < tower->tower.n_attentions; b++)
             watch[n++] = found->attentions[tower->tower.attentions[b]].p;
     }
     tb_reverse *reverse;
-    TB_TRY(tb_reverse_create(&reverse, x->graph, x->analysis->regions, x->target, n, watch, carries,
+    TB_TRY(tb_reverse_create(&reverse, x->graph, x->regions, x->target, n, watch, carries,
                              c->method->ruleset, x->remake, x->budget, error));
     tb_reverse_start start = {n_seeds, seeds, c};
     tiba_status status = tb_reverse_run(reverse, c->program, 1, &start,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/reach.h"
+#include "rules/explain_plan.h"
 
 enum { MOST_READINGS = 6 };
 
@@ -15,6 +16,10 @@ typedef struct reader {
     const char *texts[MOST_READINGS];
     tb_pooling pooling;
 } reader;
+
+const tb_reading *tb_reading_of(const tb_explainer *explainer, int tower) {
+    return &explainer->towers[tower].reading;
+}
 
 const char *tb_pooling_name(tb_pooling pooling) {
     static const char *const names[] = {

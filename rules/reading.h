@@ -5,7 +5,7 @@
 #ifndef TB_RULES_READING_H
 #define TB_RULES_READING_H
 
-#include "rules/explain_plan.h"
+#include "rules/explain.h"
 
 typedef enum tb_pooling {
     TB_POOLING_EACH,      /**< the output has a token axis itself */
@@ -26,6 +26,9 @@ typedef struct tb_reading {
 /** What follows on the tower's readout on the way to the target. */
 tiba_status tb_reading_find(tb_reading *out, const tb_explainer *explainer, int tower,
                             tb_arena *arena, tiba_error *error);
+
+/** As it was found when the explainer was made: later its graph computes read tokens only. */
+const tb_reading *tb_reading_of(const tb_explainer *explainer, int tower);
 
 /** The word for programs: "token", "mean", … */
 const char *tb_pooling_name(tb_pooling pooling);

@@ -153,7 +153,7 @@ static void finish(subject *s, tb_value *target) {
     make_output(&s->m, target);
     making_run(&s->m);
     making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
-    making_try(tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error),
+    making_try(tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, NULL, &error),
                &error);
     CHECK(tb_explainer_towers(s->explainer) == 1);
     CHECK(s->analysis->attentions->n_attentions == s->n_ps);
@@ -416,7 +416,7 @@ static void end_refused(subject *s, const char *name, tb_value *target) {
     making_run(&s->m);
     making_try(tb_analysis_create(&s->analysis, s->m.graph, NULL, &error), &error);
     tiba_status status =
-        tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, &error);
+        tb_explainer_create(&s->explainer, s->m.graph, s->analysis, 0, NULL, NULL, &error);
     const tiba_error *refusal = status == TIBA_OK ? tb_explainer_refusal(s->explainer) : &error;
     CHECK_CASE(refusal && refusal->code == TIBA_ERROR_INPUT, "%s: a map", name);
     CHECK_CASE(!refusal || refusal->node[0], "%s: '%s'", name, refusal->message);
@@ -760,7 +760,8 @@ static void check_refused_step(void) {
     tb_tower_explanation tower;
     making_run(&s.m);
     making_try(tb_analysis_create(&s.analysis, s.m.graph, NULL, &error), &error);
-    tiba_status status = tb_explainer_create(&s.explainer, s.m.graph, s.analysis, 0, NULL, &error);
+    tiba_status status =
+        tb_explainer_create(&s.explainer, s.m.graph, s.analysis, 0, NULL, NULL, &error);
     tb_explain_job job = {1, &(tb_explain_options){0}, &tower, s.m.arena};
     if (status == TIBA_OK)
         status = tb_explainer_run(s.explainer, s.m.program, 1, &job, &s.m.exec, &error);
