@@ -35,6 +35,7 @@ struct tb_reverse {
     bool on[TRACKS];
     size_t bytes;           /* of a lane's block, laid out by: */
     tb_interval *intervals; /* by track and value id */
+    int *home;              /* likewise: whose interval holds it, itself or a later value's */
     lane lanes[TB_REVERSE_MOST];
     int n_lanes; /* that have memory */
     const tb_remake *remake;
@@ -76,6 +77,59 @@ static bool takes_part(const tb_reverse *r, const tb_node *node) {
 static void extend(tb_interval *it, int step) {
     if (step < it->birth) it->birth = step;
     if (step > it->death) it->death = step;
+}
+
+/* Which operand receives what has arrived at the node's output as it is; -1: none. */
+static int passed_on(const tb_reverse *r, const tb_node *node, int which) {
+    const bool alias = node->op->def->alias;
+    if (node->n_out < 1 || !node->out[0]) return -1;
+    if (which == RELEVANCE && (in_region(r, node) || (!alias && !tb_find_rule(node)->passes)))
+        return -1;
+    if (which == GRADIENT && !alias) return -1;
+    int found = -1, actives = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!node->in[i] || !node->in[i]->active) continue;
+        found = i;
+        actives++;
+    }
+    bool same = actives == 1 && node->in[found]->t.dtype == TIBA_FLOAT32 &&
+                tb_tensor_count(&node->in[found]->t) == tb_tensor_count(&node->out[0]->t);
+    return same && r->wanted[node->in[found]->id] ? found : -1;
+}
+
+/* What is passed on as it is, to a value that nothing else arrives at, stays where it is. */
+static tiba_status share_memory(tb_reverse *r, tiba_error *error) {
+    const int n = r->graph->n_values;
+    int *arrivals = TB_NEW(r->arena, int, TRACKS *n);
+    r->home = TB_NEW(r->arena, int, TRACKS *n);
+    if (!arrivals || !r->home) return tb_out_of_memory(error);
+    for (int i = 0; i < TRACKS * n; i++) r->home[i] = i;
+    for (int s = 0; s < r->n_steps; s++) {
+        const tb_node *node = r->steps[s];
+        for (int i = 0; i < node->n_in; i++) {
+            if (!node->in[i]) continue;
+            arrivals[node->in[i]->id]++;
+            if (!in_region(r, node)) arrivals[n + node->in[i]->id]++;
+        }
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_region *region = node->out[i] ? region_to(r, node->out[i]) : NULL;
+            if (region) arrivals[n + region->entry->id]++;
+        }
+    }
+    for (int s = 0; s < r->n_steps; s++)
+        for (int k = 0; k < TRACKS; k++) {
+            const int operand = r->on[k] ? passed_on(r, r->steps[s], k) : -1;
+            if (operand < 0) continue;
+            const int to = k * n + r->steps[s]->in[operand]->id;
+            const int from = r->home[k * n + r->steps[s]->out[0]->id];
+            if (arrivals[to] != 1 || r->intervals[to].size == 0) continue;
+            if (r->intervals[from].size != r->intervals[to].size) continue;
+            r->home[to] = from;
+            extend(&r->intervals[from], r->intervals[to].birth);
+            extend(&r->intervals[from], r->intervals[to].death);
+            r->intervals[to].size = 0;
+        }
+    return TIBA_OK;
 }
 
 static tiba_status plan(tb_reverse *r, bool dry, tiba_error *error) {
@@ -122,6 +176,7 @@ static tiba_status plan(tb_reverse *r, bool dry, tiba_error *error) {
             if (!r->on[k] || it->death < 0 || it->birth > r->n_steps) it->size = 0;
             if (it->size && it->birth < 0) it->birth = 0;
         }
+    TB_TRY(share_memory(r, error));
     return tb_plan(&r->bytes, TRACKS * n, intervals, error);
 }
 
@@ -162,7 +217,7 @@ static tiba_status add_lane(tb_reverse *r, tiba_error *error) {
     for (int k = 0; k < TRACKS && status == TIBA_OK; k++)
         for (int i = 0; i < n; i++) {
             if (r->graph->values[i]) to->tracks[k].tensors[i] = r->graph->values[i]->t;
-            to->tracks[k].tensors[i].data = buffers[k * n + i];
+            to->tracks[k].tensors[i].data = buffers[r->home[k * n + i]];
         }
     tb_free(buffers);
     if (status == TIBA_OK) r->n_lanes++;
@@ -290,6 +345,14 @@ static bool open_track(track *t, operands *o, int k, const tb_node *node, bool *
     return true;
 }
 
+/* Is what has arrived at the node's output its operand's already (share_memory)? */
+static bool is_passed_on(const operands *o, int k, const tb_node *node) {
+    const tiba_tensor *from = node->n_out > 0 ? o->from[k][0] : NULL;
+    for (int i = 0; i < node->n_in && from; i++)
+        if (o->to[k][i] && o->to[k][i]->data == from->data) return true;
+    return false;
+}
+
 static void add_into(tiba_tensor *to, const tiba_tensor *share, tb_exec *exec) {
     tb_add_to(exec, to->data, share->data, tb_tensor_count(to));
 }
@@ -349,13 +412,13 @@ static tiba_status take_step(tb_reverse *r, lane *l, tb_shared *shared, const tb
     if (gradient && relevance && rule->both) {
         TB_TRY(rule->both(&step, error));
     } else {
-        if (gradient) {
+        if (gradient && !is_passed_on(&o, GRADIENT, node)) {
             const tb_op_def *def = node->op->def;
             if (!def->vjp)
                 return tb_node_fail(error, TIBA_ERROR_INPUT, node, "no gradient: %s", def->no_vjp);
             TB_TRY(def->vjp(exec, node, o.in, o.out, o.from[0], o.to[0], error));
         }
-        if (relevance) TB_TRY(rule->relevance(&step, error));
+        if (relevance && !is_passed_on(&o, RELEVANCE, node)) TB_TRY(rule->relevance(&step, error));
     }
     if (gradient) close_track(g, &o, 0, node, exec);
     if (relevance) close_track(t, &o, 1, node, exec);

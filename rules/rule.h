@@ -56,6 +56,9 @@ typedef struct tb_rule {
     tb_rule_fn *both;
     unsigned needs; /**< which values it reads: TB_NEEDS_IN(i) | TB_NEEDS_OUT(i) */
     bool uses_vjp; /**< it calls the operator's vjp on these values: what that needs comes on top */
+    /** An operand of the output's size receives the output's relevance as it is, so that both may
+     *  be the same memory. */
+    bool passes;
 } tb_rule;
 
 /** The rule for a node of a bound graph. Never NULL. */
@@ -85,6 +88,8 @@ extern const tb_rule tb_rule_general;
 /** The z⁺-rule by the operator's own kernels, for any map that is linear in its one active operand:
  *  both rulesets, every operator; rule_linear.c is the fast form. */
 tiba_status tb_linear_map_rule(const tb_step *step, tiba_error *error);
+/** R_x = share · x ⊙ vjp(R ⊘ f(x)) by the operator's own kernels. */
+tiba_status tb_z_rule(const tb_step *step, float share, tiba_error *error);
 /** The Add rule for the sum of the n operands `sign[i] · in[i]`; those of constants (r_in[i] =
  * NULL) are worked out and dropped. */
 tiba_status tb_add_rule(const tb_step *step, int n, const float *sign, tiba_error *error);

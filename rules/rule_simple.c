@@ -61,7 +61,7 @@ static tiba_status identity(const tb_step *s, tiba_error *error) {
     return TIBA_OK;
 }
 
-const tb_rule tb_rule_identity = {.name = "identity", .relevance = identity};
+const tb_rule tb_rule_identity = {.name = "identity", .relevance = identity, .passes = true};
 
 /* x · c or x / c: identity, but nothing where c is 0. */
 static tiba_status scale(const tb_step *s, tiba_error *error) {
@@ -117,8 +117,7 @@ static tiba_status route(const tb_step *s, tiba_error *error) {
 
 const tb_rule tb_rule_route = {.name = "route", .relevance = route, .uses_vjp = true};
 
-/* R_x = share · x ⊙ vjp(R ⊘ f(x)) */
-static tiba_status z_rule(const tb_step *s, float share, tiba_error *error) {
+tiba_status tb_z_rule(const tb_step *s, float share, tiba_error *error) {
     const tb_node *node = s->node;
     const tb_op_def *def = node->op->def;
     if (!def->vjp)
@@ -142,20 +141,10 @@ static tiba_status z_rule(const tb_step *s, float share, tiba_error *error) {
 }
 
 static tiba_status general(const tb_step *s, tiba_error *error) {
-    return z_rule(s, 1.0f, error);
+    return tb_z_rule(s, 1.0f, error);
 }
 
 const tb_rule tb_rule_general = {.name = "general",
                                  .relevance = general,
                                  .needs = TB_NEEDS_INS | TB_NEEDS_OUT(0),
                                  .uses_vjp = true};
-
-/* A·B of two activations: each operand gets half of its z-rule share. */
-static tiba_status matmul(const tb_step *s, tiba_error *error) {
-    return z_rule(s, 0.5f, error);
-}
-
-const tb_rule tb_rule_matmul = {.name = "matmul",
-                                .relevance = matmul,
-                                .needs = TB_NEEDS_INS | TB_NEEDS_OUT(0),
-                                .uses_vjp = true};

@@ -168,7 +168,10 @@ static void run_unit(void *context, int64_t index, int worker) {
 
 static void run_one(tb_exec *exec, product *p) {
     int64_t panels = (p->m + PANEL_ROWS - 1) / PANEL_ROWS, rows = (p->m + panels - 1) / panels;
-    if (p->strips > FEW_STRIPS)
+    float *given = p->packed;
+    if (p->strips <= FEW_STRIPS)
+        p->packed = NULL;
+    else if (!given)
         p->packed = tb_alloc(exec->budget,
                              (size_t)(rows * blocks_of(p) * TB_GEMM_STRIDE_A) * sizeof(float));
     for (p->first = 0; p->first < p->m; p->first += rows) {
@@ -178,7 +181,7 @@ static void run_one(tb_exec *exec, product *p) {
         p->parts = least(wanted < 1 ? 1 : wanted, most < 1 ? 1 : most);
         tb_parallel_for(exec->pool, p->strips * p->parts, run_unit, p);
     }
-    tb_free(p->packed);
+    if (!given) tb_free(p->packed);
 }
 
 /* Of a batch: a panel of one product's rows, all strips. */
@@ -251,8 +254,8 @@ static void run_small(void *context, int64_t index, int worker) {
 }
 
 /* Sizes that multiply to TB_GEMM_SMALL at most; each factor is at least 1 here. */
-static bool is_small(const product *p, int64_t count) {
-    int64_t work = count, factors[3] = {p->m, p->n, p->k};
+bool tb_gemm_is_small(int64_t count, int64_t m, int64_t n, int64_t k) {
+    int64_t work = count, factors[3] = {m, n, k};
     for (int i = 0; i < 3; i++) {
         if (work > TB_GEMM_SMALL || factors[i] > TB_GEMM_SMALL) return false;
         work *= factors[i] ? factors[i] : 1;
@@ -268,10 +271,10 @@ static int64_t first_strip(const product *p) {
     return p->trans_b || p->ldb % line != 0 || over == 0 ? cols : cols - over;
 }
 
-static void run(tb_exec *exec, product *p, int64_t count) {
+static void run_sized(tb_exec *exec, product *p, int64_t count, bool small) {
     if (p->m <= 0 || p->n <= 0 || count <= 0) return;
     tb_profile_products(exec, count, p->m, p->n, p->k);
-    if (is_small(p, count)) {
+    if (small) {
         tb_parallel_for(exec->pool, count, run_small, p);
         return;
     }
@@ -288,6 +291,10 @@ static void run(tb_exec *exec, product *p, int64_t count) {
         run_one(exec, p);
     else
         run_batch(exec, p, count);
+}
+
+static void run(tb_exec *exec, product *p, int64_t count) {
+    run_sized(exec, p, count, tb_gemm_is_small(count, p->m, p->n, p->k));
 }
 
 void tb_gemm(tb_exec *exec, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
@@ -329,4 +336,26 @@ void tb_gemm_batch(tb_exec *exec, int64_t count, const tb_gemm_item *items, bool
                  .alpha = alpha,
                  .items = items};
     run(exec, &p, count);
+}
+
+int64_t tb_gemm_room(int64_t m, int64_t k) {
+    return least(m, PANEL_ROWS) * ((k + TB_GEMM_DEPTH - 1) / TB_GEMM_DEPTH) * TB_GEMM_STRIDE_A;
+}
+
+void tb_gemm_alone(tb_exec *exec, float *room, bool small, bool trans_a, bool trans_b, int64_t m,
+                   int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb,
+                   float *c, int64_t ldc) {
+    tb_gemm_item item = {a, b, c};
+    product p = {.trans_a = trans_a,
+                 .trans_b = trans_b,
+                 .m = m,
+                 .n = n,
+                 .k = k,
+                 .lda = lda,
+                 .ldb = ldb,
+                 .ldc = ldc,
+                 .alpha = 1,
+                 .items = &item,
+                 .packed = room};
+    run_sized(exec, &p, 1, small);
 }

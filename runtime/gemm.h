@@ -32,4 +32,13 @@ void tb_gemm_batch(tb_exec *exec, int64_t count, const tb_gemm_item *items, bool
                    bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, int64_t lda,
                    int64_t ldb, float beta, int64_t ldc);
 
+/** Do `count` such products together count as small (gemm_small.h)? */
+bool tb_gemm_is_small(int64_t count, int64_t m, int64_t n, int64_t k);
+/** C = op(A) op(B) for a caller that makes such products in parallel itself: `exec` has no pool,
+ *  `room` is memory for tb_gemm_room(m, k) floats, `small` is said of all of them together. */
+void tb_gemm_alone(tb_exec *exec, float *room, bool small, bool trans_a, bool trans_b, int64_t m,
+                   int64_t n, int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb,
+                   float *c, int64_t ldc);
+int64_t tb_gemm_room(int64_t m, int64_t k);
+
 #endif

@@ -429,6 +429,8 @@ static const row rows[] = {
     {TB_OP_MatMul, {"C5,3", "A2,3,4"}, rule_map, naive_matmul, 0, {{0}}},
     {TB_OP_MatMul, {"A1,3,4", "C2,4,2"}, rule_map, naive_matmul, 0, {{0}}},
     {TB_OP_MatMul, {"A2,2,3,4", "A2,2,4,3"}, rule_product, naive_matmul, 0, {{0}}},
+    {TB_OP_MatMul, {"A2,4,3,5", "A2,4,5,4"}, rule_product, naive_matmul, 0, {{0}}}, /* heads */
+    {TB_OP_MatMul, {"A9,4,2z", "A9,2,7z"}, rule_product, naive_matmul, 0, {{0}}},
     {TB_OP_MatMul, {"A2,2,3,4z", "A2,1,4,5"}, rule_product, naive_matmul, 0, {{0}}},
     {TB_OP_MatMul, {"A3,4", "A2,4,5"}, rule_product, naive_matmul, 0, {{0}}},
     {TB_OP_Gemm, {"A3,4", "C4,5", "C5"}, rule_map, naive_gemm, 0, {{0}}},
