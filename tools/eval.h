@@ -118,10 +118,10 @@ tiba_status tb_eval_plot(uint8_t **out, size_t *size, const tb_eval *eval, const
 
 /* Shared by the measurements. */
 
-/** Explains class `target` by a method of the evaluation. A method that refuses is noted with its
- *  reason and *out is NULL. */
-tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run,
-                            int64_t target, tiba_error *error);
+/** Explains n classes (at most TB_MOST_OBJECTS) by a method of the evaluation: out[n]. A method
+ * that refuses is noted with its reason and all are NULL. */
+tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run, int n,
+                            const int64_t *targets, tiba_error *error);
 /** Scores of the explained output's sample `sample`: [*n]; NULL if it is no class vector. */
 const float *tb_eval_scores(const tiba_run *run, int64_t sample, int64_t *n);
 int64_t tb_eval_best(const float *scores, int64_t n);

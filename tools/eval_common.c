@@ -12,14 +12,17 @@
 #include "tools/eval.h"
 #include "tools/order.h"
 
-tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run,
-                            int64_t target, tiba_error *error) {
-    *out = NULL;
+tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run, int n,
+                            const int64_t *targets, tiba_error *error) {
+    tiba_request requests[TB_MOST_OBJECTS];
+    for (int i = 0; i < n; i++) {
+        requests[i] = (tiba_request){
+            .method = eval->methods[method], .target_rank = 1, .target = {targets[i]}};
+        out[i] = NULL;
+    }
     if (eval->refused[method]) return TIBA_OK;
-    tiba_request request = {.method = eval->methods[method], .target_rank = 1, .target = {target}};
-    tiba_status status = tiba_explain(out, run, &request, error);
+    tiba_status status = tiba_explain_several(out, run, n, requests, error);
     if (status == TIBA_OK || status == TIBA_ERROR_RESOURCE) return status;
-    *out = NULL;
     if (!eval->first_unit || eval->methods[method] == TIBA_METHOD_TIBA) return status;
     eval->refused[method] = tb_arena_strdup(eval->arena, error->message);
     return eval->refused[method] ? TIBA_OK : tb_out_of_memory(error);

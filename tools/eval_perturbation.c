@@ -88,16 +88,18 @@ static bool alike(const work *w, const tb_eval *eval, int method) {
 }
 
 static tiba_status explain(work *w, tb_eval *eval, tiba_run *run, tiba_error *error) {
-    for (int m = 0; m < eval->n_methods; m++)
-        for (int v = 0; v < VARIANTS; v++) {
-            if (v && alike(w, eval, m)) continue;
-            tiba_result *result;
-            TB_TRY(tb_eval_explain(&result, eval, m, run, w->explained[v], error));
-            if (!result) continue;
-            tiba_status status = part_scores(&w->scores[m][v], w, result, error);
-            tiba_result_destroy(result);
-            TB_TRY(status);
+    for (int m = 0; m < eval->n_methods; m++) {
+        tiba_result *results[VARIANTS];
+        const int n = alike(w, eval, m) ? 1 : VARIANTS;
+        TB_TRY(tb_eval_explain(results, eval, m, run, n, w->explained, error));
+        tiba_status status = TIBA_OK;
+        for (int v = 0; v < n; v++) {
+            if (results[v] && status == TIBA_OK)
+                status = part_scores(&w->scores[m][v], w, results[v], error);
+            tiba_result_destroy(results[v]);
         }
+        TB_TRY(status);
+    }
     return TIBA_OK;
 }
 

@@ -359,7 +359,7 @@ static tiba_status explain(bool *there, text *t, int m, tiba_run *run, int64_t c
                            tiba_error *error) {
     tiba_result *result;
     tb_words words;
-    TB_TRY(tb_eval_explain(&result, t->eval, m, run, class, error));
+    TB_TRY(tb_eval_explain(&result, t->eval, m, run, 1, &class, error));
     *there = result != NULL;
     if (!result) return TIBA_OK;
     tiba_status status = words_of(&words, t, result, error);

@@ -175,23 +175,35 @@ static tiba_status measure(tb_eval *eval, const tb_eval_item *item, int m, tb_ar
     return TIBA_OK;
 }
 
-static tiba_status explain_item(tb_eval *eval, const tb_eval_item *item, const tb_sample *sample,
-                                tiba_run *run, int64_t class, const region *r, tb_arena *arena,
-                                tiba_error *error) {
+/* A class of the picture and where it is. */
+typedef struct object {
+    tb_eval_item item; /* its cells are the evaluation's */
+    int64_t class;
+    region at;
+} object;
+
+/* All classes of the picture by one method, which share its passes. */
+static tiba_status explain_objects(tb_eval *eval, int m, const tb_sample *sample, tiba_run *run,
+                                   int n, const object *objects, tb_arena *arena,
+                                   tiba_error *error) {
     const tb_picture *picture = &sample->picture;
-    float *on = TB_NEW(arena, float, r->n), *map;
-    if (!on) return tb_out_of_memory(error);
-    for (int m = 0; m < eval->n_methods; m++) {
-        tiba_result *result;
-        TB_TRY(tb_eval_explain(&result, eval, m, run, class, error));
-        if (!result) continue;
-        tiba_status status = tb_eval_map(&map, arena, result, sample, error);
-        tiba_result_destroy(result);
-        TB_TRY(status);
-        tb_heatmap_on_picture(on, picture->height, picture->width, map, &sample->geometry);
-        TB_TRY(measure(eval, item, m, arena, on, r, error));
+    tiba_result *results[TB_MOST_OBJECTS];
+    int64_t classes[TB_MOST_OBJECTS];
+    for (int k = 0; k < n; k++) classes[k] = objects[k].class;
+    TB_TRY(tb_eval_explain(results, eval, m, run, n, classes, error));
+    tiba_status status = TIBA_OK;
+    for (int k = 0; k < n; k++) {
+        float *on = TB_NEW(arena, float, objects[k].at.n), *map;
+        if (!on && status == TIBA_OK) status = tb_out_of_memory(error);
+        if (results[k] && status == TIBA_OK)
+            status = tb_eval_map(&map, arena, results[k], sample, error);
+        if (results[k] && status == TIBA_OK) {
+            tb_heatmap_on_picture(on, picture->height, picture->width, map, &sample->geometry);
+            status = measure(eval, &objects[k].item, m, arena, on, &objects[k].at, error);
+        }
+        tiba_result_destroy(results[k]);
     }
-    return TIBA_OK;
+    return status;
 }
 
 static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *arena, tiba_run **run,
@@ -202,6 +214,8 @@ static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *are
     TB_TRY(tiba_run_create(run, eval->subject->model, sample.n_feeds, sample.feeds, NULL, error));
     const float *scores = tb_eval_scores(*run, 0, &n);
     if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
+    object objects[TB_MOST_OBJECTS];
+    int count = 0;
     for (int k = 0; k < scene->n; k++) {
         if (!scene->masks[k]) continue;
         int64_t best = tb_eval_best(scores, n), class = scene->classes[k];
@@ -211,12 +225,15 @@ static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *are
             return tb_fail(error, TIBA_ERROR_INPUT, "%s: the model has no class %lld", scene->name,
                            (long long)class);
         bool correct = top ? scene->label == best : tb_eval_among(scores, n, class, scene->n);
-        region r = {0};
+        object *to = &objects[count++];
         tb_eval_item *item;
-        TB_TRY(read_region(&r, arena, scene, k, &sample.picture, error));
+        *to = (object){.class = class};
+        TB_TRY(read_region(&to->at, arena, scene, k, &sample.picture, error));
         TB_TRY(tb_eval_add(&item, eval, scene->name, correct, error));
-        TB_TRY(explain_item(eval, item, &sample, *run, class, &r, arena, error));
+        to->item = *item;
     }
+    for (int m = 0; m < eval->n_methods && count > 0; m++)
+        TB_TRY(explain_objects(eval, m, &sample, *run, count, objects, arena, error));
     return TIBA_OK;
 }
 

@@ -107,19 +107,26 @@ tiba_status tb_table_fill(tb_job *job, int row, const tiba_result *result, doubl
     return TIBA_OK;
 }
 
-static tiba_status add_row(tb_job *job, tiba_run *run, int row, const tb_scores *scores,
-                           tiba_error *error) {
-    double full = scores->logit[0], less = scores->logit[row + 1];
-    tiba_seed seeds[2];
-    difference_seeds(seeds, 0, full, row + 1, less);
-    tiba_request request;
-    TB_TRY(tb_job_request(&request, job, error));
-    request.blocks = 0;
-    request.n_seeds = 2;
-    request.seeds = seeds;
-    const tiba_result *result;
-    TB_TRY(tb_job_explain(&result, job, run, 1, &request, error));
-    return tb_table_fill(job, row, result, full - less, error);
+/* All rows are differences of one run's scores: they share its passes. */
+static tiba_status add_rows(tb_job *job, tiba_run *run, const tb_scores *scores,
+                            tiba_error *error) {
+    const int n = job->report.n_rows;
+    const double full = scores->logit[0];
+    tiba_seed *seeds = TB_NEW(job->arena, tiba_seed, 2 * n);
+    tiba_request *requests = TB_NEW(job->arena, tiba_request, n);
+    const tiba_result **results = TB_NEW(job->arena, const tiba_result *, n);
+    if (!seeds || !requests || !results) return tb_out_of_memory(error);
+    for (int row = 0; row < n; row++) {
+        difference_seeds(seeds + 2 * row, 0, full, row + 1, scores->logit[row + 1]);
+        TB_TRY(tb_job_request(&requests[row], job, error));
+        requests[row].blocks = 0;
+        requests[row].n_seeds = 2;
+        requests[row].seeds = seeds + 2 * row;
+    }
+    TB_TRY(tb_job_explain(results, job, run, n, requests, error));
+    for (int row = 0; row < n; row++)
+        TB_TRY(tb_table_fill(job, row, results[row], full - scores->logit[row + 1], error));
+    return TIBA_OK;
 }
 
 tiba_status tb_pairs_table(tb_job *job, int64_t chosen, const char *picture, tiba_error *error) {
@@ -137,6 +144,5 @@ tiba_status tb_pairs_table(tb_job *job, int64_t chosen, const char *picture, tib
     TB_TRY(tb_report_scores(&beside, error));
     if (beside.kind != TB_KIND_PAIRS)
         return tb_fail(error, TIBA_ERROR_INPUT, "--table: the output is no score of pairs");
-    for (int i = 0; i < rows; i++) TB_TRY(add_row(job, job->runs[1], i, &beside.scores[0], error));
-    return TIBA_OK;
+    return add_rows(job, job->runs[1], &beside.scores[0], error);
 }
