@@ -177,7 +177,8 @@ static void run_one(tb_exec *exec, product *p) {
     for (p->first = 0; p->first < p->m; p->first += rows) {
         p->rows = least(p->m - p->first, rows);
         if (p->packed) tb_parallel_for(exec->pool, blocks_of(p), copy_block, p);
-        int64_t most = tiles_of(p, p->rows) / PART_TILES, wanted = 4 * p->threads / p->strips;
+        int64_t most = tiles_of(p, p->rows) / PART_TILES;
+        int64_t wanted = (4 * p->threads + p->strips - 1) / p->strips;
         p->parts = least(wanted < 1 ? 1 : wanted, most < 1 ? 1 : most);
         tb_parallel_for(exec->pool, p->strips * p->parts, run_unit, p);
     }

@@ -9,7 +9,7 @@
 
 #include "runtime/clones.h"
 
-enum { ITEM = 1 << 16, TILE = 16 }; /* elements of a unit of parallel work; edge of a tile */
+enum { ITEM = 1 << 14, TILE = 16 }; /* elements of a unit of parallel work; edge of a tile */
 
 typedef struct job job;
 typedef void run_fn(const job *job, char *to, const char *from, int64_t n);
