@@ -1,5 +1,6 @@
 /*
- * op_conv.c: Conv and ConvTranspose on one to three axes, by im2col and tb_gemm.
+ * op_conv.c: Conv and ConvTranspose on one to three axes, by im2col and tb_gemm; groups of one
+ * channel by correlate.h.
  *
  * For one sample and group, with W: [cout, cin · kernel] and col: [cin · kernel, positions] (every
  * row one weight's view of the image), a convolution is y = W col. Its transpose, dx = col2im(Wᵀ
@@ -8,6 +9,7 @@
  */
 #include <string.h>
 
+#include "runtime/correlate.h"
 #include "runtime/gemm.h"
 #include "runtime/kernel.h"
 #include "runtime/window.h"
@@ -24,7 +26,8 @@ typedef struct conv {
     bool pointwise;        /* col is x itself */
     const float *x, *weight, *bias, *y;
     float *result;
-    float *col; /* per worker: k · block floats */
+    float *col;             /* per worker: k · block floats */
+    tb_correlate correlate; /* of depthwise ones */
     tb_exec *exec;
 } conv;
 
@@ -220,6 +223,45 @@ static void transpose_item(void *context, int64_t image, int worker) {
         for (int64_t j = 0; j < c->plane; j++) x[i * c->plane + j] += c->bias[group * c->cin + i];
 }
 
+/* ---- depthwise: every group has one channel of x, so that its planes are windowed one by one ----
+ */
+
+static bool is_depthwise(const conv *c) {
+    return c->cin == 1 && c->cout > 0 && !c->pointwise && tb_correlate_fits(&c->w);
+}
+
+static void depthwise_forward(void *context, int64_t first, int64_t last, int worker) {
+    const conv *c = context;
+    for (int64_t image = first; image < last; image++) {
+        int64_t group = image % c->groups;
+        for (int64_t i = 0; i < c->cout; i++) {
+            int64_t channel = group * c->cout + i;
+            tb_correlate_run(&c->correlate, worker, c->x + image * c->plane,
+                             c->weight + channel * c->kernel, c->bias ? c->bias[channel] : 0, false,
+                             c->result + (image * c->cout + i) * c->positions);
+        }
+    }
+}
+
+static void depthwise_transpose(void *context, int64_t first, int64_t last, int worker) {
+    const conv *c = context;
+    for (int64_t image = first; image < last; image++) {
+        int64_t group = image % c->groups;
+        float start = c->bias ? c->bias[group] : 0;
+        for (int64_t i = 0; i < c->cout; i++, start = 0)
+            tb_correlate_run(&c->correlate, worker, c->y + (image * c->cout + i) * c->positions,
+                             c->weight + (group * c->cout + i) * c->kernel, start, i > 0,
+                             c->result + image * c->plane);
+    }
+}
+
+static tiba_status run_depthwise(tb_exec *exec, conv *c, bool transposed, tiba_error *error) {
+    if (!tb_correlate_plan(&c->correlate, exec, &c->w, transposed)) return tb_out_of_memory(error);
+    tb_parallel_ranges(exec, c->samples * c->groups, grain(c->cout * c->kernel * c->positions),
+                       transposed ? depthwise_transpose : depthwise_forward, c);
+    return TIBA_OK;
+}
+
 /* ---- dW = Σ over samples of y colᵀ, one item for every group ---- */
 
 static void weight_item(void *context, int64_t group, int worker) {
@@ -260,6 +302,7 @@ static tiba_status run_forward(tb_exec *exec, conv c, const float *x, const floa
                                const float *bias, float *y, tiba_error *error) {
     conv_finish(&c);
     c.x = x, c.weight = weight, c.bias = bias, c.result = y;
+    if (is_depthwise(&c)) return run_depthwise(exec, &c, false, error);
     return conv_run(exec, &c, forward_item, c.samples * c.groups * c.blocks, !c.pointwise, error);
 }
 
@@ -267,6 +310,7 @@ static tiba_status run_transpose(tb_exec *exec, conv c, const float *y, const fl
                                  const float *bias, float *x, tiba_error *error) {
     conv_finish(&c);
     c.y = y, c.weight = weight, c.bias = bias, c.result = x;
+    if (is_depthwise(&c)) return run_depthwise(exec, &c, true, error);
     return conv_run(exec, &c, transpose_item, c.samples * c.groups, !c.pointwise, error);
 }
 

@@ -1,10 +1,12 @@
 /*
  * op_pool.c: AveragePool, MaxPool and their global forms: windows over one to three trailing axes.
- * Every plane (sample and channel) is one item; forward and vjp walk the same windows.
+ * Every plane (sample and channel) is one item; forward and vjp walk the same windows. Means over
+ * small windows are sums by correlate.h, divided.
  */
 #include <math.h>
 #include <string.h>
 
+#include "runtime/correlate.h"
 #include "runtime/kernel.h"
 #include "runtime/window.h"
 
@@ -17,6 +19,9 @@ typedef struct pool {
     const float *x, *dy; /* dy: vjp */
     float *result;       /* y or dx */
     int64_t *indices;    /* may be NULL */
+    /* means by sums of planes: what divides them by position, quotients of the worker's plane */
+    float *divisors, *quotients;
+    tb_correlate correlate;
 } pool;
 
 /* One window: its elements on the input, by axis, and what a mean divides by. */
@@ -126,9 +131,41 @@ static void run_planes(void *context, int64_t first, int64_t last, int worker) {
     }
 }
 
-static void run_pool(tb_exec *exec, pool *p) {
+/* y = Σ x / divisor, and dx = Σ (dy / divisor). A window on padding alone is 0, as its sum is. */
+static void run_means(void *context, int64_t first, int64_t last, int worker) {
+    const pool *p = context;
+    float *quotients = p->quotients + worker * p->plane_out;
+    for (int64_t plane = first; plane < last; plane++) {
+        float *y = p->dy ? quotients : p->result + plane * p->plane_out;
+        const float *sums = p->dy ? p->dy + plane * p->plane_out : y;
+        if (!p->dy)
+            tb_correlate_run(&p->correlate, worker, p->x + plane * p->plane_in, NULL, 0, false, y);
+        for (int64_t o = 0; o < p->plane_out; o++)
+            y[o] = p->divisors[o] > 0 ? sums[o] / p->divisors[o] : 0;
+        if (p->dy)
+            tb_correlate_run(&p->correlate, worker, y, NULL, 0, false,
+                             p->result + plane * p->plane_in);
+    }
+}
+
+static tiba_status plan_means(tb_exec *exec, pool *p, tiba_error *error) {
+    size_t out = (size_t)p->plane_out, workers = (size_t)tb_pool_threads(exec->pool);
+    p->divisors = tb_scratch(exec, out, sizeof(float));
+    p->quotients = tb_scratch(exec, out * workers, sizeof(float));
+    if (!p->divisors || !p->quotients ||
+        !tb_correlate_plan(&p->correlate, exec, &p->w, p->dy != NULL))
+        return tb_out_of_memory(error);
+    for (int64_t o = 0; o < p->plane_out; o++) p->divisors[o] = (float)window_of(p, o).divisor;
+    return TIBA_OK;
+}
+
+static tiba_status run_pool(tb_exec *exec, pool *p, tiba_error *error) {
     int64_t cost = p->plane_out * tb_window_kernel(&p->w);
-    tb_parallel_ranges(exec, p->planes, cost > 0 ? GRAIN / cost : GRAIN, run_planes, p);
+    bool means = !p->max && tb_correlate_fits(&p->w);
+    if (means) TB_TRY(plan_means(exec, p, error));
+    tb_parallel_ranges(exec, p->planes, cost > 0 ? GRAIN / cost : GRAIN,
+                       means ? run_means : run_planes, p);
+    return TIBA_OK;
 }
 
 /* ---- plans ---- */
@@ -223,7 +260,7 @@ static tiba_status pool_forward(tb_exec *exec, plan_fn *plan, const tb_node *nod
     if (!direct) y.data = tb_scratch(exec, (size_t)(p.planes * p.plane_out), sizeof(float));
     if (!p.x || !y.data) return tb_out_of_memory(error);
     p.result = y.data;
-    run_pool(exec, &p);
+    TB_TRY(run_pool(exec, &p, error));
     if (out[0] && !direct) {
         y.rank = out[0]->rank;
         memcpy(y.dims, out[0]->dims, sizeof y.dims);
@@ -241,8 +278,7 @@ static tiba_status pool_vjp(tb_exec *exec, plan_fn *plan, const tb_node *node,
     p.x = in[0]->data;
     p.dy = dout[0]->data;
     p.result = din[0]->data;
-    run_pool(exec, &p);
-    return TIBA_OK;
+    return run_pool(exec, &p, error);
 }
 
 #define POOL(name, NAME, global, reads, inactive)                                                  \
