@@ -52,12 +52,30 @@ static bool leading(search *s, tb_attention *a) {
     return true;
 }
 
+/* The scale of the rounding that p still is the result of: whole numbers, at most less their zero
+ * point and moved. What has been multiplied by a scale again is no whole number. */
+static const tb_value *unit_of(const tb_value *p) {
+    for (int steps = 0; p && p->producer && steps < 16; steps++) {
+        const tb_node *node = p->producer;
+        if (tb_is(node, TB_OP_QuantizeLinear)) return node->in[1];
+        if (tb_is(node, TB_OP_DynamicQuantizeLinear)) return node->out[1];
+        bool passes = node->op->class == TB_CLASS_MOVE || tb_is(node, TB_OP_Cast) ||
+                      (tb_is(node, TB_OP_Sub) && node->in[0]->active && !node->in[1]->active);
+        if (!passes) return NULL;
+        p = NULL;
+        for (int i = 0; i < node->n_in && !p; i++)
+            if (node->in[i] && node->in[i]->active) p = node->in[i];
+    }
+    return NULL;
+}
+
 static bool record(search *s, const tb_node *softmax, const tb_node *product, int side) {
     const tb_value *p = product->in[side], *v = product->in[1 - side];
     for (int i = 0; i < s->n; i++)
         if (s->list[i].product == product) return true;
     tb_attention *a = &s->list[s->n++];
     *a = (tb_attention){.softmax = softmax, .product = product, .p = p, .v = v, .tower = -1};
+    a->unit = unit_of(p);
     a->transposed = side == 1;
     int rank = p->t.rank, query = a->transposed ? rank - 1 : rank - 2;
     int key = a->transposed ? rank - 2 : rank - 1;

@@ -15,6 +15,9 @@ typedef struct tb_attention {
     const tb_node *softmax;
     const tb_node *product; /**< the MatMul of P and V */
     const tb_value *p, *v;
+    /** Where whole numbers are multiplied p is counted in steps of this scale (one number, which
+     * the program may compute): the probabilities are unit · p. NULL: p holds them as they are. */
+    const tb_value *unit;
     bool transposed;       /**< the product is Vᵀ·Pᵀ: p is [..., keys, queries] */
     int64_t queries, keys; /**< p is [rows, queries, keys] */
     /** p's leading rows fall into groups (samples, windows), which have the same heads each:

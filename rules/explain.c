@@ -424,8 +424,12 @@ static void note_others(tb_explainer *x) {
     for (int t = 0; t < x->n_towers; t++) {
         const tb_plan_tower *tower = &x->towers[t];
         if (tower->route) tb_route_keep(tower->route, x->keep);
-        for (int b = 0; b < tower->tower.n_attentions; b++)
-            x->reads[x->analysis->attentions->attentions[tower->tower.attentions[b]].p->id] = 1;
+        for (int b = 0; b < tower->tower.n_attentions; b++) {
+            const tb_attention *a =
+                &x->analysis->attentions->attentions[tower->tower.attentions[b]];
+            x->reads[a->p->id] = 1;
+            if (a->unit) x->keep[a->unit->id] = 1;
+        }
     }
 }
 

@@ -126,15 +126,28 @@ static tiba_status make_attention(const collect *c, const tb_attention *a, tb_re
     return TIBA_OK;
 }
 
+/* Brings a block from steps of p's unit to probabilities; `power` is how often p is a factor of it
+ * (∇p counts -1). */
+static void count_in_probabilities(const collect *c, const tb_attention *a, float *e, int64_t n,
+                                   int power) {
+    double unit;
+    if (!a->unit || power == 0) return;
+    if (!tb_scalar_constant(a->unit, &unit))
+        unit = (double)*(const float *)c->program->values[a->unit->id]->data;
+    float factor = (float)(power > 0 ? unit : 1.0 / unit);
+    for (int64_t i = 0; i < n; i++) e[i] *= factor;
+}
+
 /* E of one attention. Gradient, relevance and p are those of the block's groups. */
 static tiba_status fill_block(collect *c, int t, int b, const tb_attention *a, int64_t groups,
                               float *e, const float *gradient, const float *relevance,
                               const float *p, tiba_error *error) {
     const float *first = NULL, *second = NULL;
     int64_t n = a->heads * a->queries * a->keys;
+    int power = 0; /* of p's unit: relevance and ∇p ⊙ p have none */
     switch (c->method->combine) {
     case TB_COMBINE_GRADIENT_RELEVANCE:
-        first = relevance ? gradient : NULL, second = relevance;
+        first = relevance ? gradient : NULL, second = relevance, power = -1;
         break;
     case TB_COMBINE_GRADIENT_ATTENTION:
         first = gradient, second = p;
@@ -143,7 +156,7 @@ static tiba_status fill_block(collect *c, int t, int b, const tb_attention *a, i
         first = relevance;
         break;
     case TB_COMBINE_ATTENTION:
-        first = p;
+        first = p, power = 1;
         break;
     default: /* GradCAM */
         count_not_finite(c, t, gradient, groups * n);
@@ -153,6 +166,7 @@ static tiba_status fill_block(collect *c, int t, int b, const tb_attention *a, i
     count_not_finite(c, t, second, groups * n);
     tb_block_combine(e, first, second, groups, a->heads, groups > 1 ? a->group_of : NULL,
                      a->queries, a->keys, a->transposed, c->options->keep_sign);
+    count_in_probabilities(c, a, e, groups * a->queries * a->keys, power);
     return TIBA_OK;
 }
 

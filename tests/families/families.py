@@ -153,7 +153,7 @@ add("dpr", hf("DPRQuestionEncoder", "DPRConfig", **ENC), text(True), outputs=("p
 add("xmod", hf("XmodForSequenceClassification", "XmodConfig", languages=["en"], default_language="en", **ENC), text(), attentions=("eager",))
 add("gte", hf("GteForSequenceClassification", "GteConfig", **ENC), text())
 add("jina3", hf("JinaEmbeddingsV3Model", "JinaEmbeddingsV3Config", **ENC), text(), outputs=("last_hidden_state", "pooler_output"), target="0,0,3")
-add("embedding_gemma2", hf("EmbeddingGemma2Model", "EmbeddingGemma2Config", **ENC), text(), outputs=("last_hidden_state",), target="0,0,3")
+add("embedding_gemma2", hf("EmbeddingGemma2Model", "EmbeddingGemma2Config", text_config=dict(head_dim=8, num_key_value_heads=2, hidden_size_per_layer_input=8, vocab_size_per_layer_input=60, embedding_dim=32, layer_types=["sliding_attention", "full_attention", "full_attention"], per_layer_config={}, sliding_window=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, **ENC)), text(), outputs=("last_hidden_state",), target="0,0,3")
 add("modernbert_ner", hf("ModernBertForTokenClassification", "ModernBertConfig", global_attn_every_n_layers=2, local_attention=8, pad_token_id=0, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2, reference_compile=False, **ENC), text(), target="0,4,1")
 add("esmc", hf("EsmcForMaskedLM", "EsmcConfig", **ENC), text(), target="0,4,9")
 

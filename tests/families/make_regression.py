@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import torch
 import make_families as make
+import make_tools
 import families
 import models
 import reference
@@ -89,6 +90,8 @@ CASES = {
     "spectrogram": (families.hf("ASTForAudioClassification", "ASTConfig", hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12, patch_size=4, frequency_stride=3, time_stride=3, max_length=16, num_mel_bins=10, num_labels=2), lambda: {"input_values": torch.randn(1, 16, 10, generator=torch.Generator().manual_seed(7))}, ["ts17", "dyn18"], True),
     "two_towers": (families.hf("SiglipModel", "SiglipConfig", **SIGLIP), lambda: {"input_ids": ids(), "pixel_values": image()}, ["ts17", "dyn18"], False, dict(outputs=("logits_per_image",), target="0,0")),
     "joined": (lambda a: models.Joined(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], True),
+    "integers_dynamic": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_dyn_all"], True),  # whole numbers are multiplied: P in steps of a scale
+    "integers_static": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_qop"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 
@@ -145,7 +148,9 @@ def main():
             base, _, rewrite = v.partition("-")
             path = f"{folder}/{v}.onnx"
             if rewrite:
-                make.REWRITES[rewrite](f"{folder}/{base}.onnx", path, fam, feeds)
+                with tempfile.TemporaryDirectory() as tmp:
+                    make.export(fam, model, feeds, base, dict(make.EXPORTS)[base], f"{tmp}/{base}.onnx", True)
+                    {**make_tools.TOOLS, **make.REWRITES}[rewrite](f"{tmp}/{base}.onnx", path, fam, feeds)
             else:
                 make.export(fam, model, feeds, base, dict(make.EXPORTS)[base], path, True)
             shrink(path)

@@ -57,15 +57,16 @@ def from_float(folder, variant, family, base):
 
 
 def by_reference(tool, folder, variant, family, limit):
-    """largest deviation of the program's tokens from reference.py's for that very file; None where it cannot tell"""
+    """(largest deviation of the program's tokens from reference.py's for that very file, what was done to compare); (None, "") where
+    it cannot tell"""
     path = f"{folder}/{variant}.onnx"
     try:
         found = reference.compare(tool, path, check.feeds_of(folder, path, family), check.target_of(folder, variant, family), check.output_of(folder, variant, family))
     except Exception:  # an operator that it does not know
-        return None
+        return None, ""
     if isinstance(found, str) or not found or any(len(r) == 2 for r in found):
-        return None
-    return float(np.nanmax([v for r in found for v in r[2:]]))
+        return None, ""
+    return float(np.nanmax([v for r in found for v in r[2:6]])), " ".join(found[0][6:])
 
 
 def with_numbers(path, change):
@@ -118,10 +119,10 @@ def find(tool, folder, row, family, base, results):
     if row["tokens"] <= (rough[1] if rough else 1e-3):
         return "own", said[0]
     limit = 1e-2 if rough else 1e-3
-    d = by_reference(tool, folder, variant, family, limit)
+    d, how = by_reference(tool, folder, variant, family, limit)
     if d is not None and d <= limit:
         away = from_float(folder, variant, family, base)
-        said.append(f"float64 agrees for this file ({d:.0e})" + (f"; its outputs are {away:.0e} from the float file's" if rough else ""))
+        said.append(("float64 with every value " + how if how else "float64") + f" agrees for this file ({d:.0e})" + (f"; its outputs are {away:.0e} from the float file's" if rough else ""))
         return "own", "; ".join(said)
     if rough and "fp16" in variant:
         got = changed(tool, folder, base, family, halved)
