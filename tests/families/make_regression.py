@@ -15,6 +15,7 @@ import make_tools
 import families
 import models
 import reference
+import routes
 
 TEXT = dict(vocab_size=12, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12, max_position_embeddings=12, num_labels=2)
 
@@ -96,6 +97,31 @@ CASES = {
 }
 
 
+# tokens that move or merge: what is stored is not the program's but routes.py's
+SMALL_IMAGE = dict(image_size=32, num_channels=1, num_labels=2)
+MAXVIT = dict(img_size=32, in_chans=1, num_classes=2, stem_width=8, embed_dim=(8, 8), depths=(1, 1), transformer_dim_head=4, transformer_partition_ratio=16)
+
+
+def grey():
+    return {"image": torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(7))}
+
+
+def alone(build):
+    """the model called with its picture alone"""
+    return lambda attention: models.Logits(build(attention))
+
+
+ROUTED = {
+    "shifted_windows": (alone(families.hf("SwinForImageClassification", "SwinConfig", patch_size=4, embed_dim=4, depths=[2, 2], num_heads=[1, 2], window_size=4, mlp_ratio=1.0, **SMALL_IMAGE)), "swin"),
+    "reduced_keys": (alone(families.hf("PvtForImageClassification", "PvtConfig", num_encoder_blocks=2, depths=[1, 1], sequence_reduction_ratios=[2, 1], hidden_sizes=[4, 8], patch_sizes=[4, 2], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[1, 1], **SMALL_IMAGE)), "pvt"),
+    "overlapping_merges": (alone(families.hf("SegformerForImageClassification", "SegformerConfig", num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[4, 8], patch_sizes=[7, 3], strides=[4, 2], num_attention_heads=[1, 2], mlp_ratios=[1, 1], **SMALL_IMAGE)), "segformer"),
+    "pooled_queries": (alone(families.hf("HieraForImageClassification", "HieraConfig", embed_dim=4, patch_size=[7, 7], patch_stride=[4, 4], patch_padding=[3, 3], mlp_ratio=1.0, depths=[1, 1], num_heads=[1, 2], embed_dim_multiplier=2.0, num_query_pool=1, query_stride=[2, 2], masked_unit_size=[2, 2], masked_unit_attention=[True, False], **{**SMALL_IMAGE, "image_size": [32, 32]})), "hiera"),
+    "lattices": (alone(models.timm_builder("maxvit_nano_rw_256", dict(block_type=("M", "M"), **MAXVIT))), "timm_maxvit"),
+    "pooling_blocks": (alone(models.timm_builder("coatnet_nano_rw_224", dict(block_type=("C", "T", "T"), **{**MAXVIT, "embed_dim": (8, 8, 12), "depths": (1, 1, 1)}))), "timm_coatnet"),
+}
+CASES |= {name: (build, grey, ["ts17-slim"], False, dict(outputs=("output",), options=["--method", "rollout", "--rollout", "raw"], route=way)) for name, (build, way) in ROUTED.items()}
+
+
 def shrink(path):
     m = onnx.load(path)
     m.doc_string = ""
@@ -134,7 +160,7 @@ def main():
         asked = {"outputs": ("output",) if own else ("logits",), "target": "0,1", **(more[0] if more else {})}
         asked.setdefault("output", asked["outputs"][0])
         fam = families.Family(name, None, None, outputs=asked["outputs"], positional=own, text=False)
-        options = ["--output", asked["output"], "--target", asked["target"]]
+        options = ["--output", asked["output"], "--target", asked["target"], *asked.get("options", [])]
         if more:
             open(f"{folder}/options.txt", "w").write(" ".join(options) + "\n")
         for k, v in feeds.items():
@@ -163,6 +189,10 @@ def main():
             raise SystemExit(name + ": " + r.stderr)
         for p in glob.glob(tmp + "/tokens.*.npy") + glob.glob(tmp + "/block.*.npy"):
             shutil.copy(p, folder)
+        if "route" in asked:
+            got, want = routes.rows(f"{folder}/{variants[0]}.onnx", list(feeds)[0], paths, tmp, asked, asked["route"])
+            print(name, "deviation %.0e" % (np.abs(got - want).max() / np.abs(want).max()))
+            np.save(f"{folder}/tokens.{list(feeds)[0]}.npy", want.astype(np.float32))
         print(name, sum(os.path.getsize(p) for p in glob.glob(folder + "/*")), "bytes")
 
 

@@ -48,6 +48,17 @@ class Named(nn.Module):
         return dict(self.model(**kw).items())
 
 
+class Logits(nn.Module):
+    """an image classifier of any library, by its scores alone"""
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, image):
+        r = self.model(image)
+        return getattr(r, "logits", r)
+
+
 class QFormer(nn.Module):
     """BLIP-2: learned queries read the picture's tokens"""
     def __init__(self, vision, qformer):

@@ -568,6 +568,7 @@ class Reference:
                         e = (p.grad * rel[i]).clip(min=0)
                         if n.op_type == "MatMulInteger":  # p in steps of its scale
                             e = e / float(self.values[self.quantiser(i).output[1]])
+                        e = e.mT if k == 1 and n.op_type == "MatMul" else e  # Vᵀ·Pᵀ
                         e = e.mean(-3) if e.ndim > 2 else e  # heads
                         blocks.append((n.output[0], e.reshape(-1, *e.shape[-2:]).sum(0).numpy()))
         return blocks

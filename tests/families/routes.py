@@ -1,34 +1,56 @@
 #!/usr/bin/env python3
-"""The rollout through windowed models against index arithmetic: the shares of tokens are carried back by Swin's own way of
-putting them into windows, not by the graph. Method `rollout` is used, whose blocks (attention itself) are large.
+"""The rollout through windowed and hierarchical models against index arithmetic: the shares of tokens are carried back by each
+model's own way of moving and merging tokens, known from its source, not by the graph. Method `rollout` is used, whose blocks
+(attention itself) are large.
 
     routes.py TIBA_ONNX FILES [VARIANT...]
 
-FILES are those of make_families.py; the models are those with 8 x 8 patches, two blocks in windows of 4 x 4 (the second one
-shifted by 2), a merge of 2 x 2 and two blocks of one window (MaskFormer's Swin shifts that as well).
+FILES are those of make_families.py.
 """
 import json, os, subprocess, sys, tempfile
 import numpy as np
 from reference import Reference
 
-FAMILIES = {"swin": 0, "swinv2": 0, "donut_swin": 0, "maskformer_swin": 2, "timm_swin": 0, "timm_swinv2": 0}  # shift of the last block
 
-
-def attentions(ref):
-    """[windows, queries, keys] of every attention, mean over heads"""
+def attentions(ref, heads):
+    """[windows, queries, keys] of every attention, mean over the axis of heads"""
     found = []
     for n in ref.graph.node:
-        for i in n.input if n.op_type == "MatMul" and all(i in ref.active for i in n.input) and n.output[0] in ref.x else ():
+        for k, i in enumerate(n.input) if n.op_type in ("MatMul", "Einsum") and all(i in ref.active for i in n.input) and n.output[0] in ref.x else ():
             if ref.from_softmax(i):
-                p = ref.x[i].detach().mean(-3)
+                p = ref.x[i].detach().mean(heads if ref.x[i].ndim > 4 else -3)
+                p = p.mT if k == 1 and n.op_type == "MatMul" else p  # Vᵀ·Pᵀ
                 found.append(p.reshape(-1, *p.shape[-2:]).numpy())
     return found
 
 
-def windows(side, shift):
-    """which tokens each window of 4 x 4 holds"""
+# ------------------------------------------------------------------ tokens row by row: which ones stand together
+def windows(side, size, shift=0):
+    """[windows, tokens]: windows of size x size, of the tokens rolled by shift"""
     grid = np.roll(np.arange(side * side).reshape(side, side), (-shift, -shift), (0, 1))
-    return grid.reshape(side // 4, 4, side // 4, 4).transpose(0, 2, 1, 3).reshape(-1, 16)
+    return grid.reshape(side // size, size, side // size, size).transpose(0, 2, 1, 3).reshape(-1, size * size)
+
+
+def lattices(side, size):
+    """[lattices, tokens]: size x size tokens each, as far apart as there are lattices (MaxViT's grid attention)"""
+    step = side // size
+    return np.arange(side * side).reshape(size, step, size, step).transpose(1, 3, 0, 2).reshape(-1, size * size)
+
+
+def spread(r, k):
+    """what merges of k x k tokens were given, on the tokens: each has 1 / k²"""
+    side = int(len(r) ** 0.5)
+    return np.repeat(np.repeat(r.reshape(side, side), k, 0), k, 1).ravel() / k ** 2
+
+
+def overlapped(r, side, kernel, stride, pad):
+    """the same of a convolution whose windows overlap and reach beyond the picture: an element has 1 / how many are there"""
+    out, n = np.zeros((side, side)), int(len(r) ** 0.5)
+    for y in range(n):
+        for x in range(n):
+            rows, columns = [slice(max(0, v * stride - pad), v * stride - pad + kernel) for v in (y, x)]
+            out[rows, columns] += r[y * n + x] / out[rows, columns].size
+    return out.ravel()
 
 
 def step(r, p, index):
@@ -39,21 +61,107 @@ def step(r, p, index):
     return out
 
 
-def carried_back(p, w, last):
-    r = step(step(w, p[3], windows(4, last)), p[2], windows(4, 0))
-    r = np.repeat(np.repeat(r.reshape(4, 4), 2, 0), 2, 1).ravel() / 4  # each of the four merged tokens gets a quarter
-    return step(step(r, p[1], windows(8, 2)), p[0], windows(8, 0))
+# ------------------------------------------------------------------ one model each: from w at the readout to the first tokens
+def swin(last):
+    """8 x 8, two blocks in windows of 4 x 4, the second shifted by 2; 2 x 2 merged; two blocks of one window, shifted by `last`"""
+    def carry(p, w):
+        r = step(step(w, p[3], windows(4, 4, last)), p[2], windows(4, 4))
+        return step(step(spread(r, 2), p[1], windows(8, 4, 2)), p[0], windows(8, 4))
+    return carry
+
+
+def pyramid(p, w, down):
+    """each attention's keys are tokens merged by a convolution without overlap; `down` carries r to the stage before"""
+    r = w
+    for k in range(len(p) - 1, -1, -1):
+        if len(r) != p[k].shape[1]:
+            r = down(r, p[k].shape[1])
+        merged = round((p[k].shape[1] / p[k].shape[2]) ** 0.5)
+        r = r + spread((p[k].sum(0).T @ r), merged) if merged > 1 else r + p[k][0].T @ r
+    return r
+
+
+def pvt(p, w):
+    return pyramid(p, w, lambda r, n: spread(r[-(len(r) // 4 * 4):], 2))  # the class token stands in front of the last stage
+
+
+def overlapping(p, w):
+    return pyramid(p, w, lambda r, n: overlapped(r, int(n ** 0.5), 3, 2, 1))
+
+
+def twins(p, w):
+    return step(spread(step(w, p[1], windows(4, 4)), 2), p[0], windows(8, 4))
+
+
+def maxvit(p, w):
+    """blocks of a convolution beside a skip connection, attention in windows and on lattices of 2 x 2. At the first block of a
+    stage neither side is a plain skip connection, one pools and one convolves: half to each"""
+    r = w
+    for k in range(len(p) - 1, -1, -2):
+        side = int((p[k].shape[0] * 4) ** 0.5)
+        r = r if len(r) == side * side else (spread(r, 2) + overlapped(r, side, 3, 2, 1)) / 2
+        r = step(step(r, p[k], lattices(side, 2)), p[k - 1], windows(side, 2))
+    return r
+
+
+def coatnet(p, w):
+    """the first block of a stage pools in front of its attention and on its skip connection"""
+    r = w
+    for k in range(len(p) - 1, -1, -1):
+        r = r + p[k][0].T @ r
+        if k == 0 or p[k - 1].shape[1] != len(r):
+            r = spread(r, 2)
+    return r
+
+
+def hiera(p, w):
+    """tokens stand as [place in 2 x 2, finest first, … , coarse cell]; queries of a new stage are the maxima over the finest"""
+    r = w
+    for e in reversed(p):
+        units, queries, keys = e.shape  # a unit's tokens are all those of one coarse cell, or everything
+        pooled = keys // queries
+        back = (r / pooled)[None].repeat(pooled, 0).ravel()
+        for u in range(units):
+            back[u::units] += e[u].T @ r[u::units]
+        r = back
+    levels = round(np.log2(len(r) / len(w)) / 2)
+    side = int(len(r) ** 0.5)
+    out = np.zeros((side, side))
+    for t, v in enumerate(r):
+        rest, cells, places = t, len(r), []
+        for _ in range(levels):
+            cells //= 4
+            places.append(divmod(rest // cells, 2))
+            rest %= cells
+        at = divmod(rest, int(cells ** 0.5))
+        for a, b in reversed(places):
+            at = (2 * at[0] + a, 2 * at[1] + b)
+        out[at] += v
+    return out.ravel()
+
+
+# family: (its way, the axis of heads where the attention has five)
+FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
+            "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
+            "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
+
+
+def rows(model, name, feeds, results, family, way):
+    """the program's tokens and those that follow by `way` from its readout and every attention; results: what it wrote"""
+    got, w = np.load(f"{results}/tokens.{name}.npy"), np.load(f"{results}/readout.{name}.npy").astype(np.float64)
+    carry, heads = FAMILIES[way]
+    ref = Reference(model, {k: np.load(v) for k, v in feeds.items()}, family["output"], [0, 1], "exact")
+    return got, carry(attentions(ref, heads), w)
 
 
 def check(tool, folder, variant):
     family = json.load(open(folder + "/family.json"))
     name, model = family["inputs"][0], f"{folder}/{variant}.onnx"
+    feeds = {name: f"{folder}/input.{name}.npy"}
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([tool, model, f"{name}={folder}/input.{name}.npy", "--target", "0,1", "--output", family["output"], "--method", "rollout",
+        subprocess.run([tool, model, f"{name}={feeds[name]}", "--target", "0,1", "--output", family["output"], "--method", "rollout",
                         "--rollout", "raw", "--npy", out], check=True, stdout=subprocess.DEVNULL)
-        got, w = np.load(f"{out}/tokens.{name}.npy"), np.load(f"{out}/readout.{name}.npy").astype(np.float64)
-    ref = Reference(model, {name: np.load(f"{folder}/input.{name}.npy")}, family["output"], [0, 1])
-    want = carried_back(attentions(ref), w, FAMILIES[os.path.basename(folder)])
+        got, want = rows(model, name, feeds, out, family, os.path.basename(folder))
     return np.abs(got - want).max() / np.abs(want).max()
 
 
