@@ -32,6 +32,10 @@ def image_input():
     return {"input": image()}
 
 
+def image_input_of(name):
+    return lambda: {name: image()}
+
+
 def bert_inputs():
     return {"input_ids": ids(), "attention_mask": torch.ones(1, 6, dtype=torch.int64), "token_type_ids": torch.tensor([[0, 0, 0, 1, 1, 1]])}
 
@@ -94,6 +98,55 @@ CASES = {
     "integers_dynamic": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_dyn_all"], True),  # whole numbers are multiplied: P in steps of a scale
     "integers_static": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_qop"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
+}
+
+
+class Dense(torch.nn.Module):
+    """a class of every pixel: patches' scores, upsampled"""
+    def __init__(self):
+        super().__init__()
+        from transformers import ViTConfig, ViTModel
+        self.model = ViTModel(ViTConfig(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12, image_size=16, patch_size=4, attn_implementation="eager"), add_pooling_layer=False)
+        self.head = torch.nn.Linear(8, 3)
+
+    def forward(self, image):
+        x = self.head(self.model(image)[0][:, 1:])
+        return torch.nn.functional.interpolate(x.transpose(1, 2).reshape(-1, 3, 4, 4), scale_factor=4, mode="bilinear", align_corners=False)
+
+
+class Labels(torch.nn.Module):
+    """several labels may hold: probabilities one by one"""
+    def __init__(self, sigmoid):
+        super().__init__()
+        self.model, self.sigmoid = models.TEXT["pool_first"]("eager"), sigmoid
+
+    def forward(self, tokens):
+        y = self.model(tokens)
+        return torch.sigmoid(y) if self.sigmoid else y
+
+
+def padded(left):
+    """four tokens and two of padding"""
+    place = slice(2, 6) if left else slice(0, 4)
+    given = {"input_ids": torch.zeros(1, 6, dtype=torch.int64), "attention_mask": torch.zeros(1, 6, dtype=torch.int64)}
+    given["input_ids"][0, place] = torch.tensor([3, 9, 4, 11])
+    given["attention_mask"][0, place] = 1
+    return given
+
+
+def last_token():
+    return families.hf("LlamaForSequenceClassification", "LlamaConfig", **LLAMA)
+
+
+YOLOS = dict(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12, image_size=[16, 16], patch_size=4, num_detection_tokens=3, num_labels=2)
+CASES |= {
+    "padded_right": (last_token(), lambda: padded(False), ["ts17", "dyn18"], True),  # the last token that is no padding is read
+    "padded_left": (last_token(), lambda: padded(True), ["ts17", "dyn18"], True),
+    "pixel_class": (lambda a: Dense(), image_input_of("image"), ["ts17", "dyn18"], True, dict(outputs=("output",), target="0,1,6,9")),
+    "patch_class": (lambda a: Dense(), image_input_of("image"), ["ts17"], True, dict(outputs=("output",), target="0,2,0,0")),  # beyond the outermost centres nothing is mixed
+    "query_class": (families.hf("YolosForObjectDetection", "YolosConfig", **YOLOS), image_input_of("pixel_values"), ["ts17", "dyn18"], True, dict(outputs=("logits", "pred_boxes"), output="logits", target="0,1,2")),
+    "query_box": (families.hf("YolosForObjectDetection", "YolosConfig", **YOLOS), image_input_of("pixel_values"), ["ts17", "dyn18"], True, dict(outputs=("logits", "pred_boxes"), output="pred_boxes", target="0,2,3")),
+    "labels": (lambda a: Labels(True), lambda: {"tokens": ids()}, ["ts17", "dyn18"], True),  # and the same without Sigmoid
 }
 
 
@@ -170,6 +223,10 @@ def main():
             usual = make.randomise(models.TEXT["att_packed_unbind"]("eager"), 5)
             make.export(fam, usual, feeds, "ts17", 17, f"{folder}/usual.onnx", True)
             shrink(f"{folder}/usual.onnx")
+        if name == "labels":
+            torch.manual_seed(2)
+            make.export(fam, make.randomise(Labels(False), 5), feeds, "ts17", 17, f"{folder}/scores.onnx", True)
+            shrink(f"{folder}/scores.onnx")
         for v in variants:
             base, _, rewrite = v.partition("-")
             path = f"{folder}/{v}.onnx"

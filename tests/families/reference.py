@@ -393,6 +393,9 @@ class Reference:
             i, at = torch.from_numpy(np.array(self.values[n.input[1]])).to(torch.int64), []
             at = tuple(i[..., k] for k in range(i.shape[-1]))
             return [x.clone().index_put(at, a[2], accumulate=attr(n, "reduction", b"none") == b"add")]
+        if t == "Resize":
+            assert x.ndim == 4 and attr(n, "mode") == b"linear" and attr(n, "coordinate_transformation_mode", b"half_pixel") in (b"half_pixel", b"pytorch_half_pixel")
+            return [torch.nn.functional.interpolate(x, np.shape(self.values[n.output[0]])[2:], mode="bilinear", align_corners=False)]
         if t == "Tile":
             return [x.repeat([int(v) for v in self.values[n.input[1]]])]
         if t in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare"):
@@ -539,6 +542,10 @@ class Reference:
             outs = self.op(n, [leaves[i] if i in leaves else self.const_of(i) if i else None for i in n.input])
             total = sum((o * q).sum() for o, q in zip(outs, r) if q is not None)
             return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()))))
+        if t == "Resize":  # the general rule
+            leaf = x[one].clone().requires_grad_()
+            y = self.op(n, [leaf])[0]
+            return {one: x[one] * torch.autograd.grad(y, leaf, guarded(r[0], y.detach()))[0]}
         if x[one].shape == r[0].shape:
             return {one: r[0]}
         raise NotImplementedError("relevance of " + t)
