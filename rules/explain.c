@@ -268,6 +268,23 @@ static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
 }
 
 /* Sorts the attentions below the target by the input that they read. */
+/* What the user may look at where there is no attention: the last softmax that the target depends
+ * on, whose keys nothing contracts. */
+static tiba_status fail_without_attention(const tb_explainer *x, const unsigned char *above,
+                                          tiba_error *error) {
+    const tb_node *last = NULL;
+    for (const tb_node *node = x->graph->first; node; node = node->next)
+        if (tb_is(node, TB_OP_Softmax) && node->out[0] && node->out[0]->active &&
+            above[node->out[0]->id])
+            last = node;
+    if (last)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, last,
+                            "no attention found: this softmax, the last one, is not multiplied by "
+                            "values along its axis");
+    return tb_fail(error, TIBA_ERROR_INPUT,
+                   "no attention found: the target depends on no softmax of an activation");
+}
+
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
@@ -296,8 +313,7 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
         to->tower.attentions[to->tower.n_attentions++] = i;
     }
     if (x->n_towers == 0 && found->n_attentions == 0)
-        return tb_fail(error, TIBA_ERROR_INPUT,
-                       "no attention found: no softmax of an activation is multiplied by values");
+        return fail_without_attention(x, above, error);
     if (x->n_towers == 0)
         return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
                        x->target->name);

@@ -132,6 +132,21 @@ def test_features():
         check(run(model, {"x": x}, "--method", method)[1]("tokens.x").shape == (5,), method)
 
 
+def test_gate():
+    """A softmax that nothing is summed by is named: it is what was taken for attention."""
+    graph = Graph()
+    graph.input("x", [1, 5, 4])
+    weights(graph, "v", random.randn(4, 4).astype("f4"))
+    weights(graph, "w", random.randn(4, 3).astype("f4"))
+    graph.node("MatMul", ["x", "v"], "scores")
+    graph.node("Softmax", ["scores"], "gate", axis=-1)
+    graph.node("Mul", ["x", "gate"], "gated")
+    graph.node("ReduceMean", ["gated"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", "w"], "y")
+    graph.output("y")
+    refused(made(graph, "gate"), {"x": random.randn(1, 5, 4).astype("f4")}, "node 'node_gate' (Softmax): no attention found")
+
+
 def test_nothing():
     """Where no method applies the message says so."""
     graph = Graph()
