@@ -29,6 +29,23 @@ def run(tool, *arguments, status=0):
     return done
 
 
+SCHEMA = json.loads((pathlib.Path(__file__).parents[1] / "docs/evaluation.schema.json").read_text())
+
+
+def numbers(path):
+    """eval's JSON, which is as its schema says."""
+    found = json.loads(path.read_text())
+    wrong = errors(found, SCHEMA)
+    check(wrong == [], f"{path.name}: {wrong[:3]}")
+    for m in found["methods"]:
+        for name, metric in m["metrics"].items():
+            for part in ("all", "correct_only"):
+                x = metric[part]
+                check(x["value"] is None or x["low"] <= x["value"] <= x["high"] or abs(x["value"] - x["low"]) < 1e-9,
+                      f"{m['method']}, {name}, {part}: {x}")
+    return found
+
+
 def write_png(path, array):
     """A grey picture or, of three axes, a colour one."""
     kind = 2 if array.ndim == 3 else 0
@@ -138,7 +155,7 @@ def test_segmentation(tool, examples, folder, truth):
             precision.append(100 * average_precision(np.append(1 - x, x), np.append(~inside, inside)))
             inter += [(~said & ~inside).sum(), (said & inside).sum()]
             union += [(~said | ~inside).sum(), (said | inside).sum()]
-    found = {m["method"]: m["metrics"] for m in json.loads((folder / "s.json").read_text())["methods"]}["tiba"]
+    found = {m["method"]: m["metrics"] for m in numbers(folder / "s.json")["methods"]}["tiba"]
     for name, want in (("pixel accuracy", np.mean(accuracy)), ("mAP", np.mean(precision)),
                        ("mean IoU", np.mean(100 * inter / union))):
         got = found[name]["all"]
@@ -153,16 +170,16 @@ def test_texts(tool, examples, folder):
                {"text": "A dull and boring mess.", "label": 0, "evidence": [[2, 6], [11, 17], [18, 22]]}]
     (folder / "r.json").write_text(json.dumps(reviews))
     run(tool, "eval", "rationale", bert, folder / "r.json", "--draws", 50, "--json", folder / "r1.json")
-    found = json.loads((folder / "r1.json").read_text())["methods"][0]["metrics"]
+    found = numbers(folder / "r1.json")["methods"][0]["metrics"]
     check(found["token F1 at 80"]["all"]["value"] > 40, "all words together find the marked ones")
     run(tool, "eval", "perturbation", bert, folder / "r.json", "--draws", 50, "--json", folder / "p.json")
-    for m in json.loads((folder / "p.json").read_text())["methods"]:
+    for m in numbers(folder / "p.json")["methods"]:
         for name, metric in m["metrics"].items():
             if "%" in name or "class" not in name:
                 continue
             sign, variant = name.split("; ")
             steps = [m["metrics"][f"{sign}; {variant}; {10 * s} %"]["all"]["value"] / 100 for s in range(1, 10)]
-            start = json.loads((folder / "p.json").read_text())["correct"] / 2
+            start = numbers(folder / "p.json")["correct"] / 2
             want = 100 * np.trapezoid([start] + steps, dx=0.1) if hasattr(np, "trapezoid") else 100 * np.trapz([start] + steps, dx=0.1)
             check(abs(metric["all"]["value"] - want) < 1e-6, f"{m['method']}: {name} is {metric['all']['value']}, not {want}")
 
@@ -248,7 +265,7 @@ def test_perturbation(tool, examples, folder, truth):
     """The curve of a picture again, pixel by pixel."""
     vit = examples / "fashion-vit"
     run(tool, "eval", "perturbation", vit, folder, "-m", "tiba", "--draws", 50, "--limit", 1, "--json", folder / "p.json")
-    metrics = json.loads((folder / "p.json").read_text())["methods"][0]["metrics"]
+    metrics = numbers(folder / "p.json")["methods"][0]["metrics"]
     run(tool, "preprocess", vit, folder / "0.png", "--npy", folder / "p.npy")
     x, black = np.load(folder / "p.npy"), black_of(vit)
     size = x.shape[3]
@@ -276,7 +293,7 @@ def test_dropping(tool, examples, folder):
     found = []
     for drop in ([], ["--drop"]):
         run(tool, "eval", "perturbation", bert, folder / "d.json", "-m", "rollout", *drop, "--draws", 50, "--json", folder / "d1.json")
-        found.append(json.loads((folder / "d1.json").read_text())["methods"][0]["metrics"])
+        found.append(numbers(folder / "d1.json")["methods"][0]["metrics"])
     check(found[0] != found[1], "masking and leaving out are the same")
     ids = np.array(json.loads(run(tool, "tokenize", bert, text, "--json").stdout)["ids"], np.int64)
     run(tool, bert, "--target", 1, "--method", "rollout", "--npy", folder / "d", "--", text)
@@ -308,6 +325,11 @@ def spans(flags):
     return list(zip(edges[::2], edges[1::2]))
 
 
+def by_pieces(text):
+    """The words, each as relevant as its most relevant piece."""
+    return [{**word, "value": max(t["value"] for t in text["tokens"] if t["word"] == i)} for i, word in enumerate(text["words"])]
+
+
 def test_rationale(tool, examples, folder):
     """ERASER's numbers again from the words' values."""
     bert = examples / "movie-sentiment"
@@ -316,12 +338,12 @@ def test_rationale(tool, examples, folder):
                {"text": "The plot is thin, but the cast is a wonderful surprise.", "label": 0, "evidence": [[12, 16]]}]
     (folder / "e.json").write_text(json.dumps(reviews))
     run(tool, "eval", "rationale", bert, folder / "e.json", "-m", "tiba", "--draws", 50, "--json", folder / "e1.json")
-    found = {k: v["all"]["value"] for k, v in json.loads((folder / "e1.json").read_text())["methods"][0]["metrics"].items()}
+    found = {k: v["all"]["value"] for k, v in numbers(folder / "e1.json")["methods"][0]["metrics"].items()}
 
     def explain(text, target=None):
         run(tool, bert, *(["--target", target] if target is not None else []), "--json", folder / "e2.json", "--", text)
         said = json.loads((folder / "e2.json").read_text())
-        return said["explanations"][0]["text"]["words"], {s["index"]: s["probability"] for s in said["scores"][0]}
+        return by_pieces(said["explanations"][0]["text"]), {s["index"]: s["probability"] for s in said["scores"][0]}
 
     items = []
     for r in reviews:
@@ -387,7 +409,7 @@ def test_eraser(tool, examples, folder):
     bert, eraser = examples / "movie-sentiment", folder / "eraser"
     write_eraser(eraser, DOCUMENTS)
     run(tool, "eval", "rationale", bert, eraser, "-m", "tiba", "--draws", 50, "--json", folder / "e1.json", "--csv", folder / "e.csv")
-    found = {k: v["all"]["value"] for k, v in json.loads((folder / "e1.json").read_text())["methods"][0]["metrics"].items()}
+    found = {k: v["all"]["value"] for k, v in numbers(folder / "e1.json")["methods"][0]["metrics"].items()}
     check("NEG_2.txt,1,tiba" in (folder / "e.csv").read_text(), "items have no annotation's name")
     items = []
     for label, text, groups in DOCUMENTS.values():
@@ -396,12 +418,13 @@ def test_eraser(tool, examples, folder):
         for token in text.split():
             starts.append(text.index(token, at))
             at = starts[-1] + len(token)
-        values, read = np.zeros(len(starts)), 0
-        for w in json.loads((folder / "e2.json").read_text())["explanations"][0]["text"]["words"]:
+        values, read = np.full(len(starts), -np.inf), 0
+        for w in by_pieces(json.loads((folder / "e2.json").read_text())["explanations"][0]["text"]):
             k = np.searchsorted(starts, w["start"], side="right") - 1
-            values[k] += w["value"]
+            values[k] = max(values[k], w["value"])
             read = k + 1
-        values[read:] = values.min() - 1
+        check(np.all(np.isfinite(values[:read])), "every word has a piece")
+        values[read:] = values[:read].min() - 1
         items.append((values, read, sorted({tuple(s) for g in groups for s in g})))
     check(items[1][1] < 200 < len(items[1][0]), "no document is longer than the model reads")
     marks = [np.array([any(a <= i < b for a, b in truth) for i in range(len(v))]) for v, _, truth in items]
@@ -426,6 +449,25 @@ def test_eraser(tool, examples, folder):
         "AUPRC": np.mean(area), "IOU-F1": 200 * mean[0] * mean[1] / sum(mean)}
     for name, value in want.items():
         check(abs(found[name] - value) < 1e-6, f"ERASER's {name} is {found[name]}, not {value}")
+
+    # all documents in one file
+    lines = [json.dumps({"docid": name, "document": text}) for name, (_, text, _) in DOCUMENTS.items()]
+    one = folder / "one-file"
+    one.mkdir()
+    (one / "docs.jsonl").write_text("\n".join(lines) + "\n")
+    (one / "test.jsonl").write_bytes((eraser / "test.jsonl").read_bytes())
+    csv = run(tool, "eval", "rationale", bert, one, "-m", "tiba", "--draws", 50, "--csv", "-").stdout
+    check(csv == (folder / "e.csv").read_text(), "docs.jsonl says something else than docs/")
+    (one / "docs.jsonl").write_text("\n".join(lines[1:]) + "\n")
+    gone = run(tool, "eval", "rationale", bert, one, status=1)
+    check("docs.jsonl: there is no document 'POS_1.txt'" in gone.stderr, gone.stderr)
+    (one / "docs.jsonl").write_text("\n".join(lines) + "\n")
+    asked = [json.loads(line) for line in (one / "test.jsonl").read_text().splitlines()]
+    for same in (True, False):
+        (one / "test.jsonl").write_text("\n".join(json.dumps({**a, "query": "good?" if same else f"is {i} good?"})
+                                                  for i, a in enumerate(asked)))
+        done = run(tool, "eval", "rationale", bert, one, "-m", "tiba", "--draws", 50, "--csv", "-", status=0 if same else 1)
+        check(done.stdout == csv if same else "another query" in done.stderr, f"queries, the same: {same}: {done.stderr}")
 
     def refused(name, documents, say):
         write_eraser(folder / name, documents)

@@ -77,7 +77,7 @@ typedef struct tb_eval_interval {
 /** A method's metric over all items. NaN: there is none. */
 typedef struct tb_eval_summary {
     tb_eval_interval value, minus_tiba, minus_random;
-    double correct; /**< of the items that the model gets right */
+    tb_eval_interval correct; /**< of the items that the model gets right */
 } tb_eval_summary;
 /** Bootstrap over items with the same draws for every method, so that differences are paired. */
 tiba_status tb_eval_summarise(tb_eval *eval, tiba_error *error);

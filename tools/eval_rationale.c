@@ -166,10 +166,16 @@ static tb_eval_cell iou_f1(const text *t) {
 
 /* -------------------------------------------------------------------- against marked words */
 
+/* A word is as relevant as its most relevant piece, as in the paper's code. */
 static tiba_status order_words(text *t, const tb_words *words, tiba_error *error) {
-    for (int i = 0; i < t->n_all; i++) t->value[i] = i < t->n ? 0.0 : -INFINITY;
-    for (int i = 0; i < words->n_words; i++)
-        if (t->group[i] >= 0) t->value[t->group[i]] += words->words[i].value;
+    for (int i = 0; i < t->n_all; i++) t->value[i] = -INFINITY;
+    for (int i = 0; i < words->n_tokens; i++) {
+        const tb_token_value *token = &words->tokens[i];
+        int group = token->word >= 0 ? t->group[token->word] : -1;
+        if (group >= 0) t->value[group] = fmax(t->value[group], token->value);
+    }
+    for (int i = 0; i < t->n; i++) /* a word that the tokenizer made nothing of */
+        if (isinf(t->value[i])) t->value[i] = 0.0;
     return tb_order(t->order, t->value, t->n, error);
 }
 

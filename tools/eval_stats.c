@@ -125,6 +125,15 @@ static tb_eval_interval interval_of(const bootstrap *b, int method, int other, b
     return middle(value, b->room, b->draws);
 }
 
+/* Of the items that the model gets right, by those among each draw. */
+static tb_eval_interval correct_of(const bootstrap *b, int method) {
+    int n = b->eval->n_items;
+    for (int d = 0; d < b->draws; d++)
+        b->room[d] =
+            value_of(b->eval, method, b->metric, n, b->picks + (size_t)d * (size_t)n, true);
+    return middle(value_of(b->eval, method, b->metric, n, NULL, true), b->room, b->draws);
+}
+
 tiba_status tb_eval_summarise(tb_eval *eval, tiba_error *error) {
     int n = eval->n_items, methods = eval->n_methods, metrics = eval->n_metrics;
     bootstrap b = {.eval = eval, .draws = eval->draws};
@@ -145,7 +154,7 @@ tiba_status tb_eval_summarise(tb_eval *eval, tiba_error *error) {
                 (tb_eval_summary){.value = interval_of(&b, m, -1, false),
                                   .minus_tiba = interval_of(&b, m, tiba, true),
                                   .minus_random = interval_of(&b, m, chance, true),
-                                  .correct = value_of(eval, m, b.metric, n, NULL, true)};
+                                  .correct = correct_of(&b, m)};
     }
     return TIBA_OK;
 }

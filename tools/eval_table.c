@@ -53,10 +53,7 @@ tiba_status tb_eval_text(char **out, size_t *size, const tb_eval *eval, tiba_err
             if (eval->refused[m]) continue;
             fprintf(t.file, "| %s |", tb_method_name((int)eval->methods[m]));
             put_interval(t.file, at->value, false, digits);
-            if (isnan(at->correct))
-                fprintf(t.file, " |");
-            else
-                fprintf(t.file, " %.*f |", digits, at->correct);
+            put_interval(t.file, at->correct, false, digits);
             put_interval(t.file, at->minus_tiba, true, digits);
             put_interval(t.file, at->minus_random, true, digits);
             fprintf(t.file, "\n");
@@ -88,7 +85,7 @@ static void put_json_method(tb_json_writer *w, const tb_eval *eval, int m) {
         const tb_eval_summary *at = tb_eval_summary_at(eval, m, k);
         tb_json_open(w, eval->metrics[k].name, '{');
         put_json_interval(w, "all", at->value);
-        tb_json_write_number(w, "correct_only", at->correct);
+        put_json_interval(w, "correct_only", at->correct);
         tb_json_write_integer(w, "items", tb_eval_counted(eval, k));
         if (!isnan(at->minus_tiba.value)) put_json_interval(w, "minus_tiba", at->minus_tiba);
         if (!isnan(at->minus_random.value)) put_json_interval(w, "minus_random", at->minus_random);
