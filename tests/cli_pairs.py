@@ -7,6 +7,7 @@ the folder says of them.
 import json
 import math
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -220,6 +221,52 @@ def test_compare():
         run("compare", clip, garments, *texts, "--choose", "3", status=2)
 
 
+def test_eval():
+    """Classes that are texts, by one graph and by two; models without a score for each class are refused."""
+    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
+    labels = ["--text", "a white boot and a blue bag", "--text", "a red coat and a green dress"]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
+                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        scores = [explain(*model, garments, *labels)["scores"][0][0]["logit"] for model in ([clip], [parts, "--scale", "1"])]
+        scale = repr(scores[0] / scores[1])
+        data = os.path.join(folder, "data")
+        os.mkdir(data)
+        shutil.copy(garments, os.path.join(data, "a.png"))
+        truth = [{"picture": "a.png", "classes": [0, 1], "masks": {"0": "a.png", "1": "a.png"}}]
+        json.dump(truth, open(os.path.join(data, "truth.json"), "w"))
+        for kind in ("perturbation", "segmentation"):
+            more = ["-m", "tiba", "-m", "rollout", "-m", "generic", "--draws", "50", "--csv", "-"]
+            one, two = (run("eval", kind, *model, data, *labels, *more).stdout for model in ([clip], ["--scale", scale, parts]))
+            rows = [[line.rsplit(",", 1) for line in text.splitlines()[1:]] for text in (one, two)]
+            check(len(rows[0]) > 20 and [r[0] for r in rows[0]] == [r[0] for r in rows[1]], "the same items", kind)
+            off = [(a, b) for a, b in zip(*rows) if abs(float(a[1]) - float(b[1])) > 0.01]
+            check(not off, "two encoders measure what the graph measures", kind, off[:3])
+        wrong = run("eval", "perturbation", parts, data, "--draws", "50", status=2)
+        check("--text" in wrong.stderr, "two encoders want classes", wrong.stderr)
+        run("eval", "perturbation", vit, data, *labels, "--draws", "50", status=2)
+        run("eval", "perturbation", clip, data, *labels, "--scale", "2", status=2)
+        texts = os.path.join(folder, "r.json")
+        json.dump([{"text": "A warm film.", "label": 1, "evidence": [[2, 6]]}], open(texts, "w"))
+        run("eval", "rationale", bert, texts, *labels, "--draws", "50", status=2)
+        data = open(os.path.join(bert, "model.onnx"), "rb").read()
+        hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
+        numbers = lambda n: b"".join(struct.pack("<f", ((i * 2654435761) % 1000) / 500 - 1) for i in range(128 * n))
+        tags = cut(data, "tags", 3, [node("MatMul", [hidden, "w"], "tags")], [tensor("w", 1, [128, 3], numbers(3))])
+        places = cut(data, "start", 2, [node("MatMul", [hidden, "w"], "x"), node("Squeeze", ["x", "two"], "start")],
+                     [tensor("w", 1, [128, 1], numbers(1)), tensor("two", 7, [1], struct.pack("<q", 2))])
+        value = cut(data, "score", 2, [node("Gather", ["logits", "one"], "score", axis=1)],
+                    [tensor("one", 7, [1], struct.pack("<q", 1))])
+        for name, model, names, say in (("tagger", tags, {"0": "O", "1": "PER", "2": "LOC"}, "answers for every token"),
+                                        ("answer", places, None, "it answers questions"),
+                                        ("plain", cut(data, hidden, 3), None, "embedding or the like"),
+                                        ("value", value, {"0": "stars"}, "gives one number")):
+            where = make_folder(folder, name, bert, {"model.onnx": model}, id2label=names)
+            for kind in ("perturbation", "rationale"):
+                refused = run("eval", kind, where, texts, "--draws", "50", status=1)
+                check(say in refused.stderr and refused.stderr.count("\n") == 1, "refused by its reason", name, refused.stderr)
+
+
 def test_outputs():
     data = open(os.path.join(bert, "model.onnx"), "rb").read()
     by_name = producers(data)
@@ -322,7 +369,7 @@ def test_pooling():
         check("Dense" in run(outside, *texts, status=1).stderr, "a module that is not in the graph is refused")
 
 
-tests = (test_pairs, test_separate_encoders, test_checks, test_compare, test_outputs, test_pooling)
+tests = (test_pairs, test_separate_encoders, test_checks, test_compare, test_eval, test_outputs, test_pooling)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()

@@ -14,9 +14,10 @@
 #include "tools/workers.h"
 
 typedef struct options {
-    tb_texts methods;
+    tb_texts methods, texts;
     tb_subject_options how;
     const char *json, *csv, *plot, *resume;
+    double scale;
     int limit, draws, jobs;
     bool drop, help;
 } options;
@@ -24,9 +25,11 @@ typedef struct options {
 #define AT(member) offsetof(options, member)
 static const tb_option table[] = {
     {"--method", "-m", TB_ARG_TEXTS, AT(methods), "NAME", "a method or all (default); repeatable"},
-    {"--limit", NULL, TB_ARG_INT, AT(limit), "N", "the first N pictures or texts"},
+    {"--limit", NULL, TB_ARG_INT, AT(limit), "N", ""},
+    {"--text", NULL, TB_ARG_TEXTS, AT(texts), "TEXT", "of a class of pictures; one for each"},
     {"--drop", NULL, TB_ARG_FLAG, AT(drop), NULL, "perturbation: leave tokens out, not masked"},
-    {"--draws", NULL, TB_ARG_INT, AT(draws), "N", "of the bootstrap (default: 1000)"},
+    {"--scale", NULL, TB_ARG_FACTOR, AT(scale), "X", ""},
+    {"--draws", NULL, TB_ARG_INT, AT(draws), "N", ""},
     {"--json", NULL, TB_ARG_TEXT, AT(json), "FILE", "the tables; - is standard output"},
     {"--csv", NULL, TB_ARG_TEXT, AT(csv), "FILE", "a row for every item, method and metric; or -"},
     TB_INPUT_ROWS(AT),
@@ -108,7 +111,9 @@ static tiba_status evaluate(tb_eval *eval, const options *o, const tb_texts *res
     char *settings = NULL;
     TB_TRY(tb_methods_find(&eval->n_methods, eval->methods, &o->methods, error));
     TB_TRY(tb_subject_open(eval->subject, rest->items[1], &how, &o->how, error));
-    TB_TRY(tb_subject_check(eval->subject, !tb_eval_is_text(eval), tb_eval_is_text(eval), error));
+    bool text = tb_eval_is_text(eval);
+    TB_TRY(tb_subject_check(eval->subject, !text, text || o->texts.count > 0, error));
+    TB_TRY(tb_eval_labels_read(eval, &o->texts, o->scale, error));
     if (o->resume)
         TB_TRY(
             tb_settings_text(&settings, eval->arena, eval->subject, argc, argv, free_ones, error));

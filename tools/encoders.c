@@ -30,9 +30,8 @@ typedef struct term {
 
 /* -------------------------------------------------------------------- embeddings */
 
-/* --output where this graph has it, else the usual one, else the only one that can be it. */
-static const char *embedding_name(const tb_subject *subject, const tb_subject *other,
-                                  const char *wanted) {
+const char *tb_encoder_output(const tb_subject *subject, const tb_subject *other,
+                              const char *wanted) {
     if (wanted && (tb_has_output(subject->model, wanted) || !tb_has_output(other->model, wanted)))
         return wanted;
     const char *usual = tb_embedding_output(subject->model), *only = NULL;
@@ -48,7 +47,7 @@ static const char *embedding_name(const tb_subject *subject, const tb_subject *o
 /* Runs an encoder on its sample. */
 static tiba_status encode(vectors *out, tb_job *job, int slot, const tb_subject *subject,
                           const tb_subject *other, const tb_sample *sample, tiba_error *error) {
-    const char *name = embedding_name(subject, other, job->options->output);
+    const char *name = tb_encoder_output(subject, other, job->options->output);
     TB_TRY(tb_job_forward(job, slot, subject, sample, name, error));
     out->run = job->runs[slot];
     int index = tiba_run_explained_output(out->run);

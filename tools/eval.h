@@ -43,6 +43,17 @@ typedef struct tb_eval_kind {
 } tb_eval_kind;
 extern const tb_eval_kind tb_eval_perturbation, tb_eval_segmentation, tb_eval_rationale;
 
+/** Classes that are texts (--text), which pictures are scored against. */
+typedef struct tb_eval_labels {
+    tb_texts texts;
+    const float *vectors; /**< [texts, size] embeddings, where the text encoder has a file of its
+                               own; NULL: the texts go in with the picture */
+    int64_t size;
+    double scale;       /**< of two encoders' cosine */
+    const char *output; /**< the picture encoder's embedding */
+    float *scores;      /**< [texts] room for those of one picture */
+} tb_eval_labels;
+
 typedef struct tb_eval_item {
     const char *name;
     bool correct;        /**< the model gets it right */
@@ -54,9 +65,10 @@ struct tb_eval {
     tb_subject *subject;
     const tb_eval_kind *kind;
     const char *data, *list; /**< as the user names it; the file that lists the units */
-    int limit;               /**< units at most; 0: all */
-    bool drop;               /**< perturbation leaves tokens out, where it would mask them */
-    int draws;               /**< of the bootstrap */
+    tb_eval_labels labels;
+    int limit; /**< units at most; 0: all */
+    bool drop; /**< perturbation leaves tokens out, where it would mask them */
+    int draws; /**< of the bootstrap */
     int n_methods;
     tiba_method methods[TB_MOST_METHODS];
     const char *refused[TB_MOST_METHODS]; /**< why a method has no numbers; NULL: it has */
@@ -122,8 +134,17 @@ tiba_status tb_eval_plot(uint8_t **out, size_t *size, const tb_eval *eval, const
  * that refuses is noted with its reason and all are NULL. */
 tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run, int n,
                             const int64_t *targets, tiba_error *error);
-/** Scores of the explained output's sample `sample`: [*n]; NULL if it is no class vector. */
-const float *tb_eval_scores(const tiba_run *run, int64_t sample, int64_t *n);
+/** Takes --text, and encodes it where the model is two encoders; --scale, 0: not given. */
+tiba_status tb_eval_labels_read(tb_eval *eval, const tb_texts *texts, double scale,
+                                tiba_error *error);
+/** The inputs for a picture, with the texts that are its classes. */
+tiba_status tb_eval_sample(tb_sample *out, const tb_eval *eval, tb_arena *arena,
+                           const char *picture, tiba_error *error);
+/** Runs a sample. An output that has no score for each class of an input is refused. */
+tiba_status tb_eval_forward(tiba_run **out, const tb_eval *eval, const tb_sample *sample,
+                            tb_arena *arena, tiba_error *error);
+/** Scores of the run's sample `sample`: [*n], until the next call; NULL: it has no such sample. */
+const float *tb_eval_scores(const tb_eval *eval, const tiba_run *run, int64_t sample, int64_t *n);
 int64_t tb_eval_best(const float *scores, int64_t n);
 /** Softmax probability of class k. */
 double tb_eval_probability(const float *scores, int64_t n, int64_t k);

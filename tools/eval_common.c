@@ -1,6 +1,5 @@
 /*
- * eval_common.c: what the measurements share: explanations of a class, scores, orders, average
- * precision.
+ * eval_common.c: what the measurements share: orders, average precision, data of pictures.
  */
 #include <math.h>
 #include <stdio.h>
@@ -11,30 +10,6 @@
 #include "io/heatmap.h"
 #include "tools/eval.h"
 #include "tools/order.h"
-
-tiba_status tb_eval_explain(tiba_result **out, tb_eval *eval, int method, tiba_run *run, int n,
-                            const int64_t *targets, tiba_error *error) {
-    tiba_request requests[TB_MOST_OBJECTS];
-    for (int i = 0; i < n; i++) {
-        requests[i] = (tiba_request){
-            .method = eval->methods[method], .target_rank = 1, .target = {targets[i]}};
-        out[i] = NULL;
-    }
-    if (eval->refused[method]) return TIBA_OK;
-    tiba_status status = tiba_explain_several(out, run, n, requests, error);
-    if (status == TIBA_OK || status == TIBA_ERROR_RESOURCE) return status;
-    if (!eval->first_unit || eval->methods[method] == TIBA_METHOD_TIBA) return status;
-    eval->refused[method] = tb_arena_strdup(eval->arena, error->message);
-    return eval->refused[method] ? TIBA_OK : tb_out_of_memory(error);
-}
-
-const float *tb_eval_scores(const tiba_run *run, int64_t sample, int64_t *n) {
-    tiba_tensor y = tiba_run_logits(run);
-    if (!y.data) y = tiba_run_output(run, tiba_run_explained_output(run));
-    if (y.rank != 2 || y.dims[1] < 1 || sample >= y.dims[0]) return NULL;
-    *n = y.dims[1];
-    return (const float *)y.data + sample * *n;
-}
 
 int64_t tb_eval_best(const float *scores, int64_t n) {
     int64_t best = 0;

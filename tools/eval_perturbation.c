@@ -58,11 +58,10 @@ static tiba_status part_scores(float **out, const work *w, const tiba_result *re
 }
 
 /* Of several right answers the target is the one that the model finds likeliest. */
-static tiba_status find_classes(work *w, const tiba_run *run, const int64_t *classes, int n_classes,
-                                tiba_error *error) {
+static tiba_status find_classes(work *w, const tb_eval *eval, const tiba_run *run,
+                                const int64_t *classes, int n_classes, tiba_error *error) {
     int64_t n;
-    const float *scores = tb_eval_scores(run, 0, &n);
-    if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
+    const float *scores = tb_eval_scores(eval, run, 0, &n);
     w->target = -1;
     w->explained[0] = tb_eval_best(scores, n);
     for (int k = 0; k < n_classes; k++) {
@@ -110,9 +109,10 @@ static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
     tiba_run *run = NULL;
     if (scene) {
         w->name = scene->name;
-        TB_TRY(tb_subject_sample(&w->sample, eval->subject, w->arena, 1, &scene->path, error));
+        TB_TRY(tb_eval_sample(&w->sample, eval, w->arena, scene->path, error));
         TB_TRY(tb_removal_picture(&w->removal, eval->subject, &w->sample, w->sample.image_input, 0,
                                   0, 0, error));
+        w->removal.alone = eval->labels.texts.count > 0;
     } else {
         w->name = review->name;
         TB_TRY(tb_subject_sample_texts(&w->sample, eval->subject, w->arena, 0, NULL, 1,
@@ -120,11 +120,10 @@ static tiba_status start(work *w, tb_eval *eval, int unit, tiba_error *error) {
         TB_TRY(tb_removal_text(&w->removal, eval->subject, &w->sample, 0, eval->drop, w->arena,
                                error));
     }
-    TB_TRY(tiba_run_create(&run, eval->subject->model, w->sample.n_feeds, w->sample.feeds, NULL,
-                           error));
+    TB_TRY(tb_eval_forward(&run, eval, &w->sample, w->arena, error));
     bool listed = scene && scene->label == TB_NO_LABEL;
     const int64_t *classes = listed ? scene->classes : scene ? &scene->label : &review->label;
-    tiba_status status = find_classes(w, run, classes, listed ? scene->n : 1, error);
+    tiba_status status = find_classes(w, eval, run, classes, listed ? scene->n : 1, error);
     if (status == TIBA_OK) status = explain(w, eval, run, error);
     tiba_run_destroy(run);
     return status;
@@ -149,11 +148,12 @@ static tiba_status run_rows(bool *right, bool *apart, const tb_eval *eval, const
     tb_removal_close(removal, feeds, rows);
     tiba_run *run;
     *apart = false;
-    TB_TRY(tiba_run_forward(&run, eval->subject->model, w->sample.n_feeds, feeds, NULL, error));
+    TB_TRY(tiba_run_forward(&run, eval->subject->model, w->sample.n_feeds, feeds,
+                            eval->labels.output, error));
     int64_t n;
-    *apart = tb_eval_scores(run, rows - 1, &n) && !tb_eval_scores(run, rows, &n);
+    *apart = tb_eval_scores(eval, run, rows - 1, &n) && !tb_eval_scores(eval, run, rows, &n);
     for (int r = 0; r < rows && *apart; r++)
-        right[first + r] = tb_eval_best(tb_eval_scores(run, r, &n), n) == w->target;
+        right[first + r] = tb_eval_best(tb_eval_scores(eval, run, r, &n), n) == w->target;
     tiba_run_destroy(run);
     return TIBA_OK;
 }

@@ -246,7 +246,7 @@ static tiba_status run_variants(text *t, int from, int to, tiba_error *error) {
                                   error);
     for (int i = from; i < to && status == TIBA_OK; i++) {
         int64_t n;
-        const float *scores = tb_eval_scores(run, i - from, &n);
+        const float *scores = tb_eval_scores(t->eval, run, i - from, &n);
         t->probability[i] = scores ? tb_eval_probability(scores, n, t->answer) : NAN;
     }
     tiba_run_destroy(run);
@@ -395,11 +395,10 @@ static tiba_status measure_text(text *t, const char *name, tiba_error *error) {
     tb_eval_item *item;
     int64_t n;
     TB_TRY(open_text(t, error));
-    TB_TRY(tiba_run_create(&run, eval->subject->model, t->sample.n_feeds, t->sample.feeds, NULL,
-                           error));
-    const float *scores = tb_eval_scores(run, 0, &n);
+    TB_TRY(tb_eval_forward(&run, eval, &t->sample, t->arena, error));
+    const float *scores = tb_eval_scores(eval, run, 0, &n);
     tiba_status status = TIBA_OK;
-    if (!scores || t->review->label >= n) {
+    if (t->review->label >= n) {
         status = tb_fail(error, TIBA_ERROR_INPUT, "the model has no class %lld for %s",
                          (long long)t->review->label, name);
     } else {

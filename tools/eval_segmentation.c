@@ -210,10 +210,9 @@ static tiba_status run_scene(tb_eval *eval, const tb_scene *scene, tb_arena *are
                              tiba_error *error) {
     tb_sample sample;
     int64_t n;
-    TB_TRY(tb_subject_sample(&sample, eval->subject, arena, 1, &scene->path, error));
-    TB_TRY(tiba_run_create(run, eval->subject->model, sample.n_feeds, sample.feeds, NULL, error));
-    const float *scores = tb_eval_scores(*run, 0, &n);
-    if (!scores) return tb_fail(error, TIBA_ERROR_INPUT, "the model's output is no class vector");
+    TB_TRY(tb_eval_sample(&sample, eval, arena, scene->path, error));
+    TB_TRY(tb_eval_forward(run, eval, &sample, arena, error));
+    const float *scores = tb_eval_scores(eval, *run, 0, &n);
     object objects[TB_MOST_OBJECTS];
     int count = 0;
     for (int k = 0; k < scene->n; k++) {

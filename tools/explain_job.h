@@ -101,6 +101,10 @@ tiba_status tb_pairs_table(tb_job *job, int64_t chosen, const char *picture, tib
 tiba_status tb_encoders_prepare(tb_job *job, int count, const char *const *inputs, int n_texts,
                                 const char *const *texts, tiba_error *error);
 tiba_status tb_encoders_views(tb_job *job, tiba_error *error);
+/** The output that is an encoder's embedding: `wanted` (--output, NULL: none) where this graph has
+ *  it, else the usual one, else the only one that can be it. NULL: the first. */
+const char *tb_encoder_output(const tb_subject *subject, const tb_subject *other,
+                              const char *wanted);
 /** Similarity of the sample's two texts: the embeddings; the view. */
 tiba_status tb_similarity_prepare(tb_job *job, tiba_error *error);
 tiba_status tb_similarity_views(tb_job *job, tiba_error *error);

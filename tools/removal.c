@@ -90,13 +90,13 @@ tiba_status tb_removal_feeds(tiba_feed **out, const tb_removal *r, int64_t copie
     if (!feeds) return tb_out_of_memory(error);
     for (int i = 0; i < r->sample->n_feeds; i++) {
         const tiba_tensor *from = &r->sample->feeds[i].tensor;
-        int64_t dims[TIBA_MAX_RANK];
+        int64_t dims[TIBA_MAX_RANK], times = r->alone && i != r->feed ? 1 : copies;
         memcpy(dims, from->dims, sizeof dims);
-        if (from->rank > 0) dims[0] *= copies;
+        if (from->rank > 0) dims[0] *= times;
         feeds[i].name = r->sample->feeds[i].name;
         TB_TRY(tb_tensor_create(&feeds[i].tensor, arena, from->dtype, from->rank, dims, error));
         size_t bytes = tb_tensor_bytes(from);
-        for (int64_t c = 0; c < (from->rank > 0 ? copies : 1); c++)
+        for (int64_t c = 0; c < (from->rank > 0 ? times : 1); c++)
             memcpy((char *)feeds[i].tensor.data + (size_t)c * bytes, from->data, bytes);
     }
     *out = feeds;

@@ -14,6 +14,7 @@ typedef struct tb_removal {
     int64_t row;           /**< along its first axis */
     int64_t n;             /**< parts */
     bool batches;          /**< copies go through the graph together: it was not exported for one */
+    bool alone;            /**< the other feeds are there once for all copies */
     const int64_t *tokens; /**< [n] of a text; NULL: a picture */
     int64_t mask, pad;     /**< ids; mask < 0: there is none */
     bool shortens;         /**< a text without tokens may be shorter: it needs no padding */
