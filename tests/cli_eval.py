@@ -104,6 +104,7 @@ def test_compare(tool, examples, folder):
     check(said.count(" trust: ") == said.count(" check: without") == 12, f"compare has no trust lines: {said}")
     check((folder / "c.png").read_bytes()[:4] == b"\x89PNG", "compare wrote no panel")
     page = html.unescape((folder / "c.html").read_text())
+    check(f"<h1>Why <q>{found['label']}</q>" in page, "the page does not say what is explained")
     for m in found["methods"]:
         section = page.split(f"<h2>{m['method']}</h2>")[-1].split("</section>")[0]
         check(section != page, f"the page does not name {m['method']}")

@@ -163,6 +163,7 @@ static tiba_status run_all(command *c, tiba_error *error) {
                 r, tb_arena_format(c->arena, "%s is left out: %s", e->facts.name, e->refusal));
     }
     r->method = "side by side";
+    r->explained = c->label;
     return tb_trust(&c->job, error);
 }
 

@@ -613,7 +613,7 @@ static tiba_status put_page(page *p) {
            "content=\"width=device-width,initial-scale=1\"><meta http-equiv=Content-Security-Policy"
            " content=\"default-src 'none';img-src data:;style-src 'unsafe-inline';script-src "
            "'unsafe-inline'\"><link rel=icon href=\"data:,\"><title>");
-    const char *label = r->n_views ? r->views[0].label : "";
+    const char *label = r->explained ? r->explained : r->n_views ? r->views[0].label : "";
     put_text(p, label);
     put(p, " - tiba-onnx</title>\n<style>\n");
     put(p, tb_page_style);

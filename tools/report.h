@@ -99,6 +99,7 @@ typedef struct tb_report {
     const char *method;  /**< its name */
     const char *rollout; /**< "raw", "normalized" or "default" */
     int start_layer;
+    const char *explained; /**< what all views explain, each by its method; NULL: one or several */
     int n_notes;
     const char *notes[TB_MOST_NOTES];
     tb_times times; /**< medians where repeated */
