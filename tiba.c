@@ -185,7 +185,8 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     if (!keep) return tb_out_of_memory(error);
     if (p->explainer) tb_explainer_keep(p->explainer, keep);
     keep[tb_logit_value(graph->outputs[p->output])->id] = 1;
-    tiba_status status = tb_program_create(&p->program, graph, keep, budget, error);
+    size_t spare = p->explainer ? tb_explainer_spare(p->explainer) : 0;
+    tiba_status status = tb_program_create(&p->program, graph, keep, spare, budget, error);
     tb_free(keep);
     timings->plan = tb_seconds() - bound;
     return status;

@@ -113,7 +113,7 @@ int main(int argc, char **argv) {
     if (status == TIBA_OK) status = tb_bind(&bound, source, n, feeds, &exec, &error);
     if (status == TIBA_OK) status = tb_raise(bound->graph, &exec, NULL, -1, &error);
     if (status == TIBA_OK)
-        status = tb_program_create(&program, bound->graph, NULL, &budget, &error);
+        status = tb_program_create(&program, bound->graph, NULL, 0, &budget, &error);
     if (status == TIBA_OK) status = measure(program, &exec, inputs, repetitions, &error);
     if (status != TIBA_OK) fprintf(stderr, "%s\n", error.message);
     tb_program_destroy(program);

@@ -567,6 +567,10 @@ void tb_explainer_destroy(tb_explainer *explainer) {
     tb_arena_destroy(explainer->arena);
 }
 
+size_t tb_explainer_spare(const tb_explainer *explainer) {
+    return explainer->reverse ? tb_reverse_bytes(explainer->reverse) : 0;
+}
+
 void tb_explainer_keep(const tb_explainer *x, unsigned char *keep) {
     for (int i = 0; i < x->graph->n_values; i++) keep[i] |= x->keep[i];
 }

@@ -75,6 +75,8 @@ const tb_value *tb_logit_value(const tb_value *output);
 tiba_status tb_explainer_create(tb_explainer **out, tb_graph *graph, const tb_analysis *analysis,
                                 int output, tb_exec *exec, tb_budget *budget, tiba_error *error);
 void tb_explainer_destroy(tb_explainer *explainer);
+/** How many bytes of the program's that are free after the forward pass it makes use of. */
+size_t tb_explainer_spare(const tb_explainer *explainer);
 void tb_explainer_keep(const tb_explainer *explainer, unsigned char *keep);
 /** Why only methods that go to the input apply, and which they are; NULL: all methods do. */
 const tiba_error *tb_explainer_refusal(const tb_explainer *explainer);

@@ -199,28 +199,54 @@ static tiba_status plan_remaking(tb_reverse *r, tiba_error *error) {
                               error);
 }
 
-/* Memory for one lane more. */
-static tiba_status add_lane(tb_reverse *r, tiba_error *error) {
-    int n = r->graph->n_values;
-    lane *to = &r->lanes[r->n_lanes];
-    if (!to->tracks[0].tensors) {
-        for (int k = 0; k < TRACKS; k++) {
-            to->tracks[k].tensors = TB_NEW(r->arena, tiba_tensor, n);
-            to->tracks[k].written = TB_NEW(r->arena, unsigned char, n);
-            if (!to->tracks[k].tensors || !to->tracks[k].written) return tb_out_of_memory(error);
-        }
+static tiba_status get_tracks(tb_reverse *r, lane *to, tiba_error *error) {
+    const int n = r->graph->n_values;
+    for (int k = 0; k < TRACKS && !to->tracks[k].tensors; k++) {
+        to->tracks[k].tensors = TB_NEW(r->arena, tiba_tensor, n);
+        to->tracks[k].written = TB_NEW(r->arena, unsigned char, n);
+        if (!to->tracks[k].tensors || !to->tracks[k].written) return tb_out_of_memory(error);
     }
-    void **buffers = tb_calloc(r->budget, TRACKS * (size_t)n + 1, sizeof *buffers);
-    if (!buffers) return tb_out_of_memory(error);
-    tiba_status status =
-        tb_block_create(&to->block, buffers, r->bytes, TRACKS * n, r->intervals, r->budget, error);
-    for (int k = 0; k < TRACKS && status == TIBA_OK; k++)
+    return TIBA_OK;
+}
+
+/* Where the lane's tensors are: in `buffers`, by track and value id. */
+static void place_tracks(const tb_reverse *r, lane *to, void *const *buffers) {
+    const int n = r->graph->n_values;
+    for (int k = 0; k < TRACKS; k++)
         for (int i = 0; i < n; i++) {
             if (r->graph->values[i]) to->tracks[k].tensors[i] = r->graph->values[i]->t;
             to->tracks[k].tensors[i].data = buffers[r->home[k * n + i]];
         }
+}
+
+/* Memory for one lane more: its own, or `given` of r->bytes. */
+static tiba_status add_lane(tb_reverse *r, char *given, tiba_error *error) {
+    const int count = TRACKS * r->graph->n_values;
+    lane *to = &r->lanes[r->n_lanes];
+    TB_TRY(get_tracks(r, to, error));
+    void **buffers = tb_calloc(r->budget, (size_t)count + 1, sizeof *buffers);
+    if (!buffers) return tb_out_of_memory(error);
+    tiba_status status = TIBA_OK;
+    if (given)
+        for (int i = 0; i < count; i++)
+            buffers[i] = r->intervals[i].size ? given + r->intervals[i].offset : NULL;
+    else
+        status =
+            tb_block_create(&to->block, buffers, r->bytes, count, r->intervals, r->budget, error);
+    if (status == TIBA_OK) place_tracks(r, to, buffers);
     tb_free(buffers);
     if (status == TIBA_OK) r->n_lanes++;
+    return status;
+}
+
+/* The first lane goes into memory of the program that its pass has done with, if that is enough. */
+static tiba_status first_lane(tb_reverse *r, const tb_program *program, tiba_error *error) {
+    const bool spare = program->spare && program->spare_bytes >= r->bytes;
+    const int before = r->n_lanes;
+    if (r->lanes[0].block.memory) return TIBA_OK;
+    r->n_lanes = 0;
+    tiba_status status = add_lane(r, spare ? program->spare : NULL, error);
+    if (before > 0) r->n_lanes = before;
     return status;
 }
 
@@ -255,7 +281,6 @@ tiba_status tb_reverse_create(tb_reverse **out, const tb_graph *graph, const tb_
         find_wanted(r, above);
         status = plan(r, what & TB_REVERSE_DRY, error);
         if (status == TIBA_OK && !(what & TB_REVERSE_DRY)) status = plan_remaking(r, error);
-        if (status == TIBA_OK && !(what & TB_REVERSE_DRY)) status = add_lane(r, error);
     }
     if (status != TIBA_OK) {
         tb_reverse_destroy(r);
@@ -271,6 +296,10 @@ void tb_reverse_destroy(tb_reverse *reverse) {
     tb_shared_clear(&reverse->shared);
     tb_remaking_destroy(reverse->remaking);
     tb_arena_destroy(reverse->arena);
+}
+
+size_t tb_reverse_bytes(const tb_reverse *reverse) {
+    return reverse->bytes;
 }
 
 void tb_reverse_reads(const tb_reverse *r, unsigned char *reads) {
@@ -512,11 +541,12 @@ static tiba_status run_together(tb_reverse *r, const tb_program *program, int n,
 tiba_status tb_reverse_run(tb_reverse *r, const tb_program *program, int n,
                            const tb_reverse_start *starts, tb_reverse_watch_fn *arrived,
                            tb_exec *exec, tiba_error *error) {
+    TB_TRY(first_lane(r, program, error));
     /* More lanes where they are wanted, as long as they take no more than the forward pass. */
     const size_t most =
         program->block_bytes > FREE_BYTES ? program->block_bytes : (size_t)FREE_BYTES;
     while (r->n_lanes < n && r->n_lanes < TB_REVERSE_MOST && (size_t)r->n_lanes * r->bytes <= most)
-        if (add_lane(r, NULL) != TIBA_OK) break;
+        if (add_lane(r, NULL, NULL) != TIBA_OK) break;
     for (int done = 0; done < n; done += r->n_lanes) {
         int some = n - done < r->n_lanes ? n - done : r->n_lanes;
         tiba_status status = run_together(r, program, some, starts + done, arrived, exec, error);

@@ -36,6 +36,10 @@ void tb_reverse_destroy(tb_reverse *reverse);
 /** Sets reads[id] for every value of the forward pass that this pass reads. */
 void tb_reverse_reads(const tb_reverse *reverse, unsigned char *reads);
 
+/** What the arrays of one target take. The first target's are put into the program's spare memory
+ *  where that is as large. */
+size_t tb_reverse_bytes(const tb_reverse *reverse);
+
 /** What one element of the target starts with. */
 typedef struct tb_seed {
     int64_t element; /**< flat index */

@@ -80,6 +80,10 @@ tiba_status tb_block_create(tb_block *out, void **buffers, size_t total, int cou
     return TIBA_OK;
 }
 
+void *tb_block_from(const tb_block *block, size_t offset) {
+    return ONE_MALLOC_PER_BUFFER ? NULL : (char *)block->memory + offset;
+}
+
 void tb_block_destroy(tb_block *block) {
     if (ONE_MALLOC_PER_BUFFER && block->memory)
         for (int i = 0; i < block->count; i++) tb_free(((void **)block->memory)[i]);

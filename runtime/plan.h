@@ -27,6 +27,9 @@ typedef struct tb_block {
 /** Allocates the planned memory; buffers[i] (one per interval) are set. */
 tiba_status tb_block_create(tb_block *out, void **buffers, size_t total, int count,
                             const tb_interval *intervals, tb_budget *budget, tiba_error *error);
+/** The block's memory from `offset` on, for what is put where no interval lives any more; NULL
+ * where buffers are allocations of their own. */
+void *tb_block_from(const tb_block *block, size_t offset);
 void tb_block_destroy(tb_block *block);
 
 #endif

@@ -52,7 +52,30 @@ static void plan_lifetimes(planning *p, const unsigned char *keep) {
     }
 }
 
-static tiba_status create(tb_program *program, const unsigned char *keep, tiba_error *error) {
+/* Lays out the values that outlive the pass, and behind them the others: what those take, and
+ * `spare` at least, is free afterwards. Returns where that begins. */
+static tiba_status plan_apart(size_t *start, size_t *total, tb_interval *intervals, int n, int end,
+                              size_t spare, tb_arena *arena, tiba_error *error) {
+    tb_interval *some = TB_NEW(arena, tb_interval, n);
+    size_t bytes[2];
+    if (!some) return tb_out_of_memory(error);
+    for (int part = 0; part < 2; part++) {
+        for (int i = 0; i < n; i++) {
+            some[i] = intervals[i];
+            if ((intervals[i].death < end) != part) some[i].size = 0;
+        }
+        TB_TRY(tb_plan(&bytes[part], n, some, error));
+        for (int i = 0; i < n; i++)
+            if (some[i].size) intervals[i].offset = some[i].offset + (part ? bytes[0] : 0);
+    }
+    *start = bytes[0];
+    if (!tb_size_add(total, bytes[0], bytes[1] > spare ? bytes[1] : spare))
+        return tb_out_of_memory(error);
+    return TIBA_OK;
+}
+
+static tiba_status create(tb_program *program, const unsigned char *keep, size_t spare,
+                          tiba_error *error) {
     const tb_graph *graph = program->graph;
     planning p = {.graph = graph};
     int n = graph->n_values;
@@ -65,9 +88,16 @@ static tiba_status create(tb_program *program, const unsigned char *keep, tiba_e
     if (!p.root || !p.intervals || !p.outside || !buffers || !program->values || !program->follows)
         return tb_out_of_memory(error);
     plan_lifetimes(&p, keep);
-    TB_TRY(tb_plan(&program->block_bytes, n, p.intervals, error));
+    size_t start = 0;
+    if (spare)
+        TB_TRY(plan_apart(&start, &program->block_bytes, p.intervals, n, graph->n_nodes, spare,
+                          program->arena, error));
+    else
+        TB_TRY(tb_plan(&program->block_bytes, n, p.intervals, error));
     TB_TRY(tb_block_create(&program->block, buffers, program->block_bytes, n, p.intervals,
                            program->budget, error));
+    if (spare) program->spare = tb_block_from(&program->block, start);
+    if (program->spare) program->spare_bytes = program->block_bytes - start;
     for (int i = 0; i < n; i++) {
         const tb_value *value = graph->values[i];
         if (!value) continue;
@@ -82,7 +112,7 @@ static tiba_status create(tb_program *program, const unsigned char *keep, tiba_e
 }
 
 tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const unsigned char *keep,
-                              tb_budget *budget, tiba_error *error) {
+                              size_t spare, tb_budget *budget, tiba_error *error) {
     *out = NULL;
     tb_arena *arena = tb_arena_create(budget);
     tb_program *program = arena ? TB_NEW(arena, tb_program, 1) : NULL;
@@ -93,7 +123,7 @@ tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const uns
     program->graph = graph;
     program->arena = arena;
     program->budget = budget;
-    tiba_status status = create(program, keep, error);
+    tiba_status status = create(program, keep, spare, error);
     if (status != TIBA_OK) {
         tb_program_destroy(program);
         return status;

@@ -19,16 +19,18 @@ typedef struct tb_program {
     unsigned char *follows; /**< by value id: it is a graph input's memory under another shape */
     tb_block block;
     size_t block_bytes;
+    void *spare; /**< memory that the pass has done with when it ends; NULL: none */
+    size_t spare_bytes;
 } tb_program;
 
 /** root[id]: the value whose elements value `id` is in the same order (Reshape and its like), and
  *  whose memory it therefore shares; itself where there is none. */
 void tb_alias_roots(int *root, const tb_graph *graph);
 
-/** Plans the pass. keep[id] != 0 keeps a value to the end; graph outputs are always kept. Free with
- *  tb_program_destroy. */
+/** Plans the pass. keep[id] != 0 keeps a value to the end; graph outputs are always kept. `spare`:
+ *  so many bytes are to be free for other use between two passes. Free with tb_program_destroy. */
 tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const unsigned char *keep,
-                              tb_budget *budget, tiba_error *error);
+                              size_t spare, tb_budget *budget, tiba_error *error);
 void tb_program_destroy(tb_program *program);
 
 /** Runs it. inputs[i] is the data of graph->inputs[i] (float32; ignored for inputs that binding

@@ -156,7 +156,7 @@ static inline void making_run(making *m) {
     tiba_error error = {0};
     unsigned char *keep = TB_NEW(m->arena, unsigned char, m->graph->n_values + 1);
     memset(keep, 1, (size_t)m->graph->n_values);
-    making_try(tb_program_create(&m->program, m->graph, keep, NULL, &error), &error);
+    making_try(tb_program_create(&m->program, m->graph, keep, 0, NULL, &error), &error);
     const void *inputs[MAKING_MOST] = {0};
     for (int i = 0; i < m->graph->n_inputs; i++) inputs[i] = m->inputs[i];
     making_try(tb_program_run(m->program, inputs, &m->exec, &error), &error);

@@ -86,7 +86,7 @@ static tiba_status run(dump *d, int64_t element, tiba_error *error) {
     TB_TRY(tb_reverse_create(&d->reverse, graph, d->analysis->regions, target, n, watch,
                              TB_REVERSE_GRADIENT | TB_REVERSE_RELEVANCE, TB_RULESET_TIBA, NULL,
                              NULL, error));
-    TB_TRY(tb_program_create(&d->program, graph, keep, NULL, error));
+    TB_TRY(tb_program_create(&d->program, graph, keep, 0, NULL, error));
     TB_TRY(tb_program_run(d->program, inputs, &d->exec, error));
     const tb_attentions *found = d->analysis->attentions;
     for (int i = 0; i < found->n_attentions; i++)

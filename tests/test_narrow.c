@@ -197,7 +197,7 @@ static void run_model(subject *s, treatment how) {
         keep = TB_NEW(m->arena, unsigned char, m->graph->n_values);
         tb_explainer_keep(s->explainer, keep);
     }
-    making_try(tb_program_create(&m->program, m->graph, keep, NULL, &error), &error);
+    making_try(tb_program_create(&m->program, m->graph, keep, 0, NULL, &error), &error);
     m->exec.profile = &s->profile;
     making_try(tb_program_run(m->program, (const void *[]){m->inputs[0]}, &m->exec, &error),
                &error);

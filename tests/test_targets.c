@@ -105,7 +105,7 @@ static void check_remade(making *m, tb_value *const watch[WATCHED], const seen *
         CHECK_CASE(!sums || !reads[i] || keep[i], "value %d is not kept", i);
     }
     CHECK(again >= 4 && kept >= 2 && reads[watch[1]->id] && !keep[watch[1]->id]);
-    making_try(tb_program_create(&program, m->graph, keep, NULL, &error), &error);
+    making_try(tb_program_create(&program, m->graph, keep, 0, NULL, &error), &error);
     making_try(tb_program_run(program, (const void *const *)m->inputs, &m->exec, &error), &error);
     reverse = new_reverse(m, watch, 0, remake);
     seen *list = new_seen(m, watch);
