@@ -502,8 +502,8 @@ static tiba_status check_options(const collect *c, tiba_error *error) {
                            c->method->name);
         if (c->method->reads == TB_READS_INPUT && !tower->source)
             return tb_fail(error, TIBA_ERROR_INPUT,
-                           "method %s: no value of the graph holds the tokens before the first "
-                           "attention",
+                           "method %s: the tokens come in by several ways (such as words and "
+                           "their places), and no one value holds them before the first attention",
                            c->method->name);
     }
     return TIBA_OK;
