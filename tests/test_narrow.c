@@ -197,7 +197,10 @@ static void run_model(subject *s, treatment how) {
         keep = TB_NEW(m->arena, unsigned char, m->graph->n_values);
         tb_explainer_keep(s->explainer, keep);
     }
-    making_try(tb_program_create(&m->program, m->graph, keep, 0, NULL, &error), &error);
+    /* the explanation's memory is its own here, there what the forward pass has done with */
+    size_t spare = how == EXPLAINED ? tb_explainer_spare(s->explainer) : 0;
+    making_try(tb_program_create(&m->program, m->graph, keep, spare, NULL, &error), &error);
+    CHECK(!m->program->spare || (spare > 0 && m->program->spare_bytes >= spare));
     m->exec.profile = &s->profile;
     making_try(tb_program_run(m->program, (const void *[]){m->inputs[0]}, &m->exec, &error),
                &error);
