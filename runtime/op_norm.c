@@ -436,6 +436,7 @@ static tiba_status batch_shape(tb_node *node, tiba_error *error) {
 typedef struct batch_run {
     const float *x, *scale, *bias, *mean, *var;
     float *y;
+    float *gain; /* [channels] scale over deviation */
     int64_t channels, plane;
     double epsilon;
 } batch_run;
@@ -446,24 +447,47 @@ static void batch_planes(void *context, int64_t first, int64_t last, int worker)
     const batch_run *r = context;
     for (int64_t i = first; i < last; i++) {
         int64_t c = i % r->channels;
-        float gain = (float)((double)r->scale[c] / sqrt((double)r->var[c] + r->epsilon));
         float mean = r->mean ? r->mean[c] : 0, bias = r->bias ? r->bias[c] : 0;
         const float *x = r->x + i * r->plane;
         float *y = r->y + i * r->plane;
-        for (int64_t j = 0; j < r->plane; j++) y[j] = (x[j] - mean) * gain + bias;
+        for (int64_t j = 0; j < r->plane; j++) y[j] = (x[j] - mean) * r->gain[c] + bias;
     }
 }
 
-static void batch_apply(tb_exec *exec, const tiba_tensor *x, batch_run *r) {
+TB_CLONES static void batch_row(float *y, const float *x, const float *mean, const float *gain,
+                                const float *bias, int64_t n) {
+    TB_IVDEP
+    for (int64_t c = 0; c < n; c++)
+        y[c] = (x[c] - (mean ? mean[c] : 0)) * gain[c] + (bias ? bias[c] : 0);
+}
+
+/* The same where channels stand side by side. */
+static void batch_rows(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const batch_run *r = context;
+    for (int64_t i = first; i < last; i++)
+        batch_row(r->y + i * r->channels, r->x + i * r->channels, r->mean, r->gain, r->bias,
+                  r->channels);
+}
+
+static tiba_status batch_apply(tb_exec *exec, const tiba_tensor *x, batch_run *r,
+                               tiba_error *error) {
     r->channels = x->rank > 1 ? x->dims[1] : 1;
     r->plane = tb_product(x->dims, 2, x->rank);
-    if (tb_tensor_count(x))
+    if (!tb_tensor_count(x)) return TIBA_OK;
+    r->gain = tb_scratch(exec, (size_t)r->channels, sizeof(float));
+    if (!r->gain) return tb_out_of_memory(error);
+    for (int64_t c = 0; c < r->channels; c++)
+        r->gain[c] = (float)((double)r->scale[c] / sqrt((double)r->var[c] + r->epsilon));
+    if (r->plane == 1)
+        tb_parallel_ranges(exec, x->dims[0], GRAIN / r->channels, batch_rows, r);
+    else
         tb_parallel_ranges(exec, x->dims[0] * r->channels, GRAIN / r->plane, batch_planes, r);
+    return TIBA_OK;
 }
 
 static tiba_status batch_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                                  tiba_tensor *const *out, tiba_error *error) {
-    (void)error;
     batch_run r = {.x = in[0]->data,
                    .scale = in[1]->data,
                    .bias = in[2]->data,
@@ -471,21 +495,20 @@ static tiba_status batch_forward(tb_exec *exec, const tb_node *node, const tiba_
                    .var = in[4]->data,
                    .y = out[0]->data,
                    .epsilon = (double)tb_attr_float(node, "epsilon", 1e-5f)};
-    batch_apply(exec, in[0], &r);
-    return TIBA_OK;
+    return batch_apply(exec, in[0], &r, error);
 }
 
 static tiba_status batch_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                              const tiba_tensor *const *out, const tiba_tensor *const *dout,
                              tiba_tensor *const *din, tiba_error *error) {
-    (void)out, (void)error;
+    (void)out;
     double epsilon = (double)tb_attr_float(node, "epsilon", 1e-5f);
     const float *x = in[0]->data, *scale = in[1]->data, *mean = in[3]->data, *var = in[4]->data;
     const float *dy = dout[0]->data;
     batch_run r = {.x = dy, .scale = scale, .var = var, .epsilon = epsilon};
     if (din[0]) {
         r.y = din[0]->data;
-        batch_apply(exec, in[0], &r);
+        TB_TRY(batch_apply(exec, in[0], &r, error));
     }
     if (!din[1] && !din[2] && !din[3] && !din[4]) return TIBA_OK;
     int64_t channels = in[0]->rank > 1 ? in[0]->dims[1] : 1;

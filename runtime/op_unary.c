@@ -165,6 +165,10 @@ static TB_INLINE float signum(float x) {
     return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x;
 }
 
+static TB_INLINE float clip_to_one(float x) {
+    return x < 0.0f ? 0.0f : x > 1.0f ? 1.0f : x;
+}
+
 static float softplus(float x) {
     return fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
 }
@@ -189,9 +193,9 @@ UNARY(Elu, PLAIN, x, x > 0.0f ? x : p0 * expm1f(x), x > 0.0f ? 1.0f : p0 * expf(
 UNARY(Erf, TB_CLONES, x, tb_erf(x), 1.12837917f * tb_exp(-x * x), NO_PARAMETERS)
 UNARY(Exp, TB_CLONES, y, tb_exp(x), y, NO_PARAMETERS)
 UNARY(Floor, TB_CLONES, none, floorf(x), 0.0f, NO_PARAMETERS)
-UNARY(HardSigmoid, PLAIN, x, fmaxf(0.0f, fminf(1.0f, p0 * x + p1)),
+UNARY(HardSigmoid, TB_CLONES, x, clip_to_one(p0 * x + p1),
       p0 * x + p1 > 0.0f && p0 * x + p1 < 1.0f ? p0 : 0.0f, {"alpha", 0.2f}, {"beta", 0.5f})
-UNARY(HardSwish, PLAIN, x, x * fmaxf(0.0f, fminf(1.0f, x / 6.0f + 0.5f)),
+UNARY(HardSwish, TB_CLONES, x, x * clip_to_one(x / 6.0f + 0.5f),
       x <= -3.0f ? 0.0f : x >= 3.0f ? 1.0f : x / 3.0f + 0.5f, NO_PARAMETERS)
 UNARY(LeakyRelu, TB_CLONES, x, x < 0.0f ? p0 * x : x, x < 0.0f ? p0 : 1.0f, {"alpha", 0.01f})
 UNARY(Log, PLAIN, x, logf(x), 1.0f / x, NO_PARAMETERS)
