@@ -101,7 +101,12 @@ def test_compare(tool, examples, folder):
         alone = np.load(folder / "one/tokens.pixel_values.npy")
         check(np.array_equal(alone, np.array(values, np.float32)), f"compare: {m['method']} differs from it alone")
     check(len(draws) == 1, f"methods are checked against the same draws: {draws}")
-    check(said.count(" trust: ") == said.count(" check: without") == 12, f"compare has no trust lines: {said}")
+    check(all(f"{m['method']:18} {m['trust']}" in said for m in found["methods"]), f"compare has no trust lines: {said}")
+    check(said.count("check: the score is") == 1 and "without random 13 of 64 patches" in said, f"compare has no check: {said}")
+    for m in found["methods"]:
+        one = m["towers"][0]["check"]
+        verdict = one["text"].split("at least): ")[1]
+        check(re.search(rf"{re.escape(m['method'])} +{one['after']:.4g}  {re.escape(verdict)}\n", said), f"{m['method']} has no check: {said}")
     check((folder / "c.png").read_bytes()[:4] == b"\x89PNG", "compare wrote no panel")
     page = html.unescape((folder / "c.html").read_text())
     check(f"<h1>Why <q>{found['label']}</q>" in page, "the page does not say what is explained")

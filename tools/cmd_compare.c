@@ -249,10 +249,32 @@ static void print_place(const tb_view *v) {
     tb_print_safe(word.data, word.size);
 }
 
-static void print_trust(const char *method, const tb_view *view) {
-    char start[32];
-    snprintf(start, sizeof start, "%-18s ", method);
-    tb_render_text_trust(start, view);
+static void print_trust(const command *c) {
+    printf("\ntrust\n");
+    for (int i = 0; i < c->n; i++)
+        if (!c->entries[i].refusal)
+            printf("%-18s %s\n", c->entries[i].facts.name,
+                   c->job.report.views[c->entries[i].view].trust);
+}
+
+/* The check of one tower by all methods: what is the same for all of them is said once. */
+static void print_checks(const command *c, int tower) {
+    bool said = false;
+    for (int i = 0; i < c->n; i++) {
+        const tb_view *v = c->entries[i].refusal ? NULL : &c->job.report.views[c->entries[i].view];
+        const tb_check *check = v && tower < v->n_towers ? v->towers[tower].check : NULL;
+        if (!check) continue;
+        if (!said && check->verdict)
+            printf("\ncheck: the score is %.4g, without random %lld of %lld %s %.4g on average (%d "
+                   "draws,\n%.4g at least), and without the most relevant ones by\n",
+                   check->before, (long long)check->removed, (long long)check->parts, check->what,
+                   check->random_mean, TB_TRUST_DRAWS, check->random_least);
+        else if (!said)
+            printf("\n%s\n", check->text);
+        said = true;
+        if (check->verdict)
+            printf("%-18s %9.4g  %s\n", c->entries[i].facts.name, check->after, check->verdict);
+    }
 }
 
 static void print_table(const command *c) {
@@ -280,11 +302,8 @@ static void print_table(const command *c) {
             print_place(&c->job.report.views[e->view]);
         printf("\n");
     }
-    for (int i = 0; i < c->n; i++) {
-        const entry *e = &c->entries[i];
-        if (i == 0) printf("\n");
-        if (!e->refusal) print_trust(e->facts.name, &c->job.report.views[e->view]);
-    }
+    print_trust(c);
+    for (int t = 0; t < TB_MOST_TOWERS; t++) print_checks(c, t);
 }
 
 static tiba_status add_files(command *c, tiba_error *error) {

@@ -210,20 +210,19 @@ static tiba_status run_check(tb_check *check, tb_job *job, const tb_view *view,
 
 /* -------------------------------------------------------------------- in words */
 
-static const char *check_text(const tb_check *c, tb_arena *arena) {
+static const char *check_text(tb_check *c, tb_arena *arena) {
     if (c->refusal)
         return tb_arena_format(arena, "not checked by removing %s: %s", c->what, c->refusal);
-    const char *verdict =
-        c->lower == 0 && c->after < c->random_mean ? "no draw falls further, as it should"
-        : c->after < c->random_mean
-            ? "further than on average, but some draws fall further: rely on it with care"
-            : "no further than at random: do not rely on this explanation";
+    c->verdict = c->lower == 0 && c->after < c->random_mean ? "no draw falls further, as it should"
+                 : c->after < c->random_mean
+                     ? "further than on average, but some draws fall further: rely on it with care"
+                     : "no further than at random: do not rely on this explanation";
     return tb_arena_format(
         arena,
         "without the top %lld of %lld %s the score goes from %.4g to %.4g, without as many random "
         "ones to %.4g on average (%d draws, %.4g at least): %s",
         (long long)c->removed, (long long)c->parts, c->what, c->before, c->after, c->random_mean,
-        TB_TRUST_DRAWS, c->random_least, verdict);
+        TB_TRUST_DRAWS, c->random_least, c->verdict);
 }
 
 /* A target's relevance is 1, which the towers share; a tower that another one reads has its share

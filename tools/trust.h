@@ -18,6 +18,7 @@ typedef struct tb_check {
     double before, after;             /**< the target with all of them, without the most relevant */
     double random_mean, random_least; /**< of TB_TRUST_DRAWS draws without random ones */
     int lower;                        /**< draws that fell further */
+    const char *verdict;              /**< what to think of it; NULL: refused */
     const char *text;                 /**< all of it in words */
 } tb_check;
 
