@@ -416,10 +416,11 @@ tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_ax
     s.seen = TB_NEW(axes->arena, unsigned char, graph->n_values + 1);
     if (!found || !s.list || !s.seen) return tb_out_of_memory(error);
     TB_TRY(find_attentions(&s, error));
-    /* execution order of the products, not of the softmaxes */
-    int *order = TB_NEW(axes->arena, int, graph->next_node_id + 1), at = 0;
-    if (!order) return tb_out_of_memory(error);
-    for (const tb_node *node = graph->first; node; node = node->next) order[node->id] = at++;
+    /* by the products, not the softmaxes */
+    tb_node **nodes = tb_reading_order(graph, axes->arena);
+    int *order = TB_NEW(axes->arena, int, graph->next_node_id + 1);
+    if (!nodes || !order) return tb_out_of_memory(error);
+    for (int i = 0; i < graph->n_nodes; i++) order[nodes[i]->id] = i;
     for (int i = 1; i < s.n; i++)
         for (int k = i; k > 0 && order[s.list[k].product->id] < order[s.list[k - 1].product->id];
              k--) {

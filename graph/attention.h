@@ -33,7 +33,7 @@ typedef struct tb_tower {
     int label; /**< of its tokens */
     int64_t tokens;
     int n_attentions;
-    int *attentions;       /**< indices, in execution order */
+    int *attentions;       /**< indices, in the order of all */
     int input;             /**< graph input that feeds the tokens, -1 unknown */
     bool image;            /**< tokens are patches of a picture (or spectrogram) */
     int64_t rows, columns; /**< patch grid, 0 × 0 if none; a sequence of frames is 1 × n. Token
@@ -45,7 +45,7 @@ typedef struct tb_tower {
 
 typedef struct tb_attentions {
     int n_attentions, n_towers;
-    tb_attention *attentions; /**< in execution order */
+    tb_attention *attentions; /**< in execution order; parallel ones as their sum reads them */
     tb_tower *towers;         /**< in order of their first attention */
 } tb_attentions;
 

@@ -5,6 +5,7 @@
 
 #include "graph/axes.h"
 #include "graph/axes_labels.h"
+#include "graph/reach.h"
 
 typedef struct pass {
     const tb_graph *graph;
@@ -674,7 +675,10 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
         }
         axes->values[input->id] = va;
     }
-    for (const tb_node *node = graph->first; node && !p.failed; node = node->next)
+    tb_node **nodes = tb_reading_order(graph, arena); /* the first labels speak for those joined */
+    if (!nodes) return tb_out_of_memory(error);
+    for (int i = 0; i < graph->n_nodes && !p.failed; i++) {
+        const tb_node *node = nodes[i];
         for (int k = 0; k < node->n_out; k++) {
             const tb_value *value = node->out[k];
             if (!value || value->t.data) continue;
@@ -688,6 +692,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
             *kept = va;
             axes->values[value->id] = kept;
         }
+    }
     if (p.failed) return tb_out_of_memory(error);
     *out = axes;
     return TIBA_OK;

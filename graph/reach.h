@@ -1,5 +1,6 @@
 /*
- * reach.h: which values lie above or below one another along active values.
+ * reach.h: which values lie above or below one another along active values, and nodes in an order
+ * that does not depend on how the file sorts them.
  */
 #ifndef TB_GRAPH_REACH_H
 #define TB_GRAPH_REACH_H
@@ -11,5 +12,10 @@
 void tb_mark_descendants(const tb_graph *graph, const tb_value *from, unsigned char *marks);
 /** Sets marks[id] for `to` and every active value that it depends on. */
 void tb_mark_ancestors(const tb_graph *graph, const tb_value *to, unsigned char *marks);
+
+/** All n_nodes nodes, operands before what reads them: the outputs' in their order, each node's
+ * first operand first. It is an order of execution, and the same one however a tool sorted the
+ * nodes that stand beside each other. NULL: out of memory. */
+tb_node **tb_reading_order(const tb_graph *graph, tb_arena *arena);
 
 #endif

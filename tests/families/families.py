@@ -444,5 +444,6 @@ add("torchvision_vit", lambda a: models.torchvision_vit(), image(name="input"), 
 tokens = lambda: {"tokens": ids()}
 for name, build in models.TEXT.items():
     add(name, build, tokens, positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"))
+add("lagged", lambda a: models.Lagged(), lambda: {"values": torch.randn(1, 18, generator=torch.Generator().manual_seed(7)), "features": torch.randn(1, 18, 2, generator=torch.Generator().manual_seed(8))}, positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"), **vis)
 for name, build in models.VISION.items():
     add(name, build, image(name="image"), positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"), **vis)

@@ -79,6 +79,9 @@ CASES = {
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
     "rotated_patches": (models.VISION["vision_rotate_patches"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
+    "side_by_side": (models.TEXT["order_two_attentions"], lambda: {"tokens": ids()}, ["ts17", "ts17-resorted"], True),
+    "turned_norms": (models.VISION["vision_normalised_heads"], lambda: {"image": image()}, ["ts17", "ts17-ortbasic"], True),
+    "two_series": (lambda a: models.Lagged(), lambda: {"values": torch.randn(1, 8, generator=torch.Generator().manual_seed(7)), "features": torch.randn(1, 8, 2, generator=torch.Generator().manual_seed(8))}, ["ts17", "ts17-ortbasic"], True, dict(outputs=("output",))),
     # one mechanism each, or a few that belong together
     "decoder": (families.hf("MistralForSequenceClassification", "MistralConfig", sliding_window=3, **LLAMA), masked_ids, ["ts17", "dyn18"], True),  # causal, sliding window, rotary, grouped queries, RMSNorm, SwiGLU, last token
     "rotary_pairs": (families.hf("GPTJForSequenceClassification", "GPTJConfig", n_embd=8, n_layer=2, n_head=2, n_positions=12, rotary_dim=2, vocab_size=12, num_labels=2, pad_token_id=0, bos_token_id=1, eos_token_id=2), masked_ids, ["ts17", "dyn18"], True),
@@ -175,6 +178,22 @@ ROUTED = {
 CASES |= {name: (build, grey, ["ts17-slim"], False, dict(outputs=("output",), options=["--method", "rollout", "--rollout", "raw"], route=way)) for name, (build, way) in ROUTED.items()}
 
 
+def resorted(a, b, fam, feeds):
+    """Of the nodes that could be next, the one that stood last."""
+    m = onnx.load(a)
+    waiting, made = list(m.graph.node), {"", *(v.name for v in [*m.graph.input, *m.graph.initializer])}
+    del m.graph.node[:]
+    while waiting:
+        n = next(n for n in reversed(waiting) if made.issuperset(n.input))
+        waiting.remove(n)
+        m.graph.node.append(n)
+        made.update(n.output)
+    onnx.save(m, b)
+
+
+REWRITES = {**make_tools.TOOLS, **make.REWRITES, "resorted": resorted}
+
+
 def shrink(path):
     m = onnx.load(path)
     m.doc_string = ""
@@ -209,7 +228,7 @@ def main():
         torch.manual_seed(2)
         model = make.randomise(build("eager"), 5)
         feeds = inputs()
-        own = list(feeds)[0] in ("tokens", "image", "input")
+        own = list(feeds)[0] in ("tokens", "image", "input", "values")
         asked = {"outputs": ("output",) if own else ("logits",), "target": "0,1", **(more[0] if more else {})}
         asked.setdefault("output", asked["outputs"][0])
         fam = families.Family(name, None, None, outputs=asked["outputs"], positional=own, text=False)
@@ -233,7 +252,7 @@ def main():
             if rewrite:
                 with tempfile.TemporaryDirectory() as tmp:
                     make.export(fam, model, feeds, base, dict(make.EXPORTS)[base], f"{tmp}/{base}.onnx", True)
-                    {**make_tools.TOOLS, **make.REWRITES}[rewrite](f"{tmp}/{base}.onnx", path, fam, feeds)
+                    REWRITES[rewrite](f"{tmp}/{base}.onnx", path, fam, feeds)
             else:
                 make.export(fam, model, feeds, base, dict(make.EXPORTS)[base], path, True)
             shrink(path)

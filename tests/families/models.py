@@ -150,10 +150,15 @@ class Attention(nn.Module):
         self.mix = nn.Linear(heads, heads, bias=False)
         self.premix = nn.Linear(heads, heads)
         self.gate = nn.Linear(d, d)
+        self.gain = nn.Parameter(torch.ones(d // heads)) if kind == "normalised_heads" else None
 
     def split(self, x):
         b, n, d = x.shape
         k, h, e = self.kind, self.h, self.e
+        if k == "normalised_heads":  # and rotated but for a class token: ViT-5, Qwen3
+            q, kk, v = [t.reshape(b, n, h, e).transpose(1, 2) for t in self.qkv(x).chunk(3, -1)]
+            q, kk = [F.normalize(t, dim=-1) * e ** 0.5 * self.gain for t in (q, kk)]
+            return q, kk, v
         if k == "bias_by_head":  # Keras: the bias has the shape of the split features
             y = F.linear(x, self.qkv.weight).reshape(b, n, 3, h, e) + self.qkv.bias.view(3, h, e)
             return y.permute(2, 0, 3, 1, 4).unbind(0)
@@ -206,7 +211,7 @@ class Attention(nn.Module):
             a = (q @ kk.transpose(-2, -1) * s)
             a = F.conv2d(a, self.premix.weight[:, :, None, None]).softmax(-1)
             o = F.conv2d(a, self.mix.weight[:, :, None, None]) @ v
-        elif k == "rotate_patches":  # DINOv3, EVA: class token and two registers have no place
+        elif k in ("rotate_patches", "normalised_heads"):  # DINOv3, EVA: class token and two registers have no place
             t = torch.arange(n - 3)[:, None] * torch.exp(-torch.arange(e // 2) * 0.5)
             turn = lambda x: torch.cat([x[..., :e // 2] * t.cos() - x[..., e // 2:] * t.sin(), x[..., e // 2:] * t.cos() + x[..., :e // 2] * t.sin()], -1)
             q, kk = [torch.cat([x[:, :, :3], turn(x[:, :, 3:])], 2) for x in (q, kk)]
@@ -308,6 +313,7 @@ class Block(nn.Module):
         super().__init__()
         self.attn, self.mlp, self.n1, self.n2, self.order = Attention(attention), Mlp(mlp), norm(D), norm(D), order
         self.scale = nn.Parameter(torch.ones(D))
+        self.attn2 = Attention(attention) if order == "two_attentions" else None
 
     def forward(self, x):
         if self.order == "post":
@@ -316,6 +322,10 @@ class Block(nn.Module):
         if self.order == "parallel":
             y = self.n1(x)
             return x + self.attn(y) + self.mlp(y)
+        if self.order == "two_attentions":
+            y = self.n1(x)
+            x = x + (self.attn(y) + self.attn2(y))
+            return x + self.mlp(self.n2(x))
         if self.order == "sandwich":
             x = x + self.n1(self.attn(x))
             return x + self.n2(self.mlp(x))
@@ -384,6 +394,21 @@ class TextModel(nn.Module):
         else:
             x = x.mean(1)
         return self.head(x)
+
+
+class Lagged(nn.Module):
+    """a series with its own past as features and others beside it (Informer)"""
+    def __init__(self):
+        super().__init__()
+        self.proj, self.norm, self.head = nn.Linear(4, D), nn.LayerNorm(D), nn.Linear(D, 5)
+        self.blocks = nn.ModuleList([Block() for _ in range(2)])
+
+    def forward(self, values, features):
+        later = features[:, 2:]
+        x = self.proj(torch.cat([torch.stack([values[:, 2:], values[:, 1:-1]], -1), later], -1))
+        for blk in self.blocks:
+            x = blk(x)
+        return self.head(self.norm(x)[:, -1])
 
 
 class LayerMix(TextModel):
@@ -613,7 +638,7 @@ TEXT = {f"att_{k}": text(attention=k) for k in (
     "packed_head_major", "packed_e_last", "packed_unbind", "bias_by_head", "seq_first", "einsum", "einsum_bnhd", "einsum_keys_first", "baddbmm", "sdpa", "sdpa_causal",
     "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop")}
 TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1")}
-TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "sandwich", "scaled", "deepnorm")}
+TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
          "layer_mix": lambda a: LayerMix(), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
@@ -621,4 +646,4 @@ TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin"
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
            "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True),
-           "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}
+           "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_normalised_heads": vision(attention="normalised_heads", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}
