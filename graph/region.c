@@ -11,7 +11,11 @@ enum { MAX_NODES = 96, MAX_CONSTANT = 1 << 22 };
 typedef struct layout {
     unsigned reduced; /* axes along which all its elements are, or were before Expand, one */
     unsigned removed; /* axes that it does not have any more */
+    unsigned order;   /* four bits a place: the entry's axis that stands there (its own, if any are
+                         removed) */
 } layout;
+
+enum { IN_PLACE = 0x76543210 };
 
 typedef struct finder {
     const tb_graph *graph;
@@ -25,7 +29,8 @@ typedef struct finder {
     const tb_value *entry;
     tb_node *nodes[MAX_NODES]; /* of the candidate, the exit's first */
     int n_nodes;
-    unsigned normalised; /* axes of the candidate's reductions */
+    unsigned normalised; /* the entry's axes that the candidate's reductions work along */
+    unsigned met;        /* those of the reductions that have been followed */
 } finder;
 
 static bool is_join_op(const tb_node *node) {
@@ -45,7 +50,8 @@ static bool is_join_op(const tb_node *node) {
 
 static bool is_move(const tb_node *node) {
     return tb_is(node, TB_OP_Identity) || tb_is(node, TB_OP_Expand) || tb_is(node, TB_OP_Squeeze) ||
-           tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Reshape);
+           tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Reshape) ||
+           tb_is(node, TB_OP_Transpose);
 }
 
 /* Element by element, and no more than rounding where it quantises. */
@@ -111,6 +117,10 @@ static bool is_closed(const finder *f) {
 
 /* --- axes --------------------------------------------------------------------------------- */
 
+static int axis_at(layout of, int place) {
+    return (int)(of.order >> 4 * place & 15);
+}
+
 /* Axes in the list as bits, 0 if there is none. */
 static bool list_axes(unsigned *axes, const tb_value *list, int rank) {
     *axes = 0;
@@ -125,15 +135,11 @@ static bool list_axes(unsigned *axes, const tb_value *list, int rank) {
     return true;
 }
 
-/* The axes that the candidate's reductions work along. */
-static unsigned normalised_axes(const finder *f) {
-    unsigned axes = 0, some;
-    for (int i = 0; i < f->n_nodes; i++) {
-        const tb_node *node = f->nodes[i];
-        if (node->op->class == TB_CLASS_REDUCE && node->n_in > 1 &&
-            list_axes(&some, node->in[1], f->entry->t.rank))
-            axes |= some;
-    }
+/* Places of a value as the entry's axes. */
+static unsigned axes_at(layout of, unsigned places) {
+    unsigned axes = 0;
+    for (int i = 0; places >> i; i++)
+        if (places >> i & 1) axes |= 1u << axis_at(of, i);
     return axes;
 }
 
@@ -148,9 +154,9 @@ static bool fits_constant(const finder *f, const tb_value *constant, const tb_no
     if (of.removed || t->rank == 0 || t->rank > rank) return false;
     unsigned varies = 0;
     for (int i = 0; i < t->rank; i++)
-        if (t->dims[i] != 1) varies |= 1u << (rank - t->rank + i);
+        if (t->dims[i] != 1) varies |= 1u << axis_at(of, rank - t->rank + i);
     if (!(varies & ~(f->normalised | 1u << (rank - 1)))) return true;
-    if (t->dtype != TIBA_FLOAT32 || count > MAX_CONSTANT) return false;
+    if (t->dtype != TIBA_FLOAT32 || count > MAX_CONSTANT || of.order != IN_PLACE) return false;
     int64_t row = t->dims[t->rank - 1]; /* or a row that was expanded */
     const float *data = t->data;
     for (int64_t i = row; i < count; i++)
@@ -169,8 +175,9 @@ static bool follow_join(const finder *f, const tb_node *node, layout *out) {
             *out = of;
         } else {
             /* One number for everything fits whatever its rank. */
-            if (of.removed != out->removed && of.reduced != all && out->reduced != all)
-                return false;
+            bool fits = of.removed == out->removed && of.order == out->order;
+            if (!fits && of.reduced != all && out->reduced != all) return false;
+            if (out->reduced == all) out->order = of.order;
             out->removed &= of.removed;
             out->reduced &= of.reduced;
         }
@@ -182,7 +189,7 @@ static bool follow_join(const finder *f, const tb_node *node, layout *out) {
     return seen;
 }
 
-static bool follow_reduction(const finder *f, const tb_node *node, layout *out) {
+static bool follow_reduction(finder *f, const tb_node *node, layout *out) {
     unsigned axes;
     int rank = f->entry->t.rank;
     if (out->removed || !list_axes(&axes, node->n_in > 1 ? node->in[1] : NULL, rank)) return false;
@@ -190,9 +197,12 @@ static bool follow_reduction(const finder *f, const tb_node *node, layout *out) 
         if (tb_attr_int(node, "noop_with_empty_axes", 0)) return false;
         axes = (1u << rank) - 1;
     }
+    axes = axes_at(*out, axes);
+    f->met |= axes;
     out->reduced |= axes;
-    if (!tb_attr_int(node, "keepdims", 1)) out->removed = axes;
-    return true;
+    if (tb_attr_int(node, "keepdims", 1)) return true;
+    out->removed = axes;
+    return out->order == IN_PLACE;
 }
 
 /* Does `t` have the entry's rank, with ones along the axes in `ones`? */
@@ -204,9 +214,25 @@ static bool has_ones(const finder *f, const tiba_tensor *t, unsigned ones) {
     return true;
 }
 
-/* Reduced axes are put back, taken away or broadcast; nothing else moves. */
+/* Axes that change places, as tools that move Transpose about leave them: they must come back. */
+static bool follow_transpose(const finder *f, const tb_node *node, layout *out) {
+    int64_t n;
+    int rank = f->entry->t.rank;
+    const int64_t *perm = tb_attr_ints(node, "perm", &n);
+    if (out->removed || (perm && n != rank)) return false;
+    layout before = *out;
+    for (int i = 0; i < rank; i++) {
+        int from = perm ? (int)perm[i] : rank - 1 - i;
+        out->order &= ~(15u << 4 * i);
+        out->order |= (unsigned)axis_at(before, from) << 4 * i;
+    }
+    return true;
+}
+
+/* Reduced axes are put back, taken away or broadcast. */
 static bool follow_move(const finder *f, const tb_node *node, layout *out) {
     const tiba_tensor *from = &node->in[0]->t, *to = &node->out[0]->t;
+    if (tb_is(node, TB_OP_Transpose)) return follow_transpose(f, node, out);
     if (tb_is(node, TB_OP_Identity) || tb_same_shape(from, to)) return true;
     unsigned axes;
     switch (node->op->kind) {
@@ -214,7 +240,7 @@ static bool follow_move(const finder *f, const tb_node *node, layout *out) {
         return !out->removed && to->rank == f->entry->t.rank;
     case TB_OP_Squeeze:
         if (out->removed || node->n_in < 2 || !list_axes(&axes, node->in[1], from->rank) ||
-            (axes & ~out->reduced) || axes == 0)
+            (axes & ~out->reduced) || axes == 0 || out->order != IN_PLACE)
             return false;
         out->removed = axes;
         return true;
@@ -231,8 +257,8 @@ static bool follow_move(const finder *f, const tb_node *node, layout *out) {
     }
 }
 
-static bool follow(const finder *f, const tb_node *node) {
-    layout out = {0, 0};
+static bool follow(finder *f, const tb_node *node) {
+    layout out = {0, 0, IN_PLACE};
     if (is_join_op(node)) {
         if (!follow_join(f, node, &out)) return false;
     } else {
@@ -257,10 +283,15 @@ static bool follow_all(finder *f) {
             order[k] = order[k - 1];
         order[k] = i;
     }
-    f->layouts[f->entry->id] = (layout){0, 0};
-    f->normalised = normalised_axes(f);
-    for (int i = 0; i < f->n_nodes; i++)
-        if (!follow(f, f->nodes[order[i]])) return false;
+    f->layouts[f->entry->id] = (layout){0, 0, IN_PLACE};
+    /* what constants may vary along is known when all reductions have been met */
+    f->normalised = ~0u;
+    for (int pass = 0; pass < 2; pass++) {
+        f->met = 0;
+        for (int i = 0; i < f->n_nodes; i++)
+            if (!follow(f, f->nodes[order[i]])) return false;
+        f->normalised = f->met;
+    }
     return true;
 }
 
@@ -268,7 +299,8 @@ static bool follow_all(finder *f) {
 
 static bool is_entry(const finder *f, const tb_value *value) {
     while (value != f->entry && value->producer &&
-           (tb_is(value->producer, TB_OP_Identity) || tb_is(value->producer, TB_OP_Cast)))
+           (tb_is(value->producer, TB_OP_Identity) || tb_is(value->producer, TB_OP_Cast) ||
+            tb_is(value->producer, TB_OP_Transpose)))
         value = value->producer->in[0];
     return value == f->entry;
 }
@@ -286,9 +318,12 @@ static bool is_region(finder *f, tb_node *join) {
         return false;
     int id = f->dominators->parent[join->out[0]->id];
     f->entry = id >= 0 ? f->graph->values[id] : NULL;
-    if (!f->entry || !tb_same_shape(&f->entry->t, &join->out[0]->t)) return false;
+    if (!f->entry || f->entry->t.rank != join->out[0]->t.rank) return false;
     if (!collect(f, join) || !is_closed(f) || !follow_all(f)) return false;
-    return f->layouts[join->out[0]->id].reduced == 0 && !is_residual(f, join);
+    layout exit = f->layouts[join->out[0]->id];
+    for (int i = 0; i < f->entry->t.rank; i++)
+        if (join->out[0]->t.dims[i] != f->entry->t.dims[axis_at(exit, i)]) return false;
+    return exit.reduced == 0 && !is_residual(f, join);
 }
 
 static bool add_region(finder *f, int *capacity) {
@@ -304,6 +339,10 @@ static bool add_region(finder *f, int *capacity) {
     tb_region *region = &regions->list[regions->n];
     region->entry = f->graph->values[f->entry->id];
     region->exit = f->nodes[0]->out[0];
+    for (int i = 0; i < region->exit->t.rank; i++) {
+        region->axis[i] = axis_at(f->layouts[region->exit->id], i);
+        region->turned |= region->axis[i] != i;
+    }
     region->n_nodes = f->n_nodes;
     region->nodes = TB_NEW(f->arena, tb_node *, f->n_nodes);
     if (!region->nodes) return false;

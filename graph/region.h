@@ -1,9 +1,9 @@
 /*
  * region.h: closed regions of element-wise operators and broadcast-back reductions.
  *
- * A region has one active entry x and one exit y of the same shape; what is between depends on x
- * alone and is read nowhere else. It is then an element-wise function of x or a normalisation of x,
- * in whatever spelling, and relevance passes from y to x unchanged.
+ * A region has one active entry x and one exit y of the same shape, but for the order of its axes;
+ * what is between depends on x alone and is read nowhere else. It is then an element-wise function
+ * of x or a normalisation of x, in whatever spelling, and relevance passes from y to x unchanged.
  */
 #ifndef TB_GRAPH_REGION_H
 #define TB_GRAPH_REGION_H
@@ -12,6 +12,8 @@
 
 typedef struct tb_region {
     tb_value *entry, *exit;
+    int axis[TIBA_MAX_RANK]; /**< the exit's axis i is the entry's axis[i] */
+    bool turned;             /**< these are not 0, 1, 2 … */
     int n_nodes;
     tb_node **nodes;
 } tb_region;

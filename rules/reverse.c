@@ -4,6 +4,7 @@
 
 #include "graph/reach.h"
 #include "rules/elementwise.h"
+#include "rules/region_walk.h"
 #include "runtime/profile.h"
 
 typedef struct track {      /* gradient or relevance */
@@ -400,7 +401,12 @@ static void close_track(track *t, operands *o, int k, const tb_node *node, tb_ex
 static void relay(track *t, const tb_region *region, tb_exec *exec) {
     int from = region->exit->id, to = region->entry->id;
     if (!t->written[from] || !t->tensors[from].data || !t->tensors[to].data) return;
-    if (t->written[to]) {
+    if (region->turned) {
+        if (!t->written[to]) memset(t->tensors[to].data, 0, tb_tensor_bytes(&t->tensors[to]));
+        t->written[to] = 1;
+        tb_walk walk = tb_region_walk(region);
+        tb_walk_add(exec, &walk, t->tensors[to].data, t->tensors[from].data);
+    } else if (t->written[to]) {
         add_into(&t->tensors[to], &t->tensors[from], exec);
     } else {
         tb_scaled(exec, t->tensors[to].data, t->tensors[from].data, 1.0f,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "graph/reach.h"
+#include "rules/region_walk.h"
 #include "rules/rule.h"
 
 /* What an Add does with the weight that reaches it. AROUND: the named operand gets it, the other
@@ -603,15 +604,25 @@ static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, 
     return TIBA_OK;
 }
 
+static tiba_status step_region(walk *w, const tb_region *region, tiba_error *error) {
+    tiba_tensor m = region->entry->t;
+    m.data = held(w, region->exit);
+    if (region->turned) {
+        tb_walk back = tb_region_walk(region);
+        m.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&m), sizeof(float));
+        if (!m.data) return tb_out_of_memory(error);
+        tb_walk_copy(w->exec, &back, sizeof(float), m.data, held(w, region->exit));
+    }
+    return give(w, region->entry, &m, 1.0f, error);
+}
+
 /* One step of what the node's results hold in the channel at hand. */
 static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     const tb_route *r = w->r;
     int index = r->on.regions->of_node[node->id];
     if (index >= 0) { /* element-wise functions and normalisations leave tokens alone */
         const tb_region *region = &r->on.regions->list[index];
-        tiba_tensor m = region->exit->t;
-        m.data = held(w, region->exit);
-        return region->exit->producer == node ? give(w, region->entry, &m, 1.0f, error) : TIBA_OK;
+        return region->exit->producer == node ? step_region(w, region, error) : TIBA_OK;
     }
     if (!fits(r, node))
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,

@@ -41,7 +41,11 @@ static void check_lists(const tb_graph *graph, const tb_regions *regions, const 
     int listed = 0, marked = 0;
     for (int i = 0; i < regions->n; i++) {
         const tb_region *region = &regions->list[i];
-        CHECK_CASE(tb_same_shape(&region->entry->t, &region->exit->t), "%s", what);
+        for (int k = 0; k < region->exit->t.rank; k++) {
+            int from = region->axis[k];
+            CHECK_CASE(region->turned || from == k, "%s", what);
+            CHECK_CASE(region->exit->t.dims[k] == region->entry->t.dims[from], "%s", what);
+        }
         for (int k = 0; k < region->n_nodes; k++) {
             const tb_value *out = region->nodes[k]->out[0];
             listed++;
@@ -183,6 +187,38 @@ static tb_value *squeezed(maker *m, tb_value *x) {
     return op(m, TB_OP_Sub, x, op(m, TB_OP_Unsqueeze, sum, axis));
 }
 
+static tb_value *turned(maker *m, tb_value *x, int64_t a, int64_t b, int64_t c) {
+    const int64_t order[3] = {a, b, c};
+    return maker_op(m, TB_OP_Transpose, 1, &x, 1, &TB_INTS_ATTR("perm", 3, order));
+}
+/* A tool moved the Transpose in front of the division up to the norm alone, and back again. */
+static tb_value *turned_norm(maker *m, tb_value *x) {
+    tb_value *norm = turned(m, reduce(m, TB_OP_ReduceL2, x, -1, true), 2, 0, 1);
+    norm = maker_op(m, TB_OP_Clip, 2, (tb_value *[]){norm, number(m, 1e-12)}, 0, NULL);
+    return op(m, TB_OP_Div, x, turned(m, norm, 1, 2, 0));
+}
+static tb_value *turned_mean(maker *m, tb_value *x) {
+    tb_value *mean = reduce(m, TB_OP_ReduceMean, turned(m, x, 1, 2, 0), 1, true);
+    return op(m, TB_OP_Sub, x, turned(m, mean, 2, 0, 1));
+}
+static tb_value *turned_exit(maker *m, tb_value *x) {
+    tb_value *norm = turned(m, reduce(m, TB_OP_ReduceL2, x, -1, true), 1, 2, 0);
+    return op(m, TB_OP_Div, turned(m, x, 1, 2, 0), norm);
+}
+static tb_value *turned_residual(maker *m, tb_value *x) {
+    return op(m, TB_OP_Add, turned(m, x, 1, 2, 0), turned(m, op(m, TB_OP_Gelu, x, NULL), 1, 2, 0));
+}
+static tb_value *turned_position(maker *m, tb_value *x) {
+    tb_value *table = maker_tensor(m, 3, (int64_t[]){5, 7, 1}, -1, 1);
+    tb_value *gate = op(m, TB_OP_Tanh, op(m, TB_OP_Mul, turned(m, x, 1, 2, 0), table), NULL);
+    return op(m, TB_OP_Mul, x, turned(m, gate, 2, 0, 1));
+}
+static tb_value *not_turned_back(maker *m, tb_value *x) {
+    tb_value *z = maker_input(m, "z", 3, (int64_t[]){7, 7, 7});
+    (void)x;
+    return op(m, TB_OP_Div, z, turned(m, reduce(m, TB_OP_ReduceL2, z, -1, true), 1, 0, 2));
+}
+
 static tb_value *quantised(maker *m, tb_value *x) {
     tb_value *scale = number(m, 0.1), *zero = number(m, 0);
     tb_value *q = maker_op(m, TB_OP_QuantizeLinear, 3, (tb_value *[]){x, scale, zero}, 0, NULL);
@@ -221,6 +257,12 @@ static const struct {
     {"a gate after a residual", after_residual, 1, false},
     {"mean of everything", whole_mean, 1, true},
     {"statistics without their axis", squeezed, 1, true},
+    {"a norm that was turned and turned back", turned_norm, 1, true},
+    {"a mean along an axis in another place", turned_mean, 1, true},
+    {"a norm of x that divides its transpose", turned_exit, 1, true},
+    {"x + gelu(x), both turned", turned_residual, 0, false},
+    {"a constant that varies over turned tokens", turned_position, 0, false},
+    {"a norm of other tokens", not_turned_back, 0, false},
 };
 
 static void test_cases(void) {
