@@ -94,6 +94,16 @@ static tiba_status scale(const tb_step *s, tiba_error *error) {
 
 const tb_rule tb_rule_scale = {.name = "scale", .relevance = scale};
 
+/* x·y / (|x| |y|): the norms only take lengths away. */
+static tiba_status numerator(const tb_step *s, tiba_error *error) {
+    (void)error;
+    if (s->r_in[0]) tb_sum_to_shape(s->r_in[0], s->r_out[0]);
+    if (s->r_in[1]) memset(s->r_in[1]->data, 0, tb_tensor_bytes(s->r_in[1]));
+    return TIBA_OK;
+}
+
+const tb_rule tb_rule_numerator = {.name = "numerator", .relevance = numerator};
+
 static tiba_status gate(const tb_step *s, tiba_error *error) {
     (void)error;
     for (int i = 0; i < 2; i++) {

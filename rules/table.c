@@ -1,6 +1,7 @@
 /*
  * The rule table and the conditions its rows name.
  */
+#include "rules/norms.h"
 #include "rules/rule.h"
 
 static bool active(const tb_node *node, int i) {

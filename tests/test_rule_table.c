@@ -155,7 +155,45 @@ static void check_convolutions(void) {
     making_end(&m);
 }
 
+static tb_value *summed(making *m, tb_op_kind kind, tb_value *x) {
+    return make(m, kind, 1, &x, 1, &TB_INT_ATTR("keepdims", 0));
+}
+
+/* The norms that a cosine is divided by get no relevance; other divisions have the general rule. */
+static void check_norms(void) {
+    making m;
+    making_start(&m);
+    tb_value *x = make_input(&m, "x", "3,4"), *y = make_input(&m, "y", "3,4");
+    tb_value *dot = summed(&m, TB_OP_ReduceSum, make2(&m, TB_OP_Mul, x, y));
+    tb_value *xx = summed(&m, TB_OP_ReduceSum, make2(&m, TB_OP_Mul, x, x));
+    tb_value *yy = summed(&m, TB_OP_ReduceSumSquare, y);
+    tb_value *eps = make_constant(&m, "", (float[]){1e-8f});
+    tb_value *root = make1(&m, TB_OP_Sqrt, make2(&m, TB_OP_Mul, xx, yy));
+    tb_value *apart =
+        make2(&m, TB_OP_Mul, make1(&m, TB_OP_Sqrt, xx), summed(&m, TB_OP_ReduceL2, y));
+    const struct {
+        const char *what;
+        tb_value *top, *bottom;
+        const char *rule;
+    } cases[] = {
+        {"cosine", dot, make2(&m, TB_OP_Max, root, eps), "numerator"},
+        {"cosine, scaled", make2(&m, TB_OP_Mul, dot, eps), apart, "numerator"},
+        {"x / |x|", x, make1(&m, TB_OP_Sqrt, xx), "numerator"},
+        {"projection on y", dot, summed(&m, TB_OP_ReduceL2, y), "general"},
+        {"by one norm twice", dot, make1(&m, TB_OP_Sqrt, make2(&m, TB_OP_Mul, xx, xx)), "general"},
+        {"without a root", dot, make2(&m, TB_OP_Mul, xx, yy), "general"},
+        {"y / |x|", y, make1(&m, TB_OP_Sqrt, xx), "general"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tb_value *q = make2(&m, TB_OP_Div, cases[i].top, cases[i].bottom);
+        const char *got = tb_find_rule(q->producer)->name;
+        CHECK_CASE(strcmp(got, cases[i].rule) == 0, "%s: rule '%s'", cases[i].what, got);
+    }
+    making_end(&m);
+}
+
 int main(void) {
+    check_norms();
     check_rows();
     check_convolutions();
     TEST_END();

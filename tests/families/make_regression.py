@@ -82,6 +82,7 @@ CASES = {
     "side_by_side": (models.TEXT["order_two_attentions"], lambda: {"tokens": ids()}, ["ts17", "ts17-resorted"], True),
     "turned_norms": (models.VISION["vision_normalised_heads"], lambda: {"image": image()}, ["ts17", "ts17-ortbasic"], True),
     "two_series": (lambda a: models.Lagged(), lambda: {"values": torch.randn(1, 8, generator=torch.Generator().manual_seed(7)), "features": torch.randn(1, 8, 2, generator=torch.Generator().manual_seed(8))}, ["ts17", "ts17-ortbasic"], True, dict(outputs=("output",))),
+    "cosine": (lambda a: models.PairCosine(), lambda: {"a": image(), "b": image().flip(3)}, ["ts17", "dyn18"], False, dict(outputs=("output",), target="0")),
     # one mechanism each, or a few that belong together
     "decoder": (families.hf("MistralForSequenceClassification", "MistralConfig", sliding_window=3, **LLAMA), masked_ids, ["ts17", "dyn18"], True),  # causal, sliding window, rotary, grouped queries, RMSNorm, SwiGLU, last token
     "rotary_pairs": (families.hf("GPTJForSequenceClassification", "GPTJConfig", n_embd=8, n_layer=2, n_head=2, n_positions=12, rotary_dim=2, vocab_size=12, num_labels=2, pad_token_id=0, bos_token_id=1, eos_token_id=2), masked_ids, ["ts17", "dyn18"], True),
@@ -228,7 +229,7 @@ def main():
         torch.manual_seed(2)
         model = make.randomise(build("eager"), 5)
         feeds = inputs()
-        own = list(feeds)[0] in ("tokens", "image", "input", "values")
+        own = list(feeds)[0] in ("tokens", "image", "input", "values", "a")
         asked = {"outputs": ("output",) if own else ("logits",), "target": "0,1", **(more[0] if more else {})}
         asked.setdefault("output", asked["outputs"][0])
         fam = families.Family(name, None, None, outputs=asked["outputs"], positional=own, text=False)

@@ -479,6 +479,23 @@ class Joined(nn.Module):
         return t.head(t.norm(x)[:, -1])
 
 
+class PairCosine(nn.Module):
+    """two pictures through one encoder, and torch's cosine of their class tokens"""
+    def __init__(self):
+        super().__init__()
+        self.encoder = VisionModel(depth=1 if TINY else 2)
+
+    def encode(self, x):
+        e = self.encoder
+        x = torch.cat([e.cls.expand(x.shape[0], -1, -1), e.embed(x)], 1) + e.pos
+        for blk in e.blocks:
+            x = blk(x)
+        return e.norm(x)[:, 0]
+
+    def forward(self, a, b):
+        return F.cosine_similarity(self.encode(a), self.encode(b))
+
+
 class TorchEncoder(nn.Module):
     def __init__(self, norm_first, activation, pool="mean", batch_first=True):
         super().__init__()
