@@ -226,8 +226,24 @@ static void normalize_features(tb_call *c) {
     c->done = true;
 }
 
+/* Statistics of the batch at hand are those of an instance where it is one (weights that are
+ * standardised by F.batch_norm). Of several samples each would depend on the others. */
+static void normalize_instance(tb_call *c) {
+    const tiba_tensor *x = &c->in[0]->t;
+    if (x->rank < 3 || x->dims[0] != 1 || tb_call_wants(c, 1) || tb_call_wants(c, 2)) {
+        tb_call_fail(c, "training_mode is not supported for this");
+        return;
+    }
+    const tb_attr epsilon = TB_FLOAT_ATTR("epsilon", tb_attr_float(c->node, "epsilon", 1e-5f));
+    c->out[0] = tb_emit(c, TB_OP_InstanceNormalization, 3, c->in, 1, &epsilon);
+    c->done = true;
+}
+
 static void upgrade_batch_normalization(tb_call *c) {
-    if (tb_attr_int(c->node, "training_mode", 0)) tb_call_fail(c, "training_mode is not supported");
+    if (tb_attr_int(c->node, "training_mode", 0) && tb_call_in(c, 0)) {
+        normalize_instance(c);
+        return;
+    }
     bool whole = c->node->opset < 9 && !tb_attr_int(c->node, "spatial", 1);
     tb_call_drop_attr(c, "spatial");
     tb_call_drop_attr(c, "momentum");

@@ -195,6 +195,10 @@ def versions():
     case("reduce_sum_13_noop", "ReduceSum", [x, i64()], opset=13, fixed=(1,), noop_with_empty_axes=1)
     case("reduce_max_17", "ReduceMax", [x], opset=17, axes=[-1])
     case("squeeze_12_all", "Squeeze", [f(2, 1, 3, 1)], opset=12)
+    own = np.sin(np.arange(30, dtype=np.float32)).reshape(1, 3, 10)  # weights that are standardised: statistics of the batch at hand
+    mean, var = own.mean(2)[0], own.var(2)[0]
+    want = [(own - mean[:, None]) / np.sqrt(var[:, None] + 1e-3) * var[:, None] + mean[:, None]]
+    case("batch_norm_training", "BatchNormalization", [own, var, mean, mean, var], opset=15, fixed=(1, 2, 3, 4), wanted=want, training_mode=1, epsilon=1e-3)
     case("top_k_11_least", "TopK", [x, i64(2)], 2, opset=11, fixed=(1,), axis=1, largest=0)
 
 
