@@ -8,8 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* past ‖ new along the tokens. */
-static tb_value *with_past(tb_call *c, tb_value *past, tb_value *x) {
+tb_value *tb_emit_past(tb_call *c, tb_value *past, tb_value *x) {
     bool empty = !past || (past->t.rank == 4 && past->t.dims[2] == 0);
     return empty ? x : tb_emit_concat(c, past, x, 2);
 }
@@ -79,8 +78,8 @@ void tb_lower_Attention(tb_call *c) {
     a.v = in_heads(c, 2, "kv_num_heads");
     tb_value *past = tb_call_in(c, 4);
     if (!past != !tb_call_in(c, 5)) tb_call_fail(c, "past_key and past_value go together");
-    a.k = with_past(c, past, a.k);
-    a.v = with_past(c, tb_call_in(c, 5), a.v);
+    a.k = tb_emit_past(c, past, a.k);
+    a.v = tb_emit_past(c, tb_call_in(c, 5), a.v);
     onnx_masks(c, &a, past && past->t.rank == 4 ? past->t.dims[2] : 0);
     if (c->n_out > 1) c->out[1] = a.k;
     if (c->n_out > 2) c->out[2] = a.v;
@@ -133,8 +132,7 @@ void tb_lower_RotaryEmbedding(tb_call *c) {
            tb_attr_int(c->node, "rotary_embedding_dim", 0));
 }
 
-/* Positions first, first + 1, … as [batch or 1, tokens]. */
-static tb_value *positions_from(tb_call *c, int64_t batch, const int64_t *first, int64_t tokens) {
+tb_value *tb_emit_positions(tb_call *c, int64_t batch, const int64_t *first, int64_t tokens) {
     tb_value *value;
     tiba_tensor *t = tb_emit_tensor(c, &value, TIBA_INT64, 2, (int64_t[]){batch, tokens});
     for (int64_t i = 0; t && i < batch * tokens; i++)
@@ -155,7 +153,7 @@ void tb_lower_MsRotaryEmbedding(tb_call *c) {
     if (tb_tensor_count(&ids->t) == 1) {
         const int64_t *first = tb_call_ints(c, ids, 1, "position_ids");
         if (!first) return;
-        ids = positions_from(c, 1, first, tokens);
+        ids = tb_emit_positions(c, 1, first, tokens);
     }
     int64_t dim = tb_attr_int(c->node, "rotary_embedding_dim", 0), full = 2 * cos->t.dims[1],
             heads = tb_attr_int(c->node, "num_heads", 0);
@@ -164,10 +162,69 @@ void tb_lower_MsRotaryEmbedding(tb_call *c) {
            dim > 0 ? dim : full);
 }
 
+/* q cos + q_rot sin and the same of k, with the sines and cosines of emb [batch, tokens, size]. */
+void tb_lower_GemmaRotaryEmbedding(tb_call *c) {
+    for (int i = 0; i < 5; i++)
+        if (!tb_call_needs_rank(c, i, i ? 4 : 3)) return;
+    const int64_t *d = c->in[0]->t.dims;
+    tb_value *angle = tb_emit_reshape(c, c->in[0], 4, (int64_t[]){d[0], 1, d[1], d[2]}),
+             *sin = tb_emit1(c, TB_OP_Sin, angle), *cos = tb_emit1(c, TB_OP_Cos, angle);
+    for (int i = 0; i < 2 && i < c->n_out; i++)
+        c->out[i] = tb_emit2(c, TB_OP_Add, tb_emit2(c, TB_OP_Mul, c->in[2 * i + 1], cos),
+                             tb_emit2(c, TB_OP_Mul, c->in[2 * i + 2], sin));
+}
+
+/* Which of the three positions (time, row, column) turns feature j: in three sections one behind
+ * the other, or in turns as long as a section lasts. */
+static int64_t turned_by(const int64_t *sections, bool in_turns, int64_t j) {
+    if (!in_turns) return j < sections[0] ? 0 : j < sections[0] + sections[1] ? 1 : 2;
+    return j % 3 && j < 3 * sections[j % 3] ? j % 3 : 0;
+}
+
+/* Rows of a cache [positions, half] for positions [3, batch, tokens], a third of them each. */
+static tb_value *sectioned_rows(tb_call *c, tb_value *cache, tb_value *positions,
+                                const int64_t *sections) {
+    tb_value *all = NULL, *which, *at[3];
+    bool in_turns = tb_attr_int(c->node, "mrope_layout", 0) == 1;
+    tb_emit_split(c, positions, 0, 3, (int64_t[]){1, 1, 1}, at);
+    if (c->status != TIBA_OK) return NULL;
+    int64_t half = cache->t.dims[1], rows[] = {at[0]->t.dims[1], at[0]->t.dims[2]};
+    for (int i = 0; i < 3; i++) {
+        tb_value *one = tb_emit_rotary_rows(c, cache, tb_emit_reshape(c, at[i], 2, rows));
+        all = all ? tb_emit_concat(c, all, one, 3) : one;
+    }
+    tiba_tensor *t = tb_emit_tensor(c, &which, TIBA_INT64, 1, &half);
+    for (int64_t j = 0; t && j < half; j++)
+        tb_set_i64(t, j, turned_by(sections, in_turns, j) * half + j);
+    return tb_emit(c, TB_OP_Gather, 2, (tb_value *[]){all, which}, 1, &TB_INT_ATTR("axis", 3));
+}
+
+/* input, position_ids [3, batch, tokens], caches */
+void tb_lower_MRotaryEmbedding(tb_call *c) {
+    tb_value *x = tb_call_in(c, 0);
+    int64_t n, dim = tb_attr_int(c->node, "rotary_embedding_dim", 0),
+               heads = tb_attr_int(c->node, "num_heads", 0);
+    const int64_t *sections = tb_attr_ints(c->node, "mrope_section", &n);
+    if (!x || x->t.rank < 3 || x->t.rank > 4 || !tb_call_needs_rank(c, 1, 3) ||
+        !tb_call_needs_rank(c, 2, 2) || !tb_call_needs_rank(c, 3, 2) || !sections || n != 3 ||
+        c->in[1]->t.dims[0] != 3 || !c->in[1]->t.data) {
+        tb_call_fail(c, "needs an input of 3 or 4 dimensions, known positions [3, batch, tokens], "
+                        "caches and three sections");
+        return;
+    }
+    int64_t half = c->in[2]->t.dims[1];
+    if (sections[0] < 0 || sections[1] < 0 || sections[0] > half || sections[1] > half) {
+        tb_call_fail(c, "its sections do not fit caches of %lld", (long long)half);
+        return;
+    }
+    if (x->t.rank == 3 && heads == 0 && half > 0) heads = x->t.dims[2] / (2 * half);
+    rotate(c, sectioned_rows(c, c->in[2], c->in[1], sections),
+           sectioned_rows(c, c->in[3], c->in[1], sections), heads, dim > 0 ? dim : 2 * half);
+}
+
 /* ---- com.microsoft: masks ------------------------------------------------------------------- */
 
-/* mask_index or key_padding_mask in all its shapes. */
-static void ms_mask(tb_call *c, tb_attention *a, int mask_input, bool causal, int64_t past) {
+void tb_call_mask(tb_call *c, tb_attention *a, int mask_input, bool causal, int64_t past) {
     if (c->status != TIBA_OK) return;
     tb_value *mask = mask_input >= 0 ? tb_call_in(c, mask_input) : NULL;
     float blocked = tb_attr_float(c->node, "mask_filter_value", -10000.0f);
@@ -215,11 +272,34 @@ static void ms_mask(tb_call *c, tb_attention *a, int mask_input, bool causal, in
 
 /* ---- com.microsoft: packed projection ------------------------------------------------------- */
 
-void tb_lower_packed_attention(tb_call *c, tb_value *packed, int mask, int past, int bias) {
+/* What is in use of a past [2, batch, heads, tokens, size]: all of it, or as the input for its
+ * length says where past and present share a buffer; what follows the new tokens is `*rest`. */
+static tb_value *past_in_use(tb_call *c, const tb_packed_inputs *inputs, int64_t tokens,
+                             tb_value **rest) {
+    tb_value *past = inputs->past > 0 ? tb_call_in(c, inputs->past) : NULL;
+    bool shared = tb_attr_int(c->node, "past_present_share_buffer", 0) != 0;
+    *rest = NULL;
+    if (!past || !tb_call_needs_rank(c, inputs->past, 5)) {
+        if (shared) tb_call_fail(c, "past_present_share_buffer without a past is not supported");
+        return NULL;
+    }
+    if (past->t.dims[0] != 2) return tb_call_fail(c, "its past must be [2, …]");
+    if (!shared) return past->t.dims[3] ? past : NULL;
+    if (inputs->length <= 0) return tb_call_fail(c, "past_present_share_buffer is not supported");
+    const int64_t *used = tb_call_ints(c, tb_call_in(c, inputs->length), 1, "past_sequence_length");
+    int64_t room = past->t.dims[3];
+    if (!used) return NULL;
+    if (*used < 0 || *used > room - tokens)
+        return tb_call_fail(c, "past_sequence_length %lld does not fit a buffer of %lld",
+                            (long long)*used, (long long)room);
+    if (*used + tokens < room) *rest = tb_emit_slice(c, past, 3, *used + tokens, room);
+    return *used ? tb_emit_slice(c, past, 3, 0, *used) : NULL;
+}
+
+void tb_lower_packed_attention(tb_call *c, tb_value *packed, tb_packed_inputs inputs) {
     if (c->status != TIBA_OK) return;
-    if (tb_attr_int(c->node, "do_rotary", 0) ||
-        tb_attr_int(c->node, "past_present_share_buffer", 0)) {
-        tb_call_fail(c, "do_rotary and past_present_share_buffer are not supported");
+    if (packed->t.rank != 3 || tb_attr_int(c->node, "do_rotary", 0)) {
+        tb_call_fail(c, "its input must have 3 dimensions, and do_rotary is not supported");
         return;
     }
     int64_t heads = tb_attr_int(c->node, "num_heads", 0), n_sizes, sizes[3];
@@ -232,33 +312,34 @@ void tb_lower_packed_attention(tb_call *c, tb_value *packed, int mask, int past,
                       .k = part[1],
                       .v = part[2],
                       .scale = (double)tb_attr_float(c->node, "scale", 0)};
-    tb_value *state = past >= 0 ? tb_call_in(c, past) : NULL, *kv[2];
+    tb_value *rest, *state = past_in_use(c, &inputs, packed->t.dims[1], &rest), *kv[2];
     int64_t length = 0;
     if (state && c->status == TIBA_OK) {
-        if (!tb_call_needs_rank(c, past, 5)) return;
         const int64_t *d = state->t.dims;
         length = d[3];
         tb_emit_split(c, state, 0, 2, (int64_t[]){1, 1}, kv);
         for (int i = 0; i < 2; i++)
             kv[i] = tb_emit_reshape(c, kv[i], 4, (int64_t[]){d[1], d[2], d[3], d[4]});
-        a.k = with_past(c, kv[0], a.k);
-        a.v = with_past(c, kv[1], a.v);
+        a.k = tb_emit_past(c, kv[0], a.k);
+        a.v = tb_emit_past(c, kv[1], a.v);
     }
-    ms_mask(c, &a, mask, tb_attr_int(c->node, "unidirectional", 0) != 0, length);
-    if (bias >= 0) a.masks[2] = tb_call_in(c, bias);
+    tb_call_mask(c, &a, inputs.mask, tb_attr_int(c->node, "unidirectional", 0) != 0, length);
+    if (inputs.bias > 0) a.masks[2] = tb_call_in(c, inputs.bias);
     c->out[0] = tb_emit_merge_heads(c, tb_emit_attention(c, &a));
     if (c->n_out < 2 || c->status != TIBA_OK) return;
     const int64_t *d = a.k->t.dims;
     int64_t one[] = {1, d[0], d[1], d[2], d[3]};
     c->out[1] =
         tb_emit_concat(c, tb_emit_reshape(c, a.k, 5, one), tb_emit_reshape(c, a.v, 5, one), 0);
+    if (rest) c->out[1] = tb_emit_concat(c, c->out[1], rest, 3);
 }
 
 void tb_lower_MsAttention(tb_call *c) {
     if (!tb_call_needs_rank(c, 0, 3) || !tb_call_needs_rank(c, 1, 2)) return;
-    tb_call_refuse_inputs(c, 6, 6, "past_sequence_length");
     tb_value *packed = tb_emit2(c, TB_OP_MatMul, c->in[0], c->in[1]);
-    tb_lower_packed_attention(c, tb_emit_add_optional(c, packed, tb_call_in(c, 2)), 3, 4, 5);
+    packed = tb_emit_add_optional(c, packed, tb_call_in(c, 2));
+    tb_lower_packed_attention(c, packed,
+                              (tb_packed_inputs){.mask = 3, .past = 4, .bias = 5, .length = 6});
 }
 
 /* ---- com.microsoft: MultiHeadAttention ------------------------------------------------------ */
@@ -302,142 +383,14 @@ void tb_lower_MultiHeadAttention(tb_call *c) {
     a.k = biased_heads(c, k, hidden, heads);
     a.v = biased_heads(c, v, 2 * hidden, heads);
     if (tb_call_in(c, 6) && c->in[6]->t.rank == 4) past = c->in[6]->t.dims[2];
-    a.k = with_past(c, tb_call_in(c, 6), a.k);
-    a.v = with_past(c, tb_call_in(c, 7), a.v);
-    ms_mask(c, &a, 4, tb_attr_int(c->node, "unidirectional", 0) != 0, past);
+    a.k = tb_emit_past(c, tb_call_in(c, 6), a.k);
+    a.v = tb_emit_past(c, tb_call_in(c, 7), a.v);
+    tb_call_mask(c, &a, 4, tb_attr_int(c->node, "unidirectional", 0) != 0, past);
     a.masks[2] = tb_call_in(c, 5);
     c->out[0] = tb_emit_merge_heads(c, tb_emit_attention(c, &a));
     if (c->n_out > 1) c->out[1] = a.k;
     if (c->n_out > 2) c->out[2] = a.v;
     if (c->n_out > 3) c->out[3] = a.masked;
-}
-
-/* ---- com.microsoft: GroupQueryAttention ----------------------------------------------------- */
-
-/* Per sample: how many keys are seen in all and how many of them are of the past. */
-typedef struct lengths {
-    const int64_t *past, *total;
-    int64_t longest; /* of total */
-    bool same;       /* all samples' pasts are equal */
-} lengths;
-
-/* seqlens_k is the count of a sample's keys less one. The call is a first prompt if it has as many
- * tokens as keys: then nothing of the past counts, and a shorter sample is padded at its end. */
-static bool read_lengths(tb_call *c, int64_t batch, int64_t tokens, int64_t room, lengths *l) {
-    const int64_t *last = tb_call_ints(c, tb_call_in(c, 5), batch, "seqlens_k"),
-                  *all = tb_call_ints(c, tb_call_in(c, 6), 1, "total_sequence_length");
-    int64_t *past = TB_NEW(c->b->graph->arena, int64_t, batch),
-            *total = TB_NEW(c->b->graph->arena, int64_t, batch);
-    if (!last || !all) return false;
-    if (!past || !total) {
-        c->status = tb_out_of_memory(c->error);
-        return false;
-    }
-    *l = (lengths){.past = past, .total = total, .longest = tokens, .same = true};
-    bool prompt = *all == tokens;
-    for (int64_t b = 0; b < batch; b++) {
-        bool fits = last[b] >= 0 && last[b] < room + tokens;
-        total[b] = fits ? last[b] + 1 : 0;
-        past[b] = prompt ? 0 : total[b] - tokens;
-        if (!fits || past[b] < 0 || past[b] > room || total[b] > past[b] + tokens) {
-            tb_call_fail(c,
-                         "seqlens_k = %lld does not fit %lld new tokens and room for %lld past "
-                         "ones",
-                         (long long)last[b], (long long)tokens, (long long)room);
-            return false;
-        }
-        if (past[b] + tokens > l->longest) l->longest = past[b] + tokens;
-        if (past[b] != past[0]) l->same = false;
-    }
-    return true;
-}
-
-/* What is in use of the past, then the new tokens, then zeros up to the longest sample. */
-static tb_value *cached(tb_call *c, tb_value *past, tb_value *x, const lengths *l) {
-    if (c->status != TIBA_OK) return NULL;
-    if (l->same) return l->past[0] ? with_past(c, tb_emit_slice(c, past, 2, 0, l->past[0]), x) : x;
-    tb_value *all = NULL;
-    int64_t tokens = x->t.dims[2];
-    for (int64_t b = 0; b < x->t.dims[0]; b++) {
-        tb_value *one = tb_emit_slice(c, x, 0, b, b + 1);
-        if (l->past[b]) {
-            tb_value *old = tb_emit_slice(c, past, 0, b, b + 1);
-            one = tb_emit_concat(c, tb_emit_slice(c, old, 2, 0, l->past[b]), one, 2);
-        }
-        int64_t pads[8] = {0, 0, 0, 0, 0, 0, l->longest - l->past[b] - tokens, 0};
-        if (pads[6]) one = tb_emit2(c, TB_OP_Pad, one, tb_emit_ints(c, 8, pads));
-        all = all ? tb_emit_concat(c, all, one, 0) : one;
-    }
-    return all;
-}
-
-/* The keys or values in a buffer of the past's size. */
-static tb_value *buffered(tb_call *c, tb_value *x, int64_t room) {
-    if (c->status != TIBA_OK || x->t.dims[2] >= room) return x;
-    int64_t pads[8] = {0, 0, 0, 0, 0, 0, room - x->t.dims[2], 0};
-    return tb_emit2(c, TB_OP_Pad, x, tb_emit_ints(c, 8, pads));
-}
-
-/* Query, key and value in heads: from three inputs or from a packed one. */
-static void grouped_heads(tb_call *c, tb_value **x) {
-    int64_t heads = tb_attr_int(c->node, "num_heads", 0),
-            kv_heads = tb_attr_int(c->node, "kv_num_heads", 0);
-    if (!tb_call_needs_rank(c, 0, 3)) return;
-    for (int i = 0; i < 3; i++) x[i] = tb_call_in(c, i);
-    if (!x[1] && heads > 0 && kv_heads > 0) {
-        int64_t size = x[0]->t.dims[2] / (heads + 2 * kv_heads);
-        tb_emit_split(c, x[0], 2, 3, (int64_t[]){heads * size, kv_heads * size, kv_heads * size},
-                      x);
-    }
-    if (c->status == TIBA_OK && (!x[1] || !x[2])) tb_call_fail(c, "key and value go together");
-    for (int i = 0; i < 3; i++)
-        x[i] = c->status == TIBA_OK ? tb_emit_split_heads(c, x[i], i ? kv_heads : heads) : NULL;
-}
-
-static void grouped_rotary(tb_call *c, tb_value **x, const lengths *l) {
-    if (c->status != TIBA_OK || !tb_attr_int(c->node, "do_rotary", 0)) return;
-    if (!tb_call_in(c, 7) || !tb_call_in(c, 8)) {
-        tb_call_fail(c, "do_rotary needs two caches");
-        return;
-    }
-    int64_t batch = x[0]->t.dims[0], tokens = x[0]->t.dims[2];
-    tb_value *at = tb_call_in(c, 9) ? c->in[9] : positions_from(c, batch, l->past, tokens);
-    tb_value *cos = tb_emit_rotary_rows(c, c->in[7], at),
-             *sin = tb_emit_rotary_rows(c, c->in[8], at);
-    bool pairs = tb_attr_int(c->node, "rotary_interleaved", 0) != 0;
-    for (int i = 0; i < 2 && c->status == TIBA_OK; i++)
-        x[i] = tb_emit_rotary(c, x[i], cos, sin, 2 * c->in[7]->t.dims[1], pairs);
-}
-
-void tb_lower_GroupQueryAttention(tb_call *c) {
-    tb_value *x[3] = {NULL}, *past = tb_call_in(c, 3);
-    lengths l;
-    tb_call_refuse_inputs(c, 12, 13, "a quantised past");
-    if (!past != !tb_call_in(c, 4)) tb_call_fail(c, "past_key and past_value go together");
-    grouped_heads(c, x);
-    if (c->status != TIBA_OK || (past && !tb_call_needs_rank(c, 3, 4))) return;
-    int64_t batch = x[0]->t.dims[0], tokens = x[0]->t.dims[2], room = past ? past->t.dims[2] : 0,
-            window = tb_attr_int(c->node, "local_window_size", -1);
-    if (!read_lengths(c, batch, tokens, room, &l)) return;
-    grouped_rotary(c, x, &l);
-    tb_attention a = {.q = x[0],
-                      .k = cached(c, past, x[1], &l),
-                      .v = cached(c, tb_call_in(c, 4), x[2], &l),
-                      .scale = (double)tb_attr_float(c->node, "scale", 0),
-                      .softcap = (double)tb_attr_float(c->node, "softcap", 0),
-                      .smooth = tb_attr_int(c->node, "smooth_softmax", 0) > 0,
-                      .sink = tb_call_in(c, 11)};
-    tb_window w = {.batch = batch,
-                   .queries = tokens,
-                   .keys = l.longest,
-                   .right = 0,
-                   .left = window > 0 ? window - 1 : -1,
-                   .offset = l.past};
-    a.masks[0] = tb_emit_window(c, &w);
-    a.masks[1] = tb_call_in(c, 10);
-    c->out[0] = tb_emit_merge_heads(c, tb_emit_attention(c, &a));
-    if (c->n_out > 1) c->out[1] = buffered(c, a.k, room);
-    if (c->n_out > 2) c->out[2] = buffered(c, a.v, room);
 }
 
 /* ---- relative positions --------------------------------------------------------------------- */

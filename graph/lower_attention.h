@@ -46,8 +46,22 @@ tb_value *tb_emit_rotary(tb_call *c, tb_value *x, tb_value *cos, tb_value *sin, 
  *  or 1, 1, tokens, dim/2]. The cache is no embedding table whatever the positions are. */
 tb_value *tb_emit_rotary_rows(tb_call *c, tb_value *cache, tb_value *positions);
 
-/** com.microsoft Attention on projected q, k, v is shared with QAttention: inputs `mask`, `past`,
- *  `bias` by index (-1: none). `packed` is [batch, tokens, 3 · hidden]. */
-void tb_lower_packed_attention(tb_call *c, tb_value *packed, int mask, int past, int bias);
+/** past ‖ x along the tokens of [batch, heads, tokens, size]; x alone where the past is NULL or
+ *  empty. */
+tb_value *tb_emit_past(tb_call *c, tb_value *past, tb_value *x);
+/** Positions first, first + 1, … as [batch, tokens], int64. */
+tb_value *tb_emit_positions(tb_call *c, int64_t batch, const int64_t *first, int64_t tokens);
+/** Puts mask_index or key_padding_mask in all its shapes, input `mask_input` of the call (-1:
+ *  none), and causality behind `past` keys into masks[0] and masks[1]. */
+void tb_call_mask(tb_call *c, tb_attention *a, int mask_input, bool causal, int64_t past);
+
+/** Inputs of an attention with one projection for q, k and v, by index; -1 or 0: none. */
+typedef struct tb_packed_inputs {
+    int mask, past, bias; /**< of the scores */
+    int length;           /**< how much of a shared past buffer is in use */
+} tb_packed_inputs;
+/** com.microsoft Attention and its like on projected q, k, v: `packed` is [batch, tokens, 3 ·
+ *  hidden]. */
+void tb_lower_packed_attention(tb_call *c, tb_value *packed, tb_packed_inputs inputs);
 
 #endif

@@ -37,6 +37,49 @@ void tb_lower_QuickGelu(tb_call *c) {
     c->out[0] = swish(c, tb_call_in(c, 0), tb_attr_float(c->node, "alpha", 1.702f));
 }
 
+/* z · sigmoid(z) of z = scale · x; the scale is an input or alpha. */
+void tb_lower_ScaledSiLU(tb_call *c) {
+    double scale = (double)tb_attr_float(c->node, "alpha", 1.0f);
+    if (tb_call_in(c, 1) && !tb_scalar_constant(c->in[1], &scale)) {
+        tb_call_fail(c, "its scale is no constant");
+        return;
+    }
+    c->out[0] = swish(c, tb_emit_scale(c, tb_call_in(c, 0), scale), 1.0f);
+}
+
+/* x + y · gate, the gate a number for each row: an input, or a sigmoid of its product. */
+void tb_lower_GatedAdd(tb_call *c) {
+    tb_value *gate = tb_call_in(c, 2), *weight = tb_call_in(c, 3);
+    if (weight) gate = tb_emit1(c, TB_OP_Sigmoid, tb_emit2(c, TB_OP_MatMul, gate, weight));
+    tb_value *y = tb_emit2(c, TB_OP_Mul, tb_call_in(c, 1), gate);
+    c->out[0] = tb_emit2(c, TB_OP_Add, tb_call_in(c, 0), y);
+}
+
+/* Gate and up in two inputs or one behind the other, both clamped where `limit` is positive:
+ * gate · sigmoid(alpha gate) · (up + beta). */
+void tb_lower_MsSwiGLU(tb_call *c) {
+    tb_value *part[2] = {tb_call_in(c, 0), tb_call_in(c, 1)};
+    double limit = (double)tb_attr_float(c->node, "limit", 0),
+           beta = (double)tb_attr_float(c->node, "activation_beta", 0);
+    if (!part[0] || part[0]->t.rank < 1) {
+        tb_call_fail(c, "its gate is missing");
+        return;
+    }
+    if (!part[1]) {
+        int last = part[0]->t.rank - 1;
+        int64_t half = part[0]->t.dims[last] / 2;
+        tb_emit_split(c, part[0], last, 2, (int64_t[]){half, half}, part);
+    }
+    if (limit > 0) {
+        tb_value *high = tb_emit_scalar(c, limit), *low = tb_emit_scalar(c, -limit);
+        part[0] = tb_emit3(c, TB_OP_Clip, part[0], NULL, high);
+        part[1] = tb_emit3(c, TB_OP_Clip, part[1], low, high);
+    }
+    if (beta != 0) part[1] = tb_emit2(c, TB_OP_Add, part[1], tb_emit_scalar(c, beta));
+    tb_value *y = swish(c, part[0], tb_attr_float(c->node, "activation_alpha", 1.0f));
+    c->out[0] = tb_emit2(c, TB_OP_Mul, y, part[1]);
+}
+
 /* x · sigmoid(alpha x) · gate */
 void tb_lower_SwiGLU(tb_call *c) {
     tb_value *x = swish(c, tb_call_in(c, 0), tb_attr_float(c->node, "alpha", 1.0f));
@@ -238,10 +281,8 @@ void tb_lower_SkipSimplifiedLayerNormalization(tb_call *c) {
     skip_normalize(c, true);
 }
 
-/* GroupNorm of [n, h, w, c] (channels_last) or [n, c, …], with SiLU if activation = 1. */
-void tb_lower_GroupNorm(tb_call *c) {
-    tb_value *x = tb_call_in(c, 0);
-    if (!tb_call_needs_rank(c, 0, 4)) return;
+/* x of [n, h, w, c] (channels_last) or [n, c, …], with SiLU if activation = 1. */
+static void group_normalize(tb_call *c, tb_value *x) {
     bool last = tb_attr_int(c->node, "channels_last", 1) != 0;
     if (last) x = tb_emit_transpose(c, x, 4, (int64_t[]){0, 3, 1, 2});
     tb_attr attrs[] = {TB_INT_ATTR("num_groups", tb_attr_int(c->node, "groups", 1)),
@@ -250,6 +291,89 @@ void tb_lower_GroupNorm(tb_call *c) {
                           (tb_value *[]){x, tb_call_in(c, 1), tb_call_in(c, 2)}, 2, attrs);
     if (tb_attr_int(c->node, "activation", 0)) y = swish(c, y, 1.0f);
     c->out[0] = last ? tb_emit_transpose(c, y, 4, (int64_t[]){0, 2, 3, 1}) : y;
+}
+
+void tb_lower_GroupNorm(tb_call *c) {
+    if (tb_call_needs_rank(c, 0, 4)) group_normalize(c, c->in[0]);
+}
+
+/* x, gamma, beta, skip [n, c], [n, 1, 1, c] or as x, bias: normalised is the sum, output 1. */
+void tb_lower_SkipGroupNorm(tb_call *c) {
+    tb_value *skip = tb_call_in(c, 3), *bias = tb_call_in(c, 4);
+    if (!tb_call_needs_rank(c, 0, 4)) return;
+    bool last = tb_attr_int(c->node, "channels_last", 1) != 0;
+    int64_t channels = c->in[0]->t.dims[last ? 3 : 1], all[4] = {1, 1, 1, 1};
+    if (!skip || (skip->t.rank != 2 && skip->t.rank != 4)) {
+        tb_call_fail(c, "its skip must have 2 or 4 dimensions");
+        return;
+    }
+    all[last ? 3 : 1] = channels;
+    if (bias && !last) bias = tb_emit_reshape(c, bias, 4, all);
+    all[0] = skip->t.dims[0];
+    if (skip->t.rank == 2 || (skip->t.dims[1] == 1 && skip->t.dims[2] == 1))
+        skip = tb_emit_reshape(c, skip, 4, all);
+    tb_value *sum = tb_emit_add_optional(c, tb_emit2(c, TB_OP_Add, c->in[0], skip), bias);
+    group_normalize(c, sum);
+    if (c->n_out > 1) c->out[1] = sum;
+}
+
+/* Groups of `size` features of x normalised by themselves; x in its own shape again. */
+static tb_value *normalize_groups(tb_call *c, tb_value *x, int64_t size, tb_value *scale) {
+    if (c->status != TIBA_OK) return NULL;
+    int rank = x->t.rank;
+    int64_t dims[TIBA_MAX_RANK], last = rank > 0 ? x->t.dims[rank - 1] : 0;
+    if (rank < 1 || rank == TIBA_MAX_RANK || size <= 0 || last % size)
+        return tb_call_fail(c, "its features cannot be split into groups of %lld", (long long)size);
+    memcpy(dims, x->t.dims, sizeof dims);
+    dims[rank - 1] = last / size;
+    dims[rank] = size;
+    tb_value *ones = scale;
+    if (!scale || scale->t.rank != 1 || scale->t.dims[0] != size) {
+        tiba_tensor *t = tb_emit_tensor(c, &ones, TIBA_FLOAT32, 1, &size);
+        for (int64_t i = 0; t && i < size; i++) tb_set_f64(t, i, 1);
+    }
+    tb_value *y = size == last ? x : tb_emit_reshape(c, x, rank + 1, dims);
+    y = normalize(c, y, ones, NULL, true, tb_attr_float(c->node, "epsilon", 1e-5f));
+    y = tb_emit_reshape(c, y, rank, x->t.dims);
+    if (ones == scale || !scale) return y;
+    int64_t count = tb_tensor_count(&scale->t);
+    return tb_emit2(c, TB_OP_Mul, y, count == last ? tb_emit_reshape(c, scale, 1, &last) : scale);
+}
+
+/* Branches [.., c, h], or [.., c · h] with num_branches; their scale is [c · h], [c, h] or [h]. */
+void tb_lower_BranchwiseRMSNorm(tb_call *c) {
+    tb_value *x = tb_call_in(c, 0), *scale = tb_call_in(c, 1);
+    int64_t branches = tb_attr_int(c->node, "num_branches", 0);
+    if (!x || x->t.rank < (branches ? 1 : 2)) {
+        tb_call_fail(c, "its input has too few dimensions");
+        return;
+    }
+    const tiba_tensor shape = x->t;
+    int last = shape.rank - 1;
+    int64_t size = branches > 0 ? shape.dims[last] / branches : shape.dims[last], flat;
+    if (branches == 0 && scale && scale->t.rank == 1 && scale->t.dims[0] != size) {
+        int64_t pair[] = {shape.dims[last - 1], size};
+        if (tb_i64_mul(&flat, pair[0], pair[1]) && scale->t.dims[0] == flat)
+            scale = tb_emit_reshape(c, scale, 2, pair);
+    }
+    c->out[0] = normalize_groups(c, x, size, scale);
+}
+
+/* x normalised in groups of scale's size, times the activation of the gate. */
+void tb_lower_GatedRMSNorm(tb_call *c) {
+    const char *type = tb_attr_string(c->node, "activation", "silu");
+    if (!tb_call_needs_rank(c, 1, 1) || !tb_call_in(c, 0) || !tb_call_in(c, 2)) {
+        tb_call_fail(c, "an input is missing");
+        return;
+    }
+    bool silu = strcmp(type, "silu") == 0 || strcmp(type, "swish") == 0;
+    if (!silu && strcmp(type, "sigmoid") != 0) {
+        tb_call_fail(c, "activation '%.40s' is not supported", type);
+        return;
+    }
+    tb_value *y = normalize_groups(c, c->in[0], c->in[1]->t.dims[0], c->in[1]);
+    tb_value *gate = silu ? swish(c, c->in[2], 1.0f) : tb_emit1(c, TB_OP_Sigmoid, c->in[2]);
+    c->out[0] = tb_emit2(c, TB_OP_Mul, y, gate);
 }
 
 /* ---- BERT's embedding ----------------------------------------------------------------------- */

@@ -145,7 +145,8 @@ void tb_lower_QAttention(tb_call *c) {
     if (c->status != TIBA_OK) return;
     y = product(c, y, product(c, per_column(c, tb_call_in(c, 3)), per_column(c, tb_call_in(c, 4))));
     y = tb_emit_add_optional(c, y, tb_call_in(c, 2));
-    if (c->status == TIBA_OK && y->t.rank == 3) tb_lower_packed_attention(c, y, 5, 8, -1);
+    if (c->status == TIBA_OK && y->t.rank == 3)
+        tb_lower_packed_attention(c, y, (tb_packed_inputs){.mask = 5, .past = 8});
 }
 
 /* ---- convolutions --------------------------------------------------------------------------- */

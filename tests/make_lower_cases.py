@@ -709,10 +709,283 @@ def optimised():
           {"x": f(2, 3, 8)}, ["z"], {"s": f(2, 3, 8), "g": f(8)})
 
 
+def packed_tokens():
+    """Batches without padding. onnxruntime's CPU provider has no such kernels: the documented formulas."""
+    heads, size, lengths, tokens = 2, 4, [1, 4, 2], 4
+    batch, hidden = len(lengths), heads * size
+
+    def offsets(lengths):
+        real = [b * tokens + i for b, n in enumerate(lengths) for i in range(n)]
+        rest = [b * tokens + i for b, n in enumerate(lengths) for i in range(n, tokens)]
+        return np.array(real + rest, np.int32).reshape(len(lengths), tokens), np.cumsum([0, *lengths]).astype(np.int32)
+
+    def attended(q, k, v, lengths, bias=0):
+        """Rows of real tokens of attention on padded [batch, tokens, heads · size]."""
+        rows = []
+        q, k, v = (x.reshape(len(lengths), tokens, heads, -1).transpose(0, 2, 1, 3).astype(np.float64) for x in (q, k, v))
+        scores = q @ k.swapaxes(2, 3) / np.sqrt(q.shape[3]) + bias
+        for b, n in enumerate(lengths):
+            y = softmax(scores[b, :, :n, :n]) @ v[b, :, :n]
+            rows.append(y.transpose(1, 0, 2).reshape(n, -1))
+        return np.concatenate(rows).astype(np.float32)
+
+    def padded(x, lengths):
+        whole = np.zeros((len(lengths) * tokens, x.shape[1]), np.float32)
+        whole[offsets(lengths)[0].reshape(-1)[:len(x)]] = x
+        return whole.reshape(len(lengths), tokens, -1)
+
+    for name, lengths in (("", lengths), ("_one", [3]), ("_full", [4, 4])):
+        batch, (token_offset, sums) = len(lengths), offsets(lengths)
+        count = sum(lengths)
+        x = f(batch, tokens, 6)
+        packed_x = x.reshape(-1, 6)[token_offset.reshape(-1)[:count]]
+        case("remove_padding" + name, "RemovePadding", [x, np.array(lengths, np.int32)], 4, domain=MS,
+             wanted=[packed_x, token_offset, sums, i32(max(lengths))])
+        case("restore_padding" + name, "RestorePadding", [packed_x, token_offset], domain=MS, wanted=[padded(packed_x, lengths)])
+        w, b, bias = f(6, 2 * hidden + 6), f(2 * hidden + 6), f(batch, heads, tokens, tokens)
+        q, k, v = np.split(padded(packed_x @ w + b, lengths), [hidden, 2 * hidden], axis=2)
+        case("packed_attention" + name, "PackedAttention", [packed_x, w, b, token_offset, sums, bias], domain=MS, fixed=(1, 2), num_heads=heads,
+             qkv_hidden_sizes=[hidden, hidden, 6], wanted=[attended(q, k, v, lengths, bias)])
+        q, k, v, b = f(count, hidden), f(count, hidden), f(count, 6), f(2 * hidden + 6)
+        parts = [padded(x + y, lengths) for x, y in zip((q, k, v), np.split(b, [hidden, 2 * hidden]))]
+        case("packed_mha" + name, "PackedMultiHeadAttention", [q, k, v, b, token_offset, sums], domain=MS, fixed=(3,), num_heads=heads,
+             wanted=[attended(*parts, lengths)])
+        qkv = f(count, heads, 3, size)
+        parts = [padded(qkv[:, :, i].reshape(count, hidden), lengths) for i in range(3)]
+        case("packed_mha_qkv" + name, "PackedMultiHeadAttention", [qkv, None, None, None, token_offset, sums, bias], domain=MS, num_heads=heads,
+             wanted=[attended(*parts, lengths, bias)])
+    x, b, rel, w, wb, eco = f(2, tokens, hidden), f(hidden), f(1, heads, tokens, tokens), f(size, 8), f(8), f(1, heads, 1, 1)
+    y = (x + b).reshape(2, tokens, heads, size).transpose(0, 2, 1, 3) @ w + wb
+    u, r = np.split(1 / (1 + np.exp(-y.reshape(2, heads, tokens, 2, 4).sum(-1))), 2, axis=3)
+    want = (u * (r * eco - 1) + 2) * rel
+    case("gated_position_bias", "GatedRelativePositionBias", [x, b, rel, w, wb, eco], domain=MS, fixed=(1, 3, 4, 5), num_heads=heads, wanted=[want])
+    token_offset = offsets([3, 4])[0]
+    rows = token_offset.reshape(-1)[:7]
+    keep = np.zeros(8)
+    keep[rows] = 1
+    x = x * keep.reshape(2, tokens, 1).astype(np.float32)
+    y = (x + b).reshape(2, tokens, heads, size).transpose(0, 2, 1, 3) @ w + wb
+    u, r = np.split(1 / (1 + np.exp(-y.reshape(2, heads, tokens, 2, 4).sum(-1))), 2, axis=3)
+    case("gated_position_bias_packed", "GatedRelativePositionBias", [x.reshape(8, -1)[rows], b, rel, w, wb, eco, token_offset], domain=MS, fixed=(1, 3, 4, 5),
+         num_heads=heads, wanted=[(u * (r * eco - 1) + 2) * rel])
+
+
+def decoder_steps():
+    batch, heads, size, room, used = 2, 2, 4, 7, 3
+    hidden, total = heads * size, used + 1
+    q, k, v, bias = f(batch, 1, hidden), f(batch, 1, hidden), f(batch, 1, hidden), f(3 * hidden)
+    pk, pv, mask = f(batch, heads, room, size), f(batch, heads, room, size), np.array([[1, 1, 1, 1], [0, 1, 1, 1]], np.int32)
+    pk[:, :, used:], pv[:, :, used:] = 0, 0
+
+    def d(name, inputs, outputs=3, **attributes):
+        case("decoder_masked_" + name, "DecoderMaskedMultiHeadAttention", inputs, outputs, domain=MS, num_heads=heads, **attributes)
+
+    d("self", [q, k, v, mask, None, pk, pv, i32(used), None, None, bias], past_present_share_buffer=1)
+    d("self_first", [q, k, v, None, None, pk, pv, i32(0)], past_present_share_buffer=1, scale=0.3)
+    d("self_bias", [q, k, v, None, f(1, heads, 1, total), pk, pv, i32(used), i32(1)], past_present_share_buffer=1)
+    d("cross", [q, f(batch, heads, 5, size), f(batch, heads, 5, size), np.array([[1] * 5, [1, 1, 1, 0, 0]], np.int32), None, None, None, None, None, None, bias], 1)
+    k5, v5 = f(batch, heads, 5, size), f(batch, heads, 5, size)  # onnxruntime infers another type for its scores
+    y, scores = attend(q.reshape(batch, 1, heads, size), *(x.transpose(0, 2, 1, 3) for x in (k5, v5))), q.reshape(batch, heads, 1, size) @ k5.swapaxes(2, 3) / 2
+    d("cross_qk", [q, k5, v5], ["y", "", "", "qk"], output_qk=1, wanted=[y, scores])
+    one = np.concatenate([q, k, v], axis=2)
+    keys, values = (np.concatenate([p[:, :, :used], x.reshape(batch, heads, 1, size)], axis=2) for p, x in ((pk, k), (pv, v)))
+    y = attend(q.reshape(batch, 1, heads, size), keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3))
+    d("packed", [one, None, None, None, None, pk[:, :, :used], pv[:, :, :used]], wanted=[y, keys, values])
+
+    x, w, b = f(batch, 1, 6), f(6, 3 * hidden), f(3 * hidden)
+    past = np.stack([pk, pv])
+    q, k, v = np.split(x @ w + b, 3, axis=2)
+    keys, values = (np.concatenate([p[:, :, :used], x.reshape(batch, heads, 1, size)], axis=2) for p, x in ((pk, k), (pv, v)))
+    y = attend(q.reshape(batch, 1, heads, size), keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3))
+    present = past.copy()
+    present[:, :, :, :total] = keys, values
+    for op, name in (("DecoderMaskedSelfAttention", "decoder_masked_projected"), ("Attention", "attention_shared_past")):
+        more = {"unidirectional": 1} if op == "Attention" else {}
+        case(name, op, [x, w, b, None, past, None, i32(used)], 2, domain=MS, fixed=(1, 2), num_heads=heads, past_present_share_buffer=1,
+             wanted=[y, present], **more)
+        case(name + "_apart", op, [x, w, b, None, past[:, :, :, :used]], 2, domain=MS, fixed=(1, 2), num_heads=heads,
+             wanted=[y, present[:, :, :, :total]], **more)
+
+    tokens, keys = 3, 5
+    query, key = f(tokens, batch, hidden), f(keys, batch, hidden)
+    qw, kvw, b = f(hidden, hidden, scale=0.5), f(hidden, 2 * hidden, scale=0.5), f(3 * hidden)
+    masked = np.array([[0] * keys, [0, 0, 0, 1, 1]], bool)
+    caches = [f(batch, heads, keys, size) for _ in range(2)]
+
+    def in_heads(x):
+        return x.reshape(len(x), batch, heads, size).transpose(1, 2, 0, 3)
+
+    for name, static, past, state, mask in (("self", 0, 0, 1, None), ("cross", 1, 0, 0, masked), ("self_past", 0, 1, 1, None), ("cross_past", 1, 1, 1, masked),
+                                            ("state_only", 0, 0, 1, None)):
+        queries = in_heads(query @ qw + b[:hidden])
+        k, v = (in_heads(x) for x in np.split((key if static else query) @ kvw + b[hidden:], 2, axis=2))
+        if past and state:
+            k, v = caches if static else (np.concatenate([c, x], axis=2) for c, x in zip(caches, (k, v)))
+        scores = queries @ k.swapaxes(2, 3) / 2.0
+        if mask is not None:
+            scores = scores + np.where(mask[:, None, None], -10000.0, 0)
+        y = (softmax(scores) @ v).transpose(2, 0, 1, 3).reshape(tokens, batch, hidden)
+        flags = [np.array(bool(i)) for i in (static, past, state, mask is not None)]
+        given = caches if past else [None, None]
+        case("decoder_attention_" + name, "DecoderAttention", [query, key, qw, kvw, b, mask, *given, *flags], 3, domain=MS,
+             fixed=(2, 3, 4, 5, 8, 9, 10, 11), num_heads=heads, wanted=[y, k, v])
+
+
+def rotaries():
+    emb, q, qr, k, kr = f(2, 3, 4), f(2, 2, 3, 4), f(2, 2, 3, 4), f(2, 2, 3, 4), f(2, 2, 3, 4)
+    sin, cos = np.sin(emb)[:, None], np.cos(emb)[:, None]
+    case("gemma_rotary", "GemmaRotaryEmbedding", [emb, q, qr, k, kr], 2, domain=MS, wanted=[q * cos + qr * sin, k * cos + kr * sin])
+    theta = f(9, 6)
+    at = rng.integers(0, 9, (3, 2, 4)).astype(np.int64)
+    for layout, sections in ((0, [1, 3, 2]), (1, [2, 2, 2]), (1, [4, 1, 1])):
+        for pairs in (0, 1):
+            case(f"mrotary_{layout}_{sections[0]}_{pairs}", "MRotaryEmbedding", [f(2, 4, 24), at, np.cos(theta), np.sin(theta)], domain=MS, fixed=(2, 3),
+                 mrope_section=sections, mrope_layout=layout, interleaved=pairs, num_heads=2)
+    case("mrotary_part", "MRotaryEmbedding", [f(2, 3, 4, 16), at, np.cos(theta), np.sin(theta)], domain=MS, fixed=(2, 3), mrope_section=[1, 3, 2],
+         rotary_embedding_dim=12, num_heads=3)
+
+
+def in_place(node, feeds, shared):
+    """onnxruntime's results of one node whose outputs `shared` lie where the named inputs do."""
+    declared = [helper.make_tensor_value_info(k, TYPES[v.dtype], v.shape) for k, v in feeds.items()]
+    graph = helper.make_graph([node], "one", declared, [helper.make_empty_tensor_value_info(o) for o in node.output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(MS, 1)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    values = {k: ort.OrtValue.ortvalue_from_numpy(v.copy()) for k, v in feeds.items()}
+    binding = session.io_binding()
+    for k, v in values.items():
+        binding.bind_ortvalue_input(k, v)
+    for name in node.output:
+        if name in shared:
+            binding.bind_ortvalue_output(name, values[shared[name]])
+        else:
+            binding.bind_output(name)
+    session.run_with_iobinding(binding)
+    return {k: v.numpy().copy() for k, v in zip(node.output, binding.get_outputs())}
+
+
+def sparse_keys():
+    """SparseAttention and LongformerAttention; the latter by its documented formula."""
+    starts = np.array([[0, 1, 3, 5], [0, 1, 2, 5]], np.int32)
+    columns = np.array([[0, 0, 1, 1, 2], [0, 1, 0, 1, 2]], np.int32)
+
+    def s(name, tokens, totals, room, more=(), fixed=(), layouts=2, **attributes):
+        batch = len(totals)
+        feeds = {"q": f(batch, tokens, 64), "k": f(batch, tokens, 32), "v": f(batch, tokens, 32), "pk": f(batch, 2, room, 16), "pv": f(batch, 2, room, 16)}
+        constants = {"starts": starts[:layouts], "columns": columns[:layouts], "total": i32(max(totals)), "each": np.array(totals, np.int32),
+                     **{f"m{i}": v for i, v in enumerate(more)}}
+        rows, keys = np.zeros((batch, tokens, 1), np.float32), np.zeros((batch, 1, room, 1), np.float32)
+        for b, n in enumerate(totals):
+            rows[b, :n if max(totals) == tokens else tokens] = 1
+            keys[b, :, :n] = 1
+        attributes = {"num_heads": 4, "kv_num_heads": 2, "sparse_block_size": 16, **attributes}
+        node = helper.make_node("SparseAttention", [*feeds, *constants], ["y", "k2", "v2"], domain=MS, **attributes)
+        each = []  # one by one: of samples of different length onnxruntime computes the longest only
+        for b, total in enumerate(totals):
+            n = total if max(totals) == tokens else tokens
+            one = {"q": feeds["q"][b:b + 1, :n], "k": feeds["k"][b:b + 1, :n], "v": feeds["v"][b:b + 1, :n], "pk": feeds["pk"][b:b + 1], "pv": feeds["pv"][b:b + 1]}
+            y = in_place(node, {**one, **constants, "total": i32(total), "each": i32(total)}, {"k2": "pk", "v2": "pv"})
+            y["y"] = np.pad(y["y"], ((0, 0), (0, tokens - n), (0, 0)))
+            each.append(y)
+        wanted = [np.concatenate([y[k] for y in each]) * by for k, by in (("y", rows), ("k2", keys), ("v2", keys))]
+        chain("sparse_attention_" + name, [("SparseAttention", [*feeds, *constants], ["y", "k2", "v2"], MS, attributes),
+                                           ("Mul", ["y", "rows"], ["out"], "", {}), ("Mul", ["k2", "keys"], ["key"], "", {}), ("Mul", ["v2", "keys"], ["value"], "", {})],
+              feeds, ["out", "key", "value"], {**constants, "rows": rows, "keys": keys}, wanted=wanted)
+
+    theta = f(48, 8)
+    s("prompt", 36, [36], 48)
+    s("prompt_padded", 36, [36, 20], 48, layouts=1, scale=0.2)
+    s("step", 1, [40, 33], 48)
+    s("rotary", 1, [40], 48, more=[np.cos(theta), np.sin(theta)], do_rotary=1)
+
+    batch, tokens, heads, window = 2, 8, 2, 2
+    hidden = 8
+    x, w, b, gw, gb = f(batch, tokens, hidden), f(hidden, 24, scale=0.5), f(24), f(hidden, 24, scale=0.5), f(24)
+    mask = np.zeros((batch, tokens), np.float32)
+    mask[1, 6:] = -10000
+    for name, where in (("", [[0], [0, 3]]), ("_local", [[], []])):
+        flags = np.zeros((batch, tokens), np.int32)
+        for i, at in enumerate(where):
+            flags[i, at] = 1
+        near = np.abs(np.arange(tokens)[:, None] - np.arange(tokens)) <= window
+        results = []
+        for weight, bias, seen in ((w, b, near[None] | (flags[:, None] > 0)), (gw, gb, np.ones((batch, tokens, tokens), bool))):
+            q, k, v = (t.reshape(batch, tokens, heads, 4).transpose(0, 2, 1, 3) for t in np.split(x @ weight + bias, 3, axis=2))
+            scores = q @ k.swapaxes(2, 3) / 2.0 + mask[:, None, None] + np.where(seen[:, None], 0, -np.inf)
+            results.append((softmax(scores) @ v).transpose(0, 2, 1, 3).reshape(batch, tokens, hidden))
+        case("longformer" + name, "LongformerAttention", [x, w, b, mask, gw, gb, flags], domain=MS, fixed=(1, 2, 3, 4, 5), num_heads=heads, window=window,
+             wanted=[np.where(flags[..., None] > 0, results[1], results[0])])
+
+
+def gates():
+    x, image, shift, scale = f(2, 3, 8), f(2, 3, 2, 4), f(4), f(4)
+
+    def group_norm(x, groups, last=True):
+        y = x if last else x.transpose(0, 2, 3, 1)
+        y = y.reshape(len(x), -1, groups, y.shape[3] // groups)
+        y = (y - y.mean((1, 3), keepdims=True)) / np.sqrt(y.var((1, 3), keepdims=True) + 1e-5)
+        if last:
+            return y.reshape(x.shape) * scale + shift
+        return (y.reshape(len(x), *x.shape[2:], x.shape[1]) * scale + shift).transpose(0, 3, 1, 2)
+
+    for name, skip in (("", f(2, 3, 2, 4)), ("_two", f(2, 4)), ("_ones", f(2, 1, 1, 4))):
+        bias = f(4) if name != "_ones" else None
+        total = image + (skip.reshape(2, 1, 1, 4) if skip.ndim == 2 else skip) + (0 if bias is None else bias)
+        y = group_norm(total, 2)
+        case("skip_group_norm" + name, "SkipGroupNorm", [image, scale, shift, skip, bias], 2, domain=MS, fixed=(1, 2, 4), groups=2, activation=1, wanted=[y / (1 + np.exp(-y)), total])
+    skip, bias, first = f(2, 4), f(4), image.transpose(0, 3, 1, 2).copy()
+    total = first + skip[:, :, None, None] + bias[:, None, None]
+    case("skip_group_norm_first", "SkipGroupNorm", [first, scale, shift, skip, bias], 2, domain=MS, fixed=(1, 2, 4), groups=2, activation=0, channels_last=0,
+         wanted=[group_norm(total, 2, False), total])
+    case("scaled_silu", "ScaledSiLU", [x], domain=MS, alpha=0.7)
+    case("scaled_silu_input", "ScaledSiLU", [x, f32(1.3)], domain=MS, fixed=(1,))
+    case("gated_add", "GatedAdd", [x, f(2, 3, 8), f(2, 3, 1)], domain=MS)
+    y, gate, weight = f(2, 3, 8), f(2, 3, 5), f(5, 1)
+    case("gated_add_projected", "GatedAdd", [x, y, gate, weight], domain=MS, fixed=(3,), wanted=[x + y / (1 + np.exp(-gate @ weight))])
+    for name, activation in (("silu", "silu"), ("sigmoid", "sigmoid")):
+        case("gated_rms_norm_" + name, "GatedRMSNorm", [x, f(4), f(2, 3, 8)], domain=MS, fixed=(1,), activation=activation)
+    case("gated_rms_norm_whole", "GatedRMSNorm", [x, f(8), f(2, 3, 8)], domain=MS, fixed=(1,), epsilon=1e-3)
+    for name, given, norm, more in (("grouped", x, f(8), {}), ("pairs", x, f(3, 8), {}), ("flat_pairs", x, f(24), {}), ("plain", x, None, {}),
+                                    ("flat", x, f(8), {"num_branches": 2}), ("flat_each", x, f(4), {"num_branches": 2}), ("flat_matrix", x, f(2, 4), {"num_branches": 2})):
+        case("branch_rms_norm_" + name, "BranchwiseRMSNorm", [given, norm], domain=MS, fixed=(1,), **more)
+
+    def swiglu(gate, up, alpha=1.0, beta=0.0, limit=0.0):
+        if limit > 0:
+            gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
+        return gate / (1 + np.exp(-alpha * gate)) * (up + beta)
+
+    up = f(2, 3, 8)
+    case("ms_swiglu", "SwiGLU", [x, up], domain=MS, wanted=[swiglu(x, up)])
+    case("ms_swiglu_limit", "SwiGLU", [x], domain=MS, limit=0.7, activation_alpha=1.702, activation_beta=1.0, wanted=[swiglu(x[..., :4], x[..., 4:], 1.702, 1.0, 0.7)])
+
+
+def expert_parts():
+    """QMoE with zero points, weights of the router, bits of their own; gates after the limit."""
+    n, d, h = 4, 32, 16
+    x, scores = f(2, 3, d), f(6, n)
+    silu = {"activation_type": "silu", "k": 2}
+    for bits in (2, 4, 8):
+        for block in (0, 16):
+            if bits == 8 and block:
+                continue  # there onnxruntime rounds the activations as well
+            first, second = rng.integers(0, 2**bits, (n, h, d)), rng.integers(0, 2**bits, (n, d, h))
+            sizes = lambda rows, columns: (n, rows, columns // block) if block else (n, rows)
+            zeros = [packed(rng.integers(0, 2**bits, sizes(*s)), bits) for s in ((h, d), (d, h))]
+            scale = lambda *s: 0.02 + np.abs(f(*sizes(*s), scale=0.02))
+            case(f"qmoe_zeros_{bits}_{block}", "QMoE", [x, scores, packed(first, bits), scale(h, d), f(n, h), packed(second, bits), scale(d, h), f(n, d), None, None, None, *zeros],
+                 domain=MS, fixed=(2, 3, 4, 5, 6, 7, 11, 12), expert_weight_bits=bits, **({"block_size": block} if block else {}), **silu)
+    first, second = rng.integers(0, 16, (n, h, d)), rng.integers(0, 16, (n, d, h))
+    given = [packed(first, 4), 0.02 + np.abs(f(n, h, scale=0.02)), f(n, h), packed(second, 4), 0.02 + np.abs(f(n, d, scale=0.02)), f(n, d)]
+    for normal in (0, 1):
+        case(f"qmoe_router_{normal}", "QMoE", [x, scores, *given, None, None, None, None, None, None, np.abs(f(6, n))], domain=MS, fixed=(2, 3, 4, 5, 6, 7),
+             expert_weight_bits=4, normalize_routing_weights=normal, **silu)
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, experts, grouped_queries, narrow_types, optimised, weights_in_blocks, whole_products, recurrent, signals, versions)
+    later = (channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, narrow_types, optimised, packed_tokens, rotaries, sparse_keys,
+             weights_in_blocks, whole_products, recurrent, signals, versions)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:
