@@ -41,6 +41,8 @@ def attribute(name, value):
     head = block(1, name)
     if isinstance(value, int):
         return head + number(3, value) + number(20, 2)
+    if isinstance(value, str):
+        return head + block(4, value) + number(20, 3)
     if isinstance(value, float):
         return head + varint(2 << 3 | 5) + struct.pack("<f", value) + number(20, 1)
     return head + b"".join(number(8, v) for v in value) + number(20, 7)
@@ -82,7 +84,9 @@ class Graph:
         self.tensor(name, [len(values)], INT64, block(9, struct.pack(f"<{len(values)}q", *values)))
 
     def node(self, op, inputs, output, domain="", **attributes):
-        body = b"".join(block(1, i) for i in inputs) + block(2, output) + block(3, "node_" + output) + block(4, op)
+        """`output`: a name or a list of them."""
+        outputs = [output] if isinstance(output, str) else output
+        body = b"".join(block(1, i) for i in inputs) + b"".join(block(2, o) for o in outputs) + block(3, "node_" + outputs[0]) + block(4, op)
         body += b"".join(block(5, attribute(k, v)) for k, v in attributes.items())
         self.nodes.append(body + (block(7, domain) if domain else b""))
 
@@ -97,9 +101,9 @@ class Graph:
         self.node("MatMul", [f"{out}_p", f"{out}_v"], f"{out}_o")
         self.node("Add", [x, f"{out}_o"], out)
 
-    def save(self, path):
+    def save(self, path, opset=17):
         graph = b"".join(block(1, n) for n in self.nodes) + block(2, "made")
         graph += b"".join(block(5, t) for t in self.initializers)
         graph += b"".join(block(11, v) for v in self.inputs) + b"".join(block(12, v) for v in self.outputs)
         with open(path, "wb") as file:
-            file.write(number(1, 8) + block(2, "tests") + block(7, graph) + block(8, number(2, 17)))
+            file.write(number(1, 8) + block(2, "tests") + block(7, graph) + block(8, number(2, opset)))

@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""One model in many spellings of its attention, one explanation: what fused operators of onnxruntime and of ONNX are
+lowered to is what was written out.
+
+    cli_spellings.py TOOL
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from checks import check, close
+from onnx_wire import FLOAT, Graph, block
+
+tool = os.path.abspath(sys.argv[1])
+folder = tempfile.TemporaryDirectory()
+MS = "com.microsoft"
+BATCH, TOKENS, HEADS, SIZE, BLOCKS = 1, 6, 2, 4, 2
+FEATURES = HEADS * SIZE
+random = np.random.RandomState(3)
+weights = [(random.randn(FEATURES, 3 * FEATURES).astype(np.float32) * 0.6, random.randn(3 * FEATURES).astype(np.float32)) for _ in range(BLOCKS)]
+head, x = random.randn(FEATURES, 5).astype(np.float32), random.randn(BATCH, TOKENS, FEATURES).astype(np.float32)
+INT32, BOOL = 6, 9
+
+
+def floats(graph, name, value):
+    graph.tensor(name, value.shape, FLOAT, block(9, np.ascontiguousarray(value, np.float32).tobytes()))
+
+
+def int32s(graph, name, value):
+    value = np.ascontiguousarray(value, np.int32)
+    graph.tensor(name, value.shape, INT32, block(9, value.tobytes()))
+
+
+def flag(graph, name, value):
+    graph.tensor(name, [], BOOL, block(9, bytes([value])))
+
+
+def projected(graph, x, b, heads=False):
+    """q, k, v of block b from tokens x [batch, tokens, features] or [tokens, features]."""
+    w, bias = weights[b]
+    names = []
+    for i, part in enumerate("qkv"):
+        name = f"{part}{b}"
+        floats(graph, name + "w", w[:, i * FEATURES:][:, :FEATURES])
+        floats(graph, name + "b", bias[i * FEATURES:][:FEATURES])
+        graph.node("MatMul", [x, name + "w"], name + "p")
+        graph.node("Add", [name + "p", name + "b"], name)
+        if heads:
+            graph.ints(name + "s", [BATCH, TOKENS, HEADS, SIZE])
+            graph.node("Reshape", [name, name + "s"], name + "r")
+            graph.node("Transpose", [name + "r"], name + "t", perm=[0, 2, 1, 3])
+            name += "t"
+        names.append(name)
+    return names
+
+
+def merged(graph, o, b):
+    graph.ints(f"o{b}s", [BATCH, TOKENS, FEATURES])
+    graph.node("Transpose", [o], f"o{b}t", perm=[0, 2, 1, 3])
+    graph.node("Reshape", [f"o{b}t", f"o{b}s"], f"o{b}")
+    return f"o{b}"
+
+
+def together(graph, b):
+    floats(graph, f"w{b}", weights[b][0])
+    floats(graph, f"b{b}", weights[b][1])
+    return [f"w{b}", f"b{b}"]
+
+
+def written_out(graph, x, b):
+    q, k, v = projected(graph, x, b, heads=True)
+    if b == 0:
+        graph.constant("scale", SIZE ** -0.5)
+    graph.node("Transpose", [k], k + "t", perm=[0, 1, 3, 2])
+    graph.node("MatMul", [q, k + "t"], f"raw{b}")
+    graph.node("Mul", [f"raw{b}", "scale"], f"s{b}")
+    graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
+    graph.node("MatMul", [f"p{b}", v], f"h{b}")
+    return merged(graph, f"h{b}", b)
+
+
+def onnx_attention(graph, x, b):
+    graph.node("Attention", projected(graph, x, b), f"o{b}", q_num_heads=HEADS, kv_num_heads=HEADS)
+    return f"o{b}"
+
+
+def attention(graph, x, b):
+    graph.node("Attention", [x, *together(graph, b)], f"o{b}", MS, num_heads=HEADS)
+    return f"o{b}"
+
+
+def multi_head(graph, x, b):
+    graph.node("MultiHeadAttention", projected(graph, x, b), f"o{b}", MS, num_heads=HEADS)
+    return f"o{b}"
+
+
+def grouped(graph, x, b):
+    """Causal by definition: it has a reference of its own."""
+    if b == 0:
+        int32s(graph, "last", [TOKENS - 1] * BATCH)
+        int32s(graph, "total", [TOKENS])
+    graph.node("GroupQueryAttention", [*projected(graph, x, b), "", "", "last", "total"], f"o{b}", MS, num_heads=HEADS, kv_num_heads=HEADS)
+    return f"o{b}"
+
+
+def sparse(graph, x, b):
+    if b == 0:
+        int32s(graph, "rows", [[0, 1]])
+        int32s(graph, "columns", [[0]])
+        int32s(graph, "total", [TOKENS])
+        int32s(graph, "each", [TOKENS] * BATCH)
+        floats(graph, "empty", np.zeros((BATCH, HEADS, TOKENS, SIZE)))
+    graph.node("SparseAttention", [*projected(graph, x, b), "empty", "empty", "rows", "columns", "total", "each"], [f"o{b}", f"k{b}x", f"v{b}x"], MS,
+               num_heads=HEADS, kv_num_heads=HEADS, sparse_block_size=16)
+    return f"o{b}"
+
+
+def longformer(graph, x, b):
+    if b == 0:
+        floats(graph, "mask", np.zeros((BATCH, TOKENS)))
+        int32s(graph, "global", np.zeros((BATCH, TOKENS)))
+    names = together(graph, b)
+    graph.node("LongformerAttention", [x, *names, "mask", *names, "global"], f"o{b}", MS, num_heads=HEADS, window=TOKENS)
+    return f"o{b}"
+
+
+def decoder(graph, x, b):
+    """Tokens in front of the batch."""
+    w, bias = weights[b]
+    if b == 0:
+        flag(graph, "no", 0)
+    floats(graph, f"qw{b}", w[:, :FEATURES])
+    floats(graph, f"kvw{b}", w[:, FEATURES:])
+    floats(graph, f"b{b}", bias)
+    graph.node("Transpose", [x], f"x{b}t", perm=[1, 0, 2])
+    graph.node("DecoderAttention", [f"x{b}t", f"x{b}t", f"qw{b}", f"kvw{b}", f"b{b}", "", "", "", "no", "no", "no", "no"], f"o{b}f", MS, num_heads=HEADS)
+    graph.node("Transpose", [f"o{b}f"], f"o{b}", perm=[1, 0, 2])
+    return f"o{b}"
+
+
+def packing(graph, x, b):
+    if b == 0:
+        int32s(graph, "counts", [TOKENS] * BATCH)
+    graph.node("RemovePadding", [x, "counts"], [f"x{b}p", f"at{b}", f"sums{b}", f"most{b}"], MS)
+    return f"x{b}p"
+
+
+def packed(graph, x, b):
+    x = packing(graph, x, b)
+    graph.node("PackedAttention", [x, *together(graph, b), f"at{b}", f"sums{b}"], f"o{b}p", MS, num_heads=HEADS)
+    graph.node("RestorePadding", [f"o{b}p", f"at{b}"], f"o{b}", MS)
+    return f"o{b}"
+
+
+def packed_heads(graph, x, b):
+    q, k, v = projected(graph, packing(graph, x, b), b)
+    graph.node("PackedMultiHeadAttention", [q, k, v, "", f"at{b}", f"sums{b}"], f"o{b}p", MS, num_heads=HEADS)
+    graph.node("RestorePadding", [f"o{b}p", f"at{b}"], f"o{b}", MS)
+    return f"o{b}"
+
+
+def explained(spelling):
+    graph = Graph()
+    graph.input("x", [BATCH, TOKENS, FEATURES])
+    value = "x"
+    for b in range(BLOCKS):
+        graph.node("Add", [value, spelling(graph, value, b)], f"sum{b}")
+        value = f"sum{b}"
+    graph.ints("first", [0])
+    floats(graph, "head", head)
+    graph.node("Gather", [value, "first"], "class", axis=1)
+    graph.node("MatMul", ["class", "head"], "y")
+    graph.output("y")
+    model, out = (os.path.join(folder.name, spelling.__name__ + end) for end in (".onnx", ""))
+    graph.save(model, 23)
+    np.save(os.path.join(folder.name, "x.npy"), x)
+    r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2", "--npy", out], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, spelling.__name__, r.stderr)
+    return {name: np.load(os.path.join(out, name)) for name in sorted(os.listdir(out))} if r.returncode == 0 else {}
+
+
+def compare(spelling, want):
+    got = explained(spelling)
+    check(sorted(got) == sorted(want), spelling.__name__, sorted(got))
+    for name in set(got) & set(want):
+        same = got[name].shape == want[name].shape and np.abs(got[name] - want[name]).max() <= 1e-5 * np.abs(want[name]).max()
+        check(same, spelling.__name__, name, got[name], want[name])
+
+
+want = explained(written_out)
+check(len(want) == 3 + BLOCKS, sorted(want))
+for spelling in (onnx_attention, attention, multi_head, longformer, decoder, packed, packed_heads):
+    compare(spelling, want)
+compare(sparse, explained(grouped))
+close()
