@@ -75,6 +75,24 @@ static const tb_term instance_norm = {
     .in = {OP_AS("rows", Reshape, X, CONSTANT("rows shape", TB_FOR_SHAPE)), SCALAR("gain"),
            SCALAR("offset")}};
 
+/* Groups of channels normalised together: x [n, channels, …] as rows [n, groups, rest], or channels
+ * by themselves; then a scale and a bias for each channel. */
+#define SHAPE CONSTANT(NULL, TB_FOR_SHAPE)
+#define RESHAPED(n, a)                                                                             \
+    ONE_OF(OP_AS(n, Reshape, OP(Reshape, a, SHAPE), SHAPE), OP_AS(n, Reshape, a, SHAPE))
+#define UNIT_ROWS(a)                                                                               \
+    (&(const tb_term){.kind = TB_TERM_OP,                                                          \
+                      .op = TB_OP_LayerNormalization,                                              \
+                      .attrs = norm_attrs,                                                         \
+                      .in = {a, CONSTANT("old scale", TB_FOR_ONES)}})
+static const tb_term unit_groups = {.kind = TB_TERM_OP,
+                                    .op = TB_OP_InstanceNormalization,
+                                    .attrs = epsilon_attr,
+                                    .in = {RESHAPED("rows", X), SCALAR("gain"), SCALAR("offset")}};
+static const tb_term grouped = ONE_OF_INIT(RESHAPED("back", UNIT_ROWS(RESHAPED("rows", X))),
+                                           RESHAPED("back", &unit_groups), UNIT_ROWS(X));
+#define PER_CHANNEL OP(Add, OP(Mul, &grouped, GAMMA), BETA)
+
 /* The first of the last axes that are normalised together; -1 if others are, too. */
 static int first_of_last_axes(const tb_match *match) {
     int axis = 0;
@@ -178,6 +196,59 @@ static tiba_status prepare_norm(tb_builder *builder, tb_match *match, tiba_error
     return TIBA_OK;
 }
 
+/* How many channels x has if `value` has one element for each, behind axis 1 of `shape`. */
+static bool is_per_channel(const tb_value *value, const tiba_tensor *shape, int64_t channels) {
+    const tiba_tensor *t = &value->t;
+    if (!t->data || t->dtype != TIBA_FLOAT32 || t->rank > shape->rank) return false;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] != (shape->rank - t->rank + i == 1 ? channels : 1)) return false;
+    return t->rank >= shape->rank - 1;
+}
+
+/* The groups of a match of `grouped`, 0 if the rows are none of them. */
+static int64_t group_count(const tb_match *match) {
+    const tiba_tensor *x = &tb_match_value(match, "x")->t;
+    const tb_value *rows = tb_match_value(match, "rows");
+    if (x->rank < 3) return 0;
+    int rank = rows ? rows->t.rank : x->rank;
+    int64_t axis = (int64_t)tb_match_number(match, "axis", 2); /* of the instances: the third on */
+    if (axis < 0) axis += rank;
+    if (axis != 2 || rank < 3) return 0;
+    int64_t groups = rows ? rows->t.dims[1] : x->dims[1];
+    bool fits = !rows || rows->t.dims[0] == x->dims[0];
+    return fits && groups > 0 && x->dims[1] % groups == 0 ? groups : 0;
+}
+
+static bool check_groups(const tb_match *match) {
+    if (!tb_check_same_shape(match) || group_count(match) == 0) return false;
+    const tb_value *x = tb_match_value(match, "x"), *back = tb_match_value(match, "back"),
+                   *old = tb_match_value(match, "old scale");
+    double one;
+    if (old ? !tb_uniform_constant(old, &one) || one != 1
+            : tb_match_number(match, "gain", 0) != 1 || tb_match_number(match, "offset", 1) != 0)
+        return false;
+    if (!back) back = x;
+    int64_t channels = x->t.dims[1];
+    return back->t.rank >= 2 && back->t.dims[0] == x->t.dims[0] && back->t.dims[1] == channels &&
+           is_per_channel(tb_match_value(match, "scale"), &back->t, channels) &&
+           is_per_channel(tb_match_value(match, "bias"), &back->t, channels);
+}
+
+static tiba_status build_groups(tb_value **out, tb_builder *builder, tb_match *match,
+                                tiba_error *error) {
+    static const char *const names[] = {"scale", "bias"};
+    tb_value *in[3] = {tb_match_value(match, "x")};
+    for (int i = 0; i < 2; i++) {
+        tiba_tensor t = tb_match_value(match, names[i])->t;
+        t.rank = 1;
+        t.dims[0] = in[0]->t.dims[1];
+        TB_TRY(tb_build_borrowed(builder, &in[i + 1], &t, error));
+    }
+    tb_attr attrs[] = {TB_INT_ATTR("num_groups", group_count(match)),
+                       TB_FLOAT_ATTR("epsilon", (float)tb_match_number(match, "epsilon", 0))};
+    return tb_build1(builder, out, TB_OP_GroupNormalization, 3, in, 2, attrs, error);
+}
+
 /* Without ε: what ONNX has as LpNormalization. With one, graph/region.h recognises it. */
 static bool check_one_axis(const tb_match *match) {
     return tb_check_same_shape(match) && (match->axes & (match->axes - 1)) == 0;
@@ -201,6 +272,8 @@ static const tb_pattern norms[] = {
      .check = check_tiny, .prepare = prepare_norm},
     {"layer-norm-instance", OP(Reshape, &instance_norm, CONSTANT("shape", TB_FOR_SHAPE)),
      .with = LAYER_NORM(EPSILON), .check = check_norm, .prepare = prepare_norm},
+    {"group-norm", ONE_OF(OP(Reshape, PER_CHANNEL, SHAPE), PER_CHANNEL),
+     .build = build_groups, .check = check_groups},
     {"layer-norm-scale", OP(Mul, UNSCALED(LayerNormalization), GAMMA),
      .with = MAKE_WITH(AS_THE_NORM, LayerNormalization, GET("x"), GET("scale")),
      .check = check_norm, .prepare = prepare_norm},

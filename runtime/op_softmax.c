@@ -4,6 +4,7 @@
  * is not the last is gathered into rows and scattered back.
  */
 #include <math.h>
+#include <string.h>
 
 #include "runtime/kernel.h"
 #include "runtime/lanes.h"
@@ -104,8 +105,20 @@ TB_CLONES static void softmax_back(float *restrict dx, const float *restrict y,
     for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (dy[i] - mean);
 }
 
+static bool all_zero(const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] != 0.0f) return false;
+    return true;
+}
+
+/* A row of NaN that no one reads (its scores are all masked, and a Where puts zeros in its place)
+ * has no gradient. */
 static void softmax_vjp_row(float *dx, const float *y, const float *dy, int64_t n) {
-    softmax_back(dx, y, dy, (float)tb_dot(y, dy, n), n);
+    double mean = tb_dot(y, dy, n);
+    if (isnan(mean) && all_zero(dy, n))
+        memset(dx, 0, (size_t)n * sizeof *dx);
+    else
+        softmax_back(dx, y, dy, (float)mean, n);
 }
 
 TB_CLONES static void log_softmax(float *restrict y, const float *restrict x, int64_t n) {

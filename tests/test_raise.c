@@ -128,6 +128,27 @@ static tb_value *instance_rows(maker *m, tb_value *x) {
     tb_value *y = op(m, TB_OP_Mul, instance(m, x, 10, true), tensor(m, 1, (int64_t[]){K}));
     return op(m, TB_OP_Add, y, tensor(m, 1, (int64_t[]){K}));
 }
+/* Groups of channels as exporters write them: x [2, 5, …] as one row a group. */
+static tb_value *groups(maker *m, tb_value *x, int64_t count, bool even, int64_t axis) {
+    tb_value *there, *back;
+    int64_t per_channel[] = {axis == 1 ? 5 : 1, axis == 1 ? 1 : K};
+    tb_build_ints(&m->b, &there, 3, (int64_t[]){2, count, -1}, &m->error);
+    tb_build_ints(&m->b, &back, 3, m->dims, &m->error);
+    tb_value *in[] = {op(m, TB_OP_Reshape, x, there), maker_tensor(m, 1, &count, 1, even ? 1 : 1.1),
+                      maker_tensor(m, 1, &count, 0, 0)};
+    tb_value *y = maker_op(m, TB_OP_InstanceNormalization, 3, in, 0, NULL);
+    y = op(m, TB_OP_Mul, op(m, TB_OP_Reshape, y, back), tensor(m, 2, per_channel));
+    return op(m, TB_OP_Add, tensor(m, 2, per_channel), y);
+}
+static tb_value *channel_groups(maker *m, tb_value *x) {
+    return groups(m, x, 5, true, 1);
+}
+static tb_value *groups_uneven(maker *m, tb_value *x) {
+    return groups(m, x, 5, false, 1);
+}
+static tb_value *groups_other_axis(maker *m, tb_value *x) {
+    return groups(m, x, 5, true, 2);
+}
 static tb_value *instance_uneven(maker *m, tb_value *x) {
     return instance(m, x, 10, false);
 }
@@ -201,6 +222,10 @@ static const expectation expectations[] = {
     {"two biases", two_biases, 2, "Linear Add"},
     {"bias minus product", negated_bias, 1, "Linear Sub"},
     {"instances are rows", instance_rows, 3, "LayerNormalization"},
+    {"channels in groups", channel_groups, 2, "GroupNormalization"},
+    {"groups with scales of their own", groups_uneven, 0,
+     "Reshape InstanceNormalization Reshape Mul Add"},
+    {"groups scaled along another axis", groups_other_axis, 3, "LayerNormalization"},
     {"instances with scales of their own", instance_uneven, 0,
      "Reshape InstanceNormalization Reshape"},
     {"instances are no rows", instance_groups, 0, "Reshape InstanceNormalization Reshape"},
