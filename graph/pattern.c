@@ -8,6 +8,9 @@ enum { MAX_EFFORT = 5000, MAX_SAME_DEPTH = 6 };
 /* Larger constants are not looked through: none of them is an expanded scale or bias. */
 enum { MAX_CONSTANT = 1 << 22 };
 
+/* How a number is written: x + n is x - (-n), and x · n is x / (1/n). */
+typedef enum spelling { AS_IT_IS, NEGATED, INVERTED } spelling;
+
 /* What is left to show: `value` is computed as `term` says. The list lives on the call stack, so
  * that going back to an earlier choice is a return. */
 typedef struct goal {
@@ -15,6 +18,7 @@ typedef struct goal {
     tb_value *value;
     const tb_node *reader; /* NULL at the root */
     const struct goal *next;
+    spelling spelling; /* of a number */
 } goal;
 
 static bool solve(const tb_pattern *pattern, tb_match *match, const goal *g);
@@ -260,7 +264,60 @@ static bool is_commutative(const tb_op *op) {
            op->kind == TB_OP_Min || op->kind == TB_OP_Sum || op->kind == TB_OP_Mean;
 }
 
+/* The term's input that is a number and may be written otherwise; -1 if there is none. Of Sub and
+ * Div it is the second. */
+static int number_input(const tb_term *term) {
+    int first = term->op == TB_OP_Sub || term->op == TB_OP_Div;
+    for (int i = 1; i >= first && term->in[0] && term->in[1] && !term->in[2]; i--)
+        if (term->in[i]->kind == TB_TERM_NUMBER || term->in[i]->kind == TB_TERM_SCALAR ||
+            term->in[i]->kind == TB_TERM_COUNT)
+            return i;
+    return -1;
+}
+
+/* The operator that undoes one of the four; the operator itself where it is none of them. */
+static tb_op_kind opposite(tb_op_kind op) {
+    switch (op) {
+    case TB_OP_Add:
+        return TB_OP_Sub;
+    case TB_OP_Sub:
+        return TB_OP_Add;
+    case TB_OP_Mul:
+        return TB_OP_Div;
+    case TB_OP_Div:
+        return TB_OP_Mul;
+    default:
+        return op;
+    }
+}
+
+/* Is the node the term's operator, or its opposite with a constant? */
+static bool spells(const tb_term *term, const tb_node *node) {
+    if (tb_is(node, term->op)) return true;
+    return tb_is(node, opposite(term->op)) && number_input(term) >= 0 &&
+           (node->in[1]->t.data || (is_commutative(node->op) && node->in[0]->t.data));
+}
+
+/* The inputs of the opposite operator with a number. */
+static bool solve_opposite(const tb_pattern *pattern, tb_match *match, const goal *g,
+                           tb_node *node) {
+    int at = number_input(g->term), constant = node->in[1]->t.data ? 1 : 0;
+    goal number = {.term = g->term->in[at],
+                   .value = node->in[constant],
+                   .reader = node,
+                   .next = g->next,
+                   .spelling = node->op->kind == TB_OP_Add || node->op->kind == TB_OP_Sub
+                                   ? NEGATED
+                                   : INVERTED};
+    goal other = {.term = g->term->in[1 - at],
+                  .value = node->in[1 - constant],
+                  .reader = node,
+                  .next = &number};
+    return solve(pattern, match, &other);
+}
+
 static bool solve_inputs(const tb_pattern *pattern, tb_match *match, const goal *g, tb_node *node) {
+    if (!tb_is(node, g->term->op)) return solve_opposite(pattern, match, g, node);
     int n = 0;
     while (n < TB_TERM_MAX_IN && g->term->in[n]) n++;
     if (n == 0 || n > 4 || n != count_inputs(node)) return false;
@@ -269,8 +326,10 @@ static bool solve_inputs(const tb_pattern *pattern, tb_match *match, const goal 
     for (int order = 0; order <= swaps; order++) {
         goal list[4];
         for (int i = 0; i < n; i++)
-            list[i] = (goal){g->term->in[i], node->in[order ? 1 - i : i], node,
-                             i + 1 < n ? &list[i + 1] : g->next};
+            list[i] = (goal){.term = g->term->in[i],
+                             .value = node->in[order ? 1 - i : i],
+                             .reader = node,
+                             .next = i + 1 < n ? &list[i + 1] : g->next};
         if (solve(pattern, match, list)) return true;
         go_back(match, &start);
     }
@@ -281,7 +340,7 @@ static bool solve_op(const tb_pattern *pattern, tb_match *match, const goal *g) 
     tb_value *value = g->value;
     tb_value *restored = NULL; /* what the reader sees of a reduction */
     tb_node *node = value->producer;
-    for (; node && !tb_is(node, g->term->op); value = node->in[0], node = value->producer) {
+    for (; node && !spells(g->term, node); value = node->in[0], node = value->producer) {
         bool restores = g->term->axes && !restored &&
                         (tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Reshape));
         bool widens = under_broadcast(g->reader) && tb_is(node, TB_OP_Expand);
@@ -305,28 +364,37 @@ static bool solve_one_of(const tb_pattern *pattern, tb_match *match, const goal 
     return false;
 }
 
-static bool match_scalar(tb_match *match, const tb_term *term, tb_value *value) {
+/* The number that a constant stands for in its place. */
+static bool spelled_number(const goal *g, double *v) {
+    if (!tb_uniform_constant(g->value, v)) return false;
+    if (g->spelling == NEGATED) *v = -*v;
+    if (g->spelling == INVERTED) *v = 1 / *v;
+    return true;
+}
+
+static bool match_scalar(tb_match *match, const goal *g) {
     double v;
-    if (!tb_uniform_constant(value, &v) || !isfinite(v) || (term->inverse && v == 0)) return false;
-    double number = term->inverse ? term->number / v : term->number * v;
+    if (!spelled_number(g, &v) || !isfinite(v)) return false;
+    const tb_term *term = g->term;
+    double number = term->number * v;
     const tb_binding *bound = find(match, term->name);
     if (bound) return fabs(bound->number - number) <= 1e-6 * fabs(number);
-    return add_binding(match, (tb_binding){.name = term->name, .value = value, .number = number});
+    return add_binding(match,
+                       (tb_binding){.name = term->name, .value = g->value, .number = number});
 }
 
 /* Terms that are constants: one step, nothing to go back to but the caller's mark. */
-static bool match_constant(tb_match *match, const tb_term *term, tb_value *value) {
+static bool match_constant(tb_match *match, const goal *g) {
     double v;
-    if (!value->t.data) return false;
-    switch (term->kind) {
+    if (!g->value->t.data) return false;
+    switch (g->term->kind) {
     case TB_TERM_NUMBER:
-        return tb_uniform_constant(value, &v) && tb_term_near(v, term->number);
+        return spelled_number(g, &v) && tb_term_near(v, g->term->number);
     case TB_TERM_SCALAR:
-        return match_scalar(match, term, value);
+        return match_scalar(match, g);
     case TB_TERM_COUNT: {
         double n = (double)match->count;
-        return match->axes && n > 0 && tb_uniform_constant(value, &v) &&
-               fabs((term->inverse ? v * n : v / n) - 1) <= 2e-3;
+        return match->axes && n > 0 && spelled_number(g, &v) && fabs(v / n - 1) <= 2e-3;
     }
     default:
         return true;
@@ -375,7 +443,7 @@ static bool solve(const tb_pattern *pattern, tb_match *match, const goal *g) {
     if (bound)
         solved = same_as_bound(match, bound, g) && solve(pattern, match, g->next);
     else if (!nests)
-        solved = (term->kind == TB_TERM_ANY || match_constant(match, term, g->value)) &&
+        solved = (term->kind == TB_TERM_ANY || match_constant(match, g)) &&
                  name_value(match, g, false) && solve(pattern, match, g->next);
     else if (name_value(match, g, true))
         solved = term->kind == TB_TERM_OP ? solve_op(pattern, match, g)
@@ -387,13 +455,14 @@ static bool solve(const tb_pattern *pattern, tb_match *match, const goal *g) {
 bool tb_pattern_match(const tb_pattern *pattern, tb_node *root, tb_match *match) {
     *match = (tb_match){.root = root};
     if (root->n_out < 1 || !root->out[0]) return false;
-    goal first = {pattern->term, root->out[0], NULL, NULL};
+    goal first = {.term = pattern->term, .value = root->out[0]};
     return solve(pattern, match, &first);
 }
 
 void tb_pattern_roots(const tb_term *term, void (*visit)(void *context, tb_op_kind op),
                       void *context) {
     if (term->kind == TB_TERM_OP) visit(context, term->op);
+    if (term->kind == TB_TERM_OP && number_input(term) >= 0) visit(context, opposite(term->op));
     if (term->kind != TB_TERM_ONE_OF) return;
     for (int i = 0; i < TB_TERM_MAX_IN && term->in[i]; i++)
         tb_pattern_roots(term->in[i], visit, context);

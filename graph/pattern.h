@@ -3,7 +3,9 @@
  *
  * A pattern is one row: a term to match (nested compound literals, macros below), a check, and a
  * replacement in the same style. The matcher walks from the root towards the inputs with a list of
- * goals and backtracks over operand orders of commutative operators and over alternatives. It
+ * goals and backtracks over operand orders of commutative operators and over alternatives. Where a
+ * term adds or multiplies by a number, subtracting its negative or dividing by its inverse matches
+ * as well, and the other way about. It
  * looks through Cast between floats and Identity anywhere, through Expand under broadcast
  * arithmetic, and through Unsqueeze or Reshape that puts reduced axes back. A match is refused when
  * a value inside it is read elsewhere or is a graph output.
@@ -22,9 +24,9 @@ typedef enum tb_term_kind {
     TB_TERM_CONSTANT, /**< a constant of any size */
     TB_TERM_NUMBER,   /**< a constant whose elements all equal `number` (see tb_term_near) */
     TB_TERM_SCALAR,   /**< a constant whose elements are all equal, v: the name gets the number
-                           `number` · v, or `number` / v with `inverse` */
+                           `number` · v */
     TB_TERM_COUNT,    /**< a constant equal to the elements that the reductions matched so far sum
-                           up (or one over it with `inverse`) */
+                           up */
     TB_TERM_OP,       /**< an operator on the terms in[0 …] */
     TB_TERM_ONE_OF    /**< the first of in[0 …] that leads to a match */
 } tb_term_kind;
@@ -53,8 +55,7 @@ typedef struct tb_term {
     tb_term_kind kind;
     tb_op_kind op;
     tb_constant_use use;
-    bool axes;    /**< a reduction or Softmax: all terms so marked work along the same axes */
-    bool inverse; /**< of COUNT and SCALAR */
+    bool axes; /**< a reduction or Softmax: all terms so marked work along the same axes */
     double number;
     /** What the match calls the value. Where a name comes again, the value must be the same, or
      *  computed in the same way from the same values. */
@@ -81,10 +82,7 @@ typedef struct tb_term {
 #define NUMBER(v)             (&(const tb_term){.kind = TB_TERM_NUMBER, .number = (v)})
 #define SCALAR(n)             (&(const tb_term){.kind = TB_TERM_SCALAR, .name = (n), .number = 1})
 #define SCALAR_TIMES(n, f)    (&(const tb_term){.kind = TB_TERM_SCALAR, .name = (n), .number = (f)})
-#define SCALAR_INTO(n, f) \
-    (&(const tb_term){.kind = TB_TERM_SCALAR, .name = (n), .number = (f), .inverse = true})
 #define COUNT                 (&(const tb_term){.kind = TB_TERM_COUNT})
-#define ONE_OVER_COUNT        (&(const tb_term){.kind = TB_TERM_COUNT, .inverse = true})
 /* clang-format on */
 
 /** What a name stands for. */

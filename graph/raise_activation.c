@@ -15,7 +15,7 @@
 #define X           ANY("x")
 #define SQUARE(a)   ONE_OF(OP(Pow, a, NUMBER(2)), OP(Mul, a, a))
 #define CUBE(a)     ONE_OF(OP(Pow, a, NUMBER(3)), OP(Mul, SQUARE(a), a))
-#define TIMES(a, v) ONE_OF(OP(Mul, a, NUMBER(v)), OP(Div, a, NUMBER(1 / (v))))
+#define TIMES(a, v) OP(Mul, a, NUMBER(v))
 #define ONE_PLUS(a) OP(Add, a, NUMBER(1))
 #define NEGATIVE(a) ONE_OF(OP(Neg, a), OP(Mul, a, NUMBER(-1)), OP(Sub, NUMBER(0), a))
 
@@ -25,18 +25,19 @@ static const tb_term one_plus_erf = ONE_OF_INIT(
     OP(Sub, NUMBER(1), OP(Erf, TIMES(NEGATIVE(X), ROOT_HALF))),
     OP(Sub, NUMBER(1), OP(Erf, NEGATIVE(TIMES(X, ROOT_HALF)))));
 
+/* v x² and v x³ */
+#define TIMES_SQUARE(v) ONE_OF(TIMES(SQUARE(X), v), OP(Mul, TIMES(X, v), X))
+#define TIMES_CUBE(v)                                                                              \
+    ONE_OF(TIMES(CUBE(X), v), OP(Mul, TIMES(X, v), SQUARE(X)), OP(Mul, TIMES(SQUARE(X), v), X),    \
+           OP(Mul, X, OP(Mul, TIMES(X, v), X)))
 /* c (x + 0.044715 x³) and what comes to the same */
 #define CUBIC_SUM(c)                                                                               \
-    ONE_OF(TIMES(OP(Add, X, TIMES_CUBE), c), OP(Mul, TIMES(X, c), &one_plus_cubic_square),         \
+    ONE_OF(TIMES(OP(Add, X, TIMES_CUBE(CUBIC)), c), OP(Mul, TIMES(X, c), &one_plus_cubic_square),  \
            TIMES(OP(Mul, X, &one_plus_cubic_square), c),                                           \
            OP(Mul, X, TIMES(&one_plus_cubic_square, c)),                                           \
-           OP(Add, TIMES(X, c), TIMES(CUBE(X), (c)*CUBIC)),                                        \
-           OP(Mul, X, OP(Add, TIMES(SQUARE(X), (c)*CUBIC), NUMBER(c))))
-#define TIMES_CUBE                                                                                 \
-    ONE_OF(TIMES(CUBE(X), CUBIC), OP(Mul, TIMES(X, CUBIC), SQUARE(X)),                             \
-           OP(Mul, TIMES(SQUARE(X), CUBIC), X), OP(Mul, X, OP(Mul, TIMES(X, CUBIC), X)))
-static const tb_term one_plus_cubic_square =
-    ONE_OF_INIT(ONE_PLUS(TIMES(SQUARE(X), CUBIC)), ONE_PLUS(OP(Mul, TIMES(X, CUBIC), X)));
+           OP(Add, TIMES(X, c), TIMES_CUBE((c)*CUBIC)),                                            \
+           OP(Mul, X, OP(Add, TIMES_SQUARE((c)*CUBIC), NUMBER(c))))
+static const tb_term one_plus_cubic_square = ONE_OF_INIT(ONE_PLUS(TIMES_SQUARE(CUBIC)));
 static const tb_term cubic_sum = ONE_OF_INIT(CUBIC_SUM(ROOT_TWO_PI));
 static const tb_term double_cubic_sum =
     ONE_OF_INIT(CUBIC_SUM(2 * ROOT_TWO_PI), TIMES(&cubic_sum, 2.0));
@@ -48,15 +49,15 @@ static const tb_term one_plus_tanh = ONE_OF_INIT(ONE_PLUS(OP(Tanh, &cubic_sum)))
 #define HALF_PRODUCT_OF_SUM(f) OP(Mul, X, OP(Add, TIMES(f, 0.5), NUMBER(0.5)))
 
 /* α x: captured as "alpha"; -α x likewise */
-#define ALPHA_X ONE_OF(OP(Mul, X, SCALAR("alpha")), OP(Div, X, SCALAR_INTO("alpha", 1)))
+#define ALPHA_X OP(Mul, X, SCALAR("alpha"))
 #define MINUS_ALPHA_X                                                                              \
     ONE_OF(NEGATIVE(X), NEGATIVE(ALPHA_X), OP(Mul, X, SCALAR_TIMES("alpha", -1)),                  \
-           OP(Div, X, SCALAR_INTO("alpha", -1)), OP(Mul, NEGATIVE(X), SCALAR("alpha")))
+           OP(Mul, NEGATIVE(X), SCALAR("alpha")))
 #define SIGMOID_ALPHA_X ONE_OF(OP(Sigmoid, X), OP(Sigmoid, ALPHA_X))
 static const tb_term one_plus_exp = ONE_OF_INIT(ONE_PLUS(OP(Exp, MINUS_ALPHA_X)));
 
 /* relu6(x + 3), and relu6(x + 3)/6 */
-#define X_PLUS_3 ONE_OF(OP(Add, X, NUMBER(3)), OP(Sub, X, NUMBER(-3)))
+#define X_PLUS_3 OP(Add, X, NUMBER(3))
 static const tb_term relu6 =
     ONE_OF_INIT(OP(Clip, X_PLUS_3, NUMBER(0), NUMBER(6)),
                 OP(Min, ONE_OF(OP(Relu, X_PLUS_3), OP(Max, X_PLUS_3, NUMBER(0))), NUMBER(6)),
@@ -75,7 +76,7 @@ static bool check_sigmoid(const tb_match *match) {
     return tb_check_same_shape(match) && tb_match_number(match, "alpha", 1) == 1;
 }
 
-/* The gate of x · (sigmoid(αx) · u) has the product's shape as well. */
+/* The gate of x · (sigmoid(αx) · u), or (x · u) · sigmoid(αx), has the product's shape as well. */
 static bool check_gate(const tb_match *match) {
     return tb_check_same_shape(match) && !tb_match_value(match, "u")->t.data;
 }
@@ -93,7 +94,8 @@ static const tb_pattern activations[] = {
                      OP(Mul, X, OP(Div, NUMBER(1), &one_plus_exp))),
      .with = MAKE_WITH((NUMBER_ATTR("alpha", "alpha", 1)), Swish, GET("x")),
      .check = tb_check_same_shape},
-    {"swish-gate", OP(Mul, X, OP(Mul, SIGMOID_ALPHA_X, ANY("u"))),
+    {"swish-gate", ONE_OF(OP(Mul, X, OP(Mul, SIGMOID_ALPHA_X, ANY("u"))),
+                          OP(Mul, OP(Mul, X, ANY("u")), SIGMOID_ALPHA_X)),
      .with = MAKE(Mul, MAKE_WITH((NUMBER_ATTR("alpha", "alpha", 1)), Swish, GET("x")), GET("u")),
      .check = check_gate},
     {"hard-swish", ONE_OF(OP(Mul, X, &hard_sigmoid), TIMES(OP(Mul, X, &relu6), 1.0 / 6),

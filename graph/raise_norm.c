@@ -12,7 +12,7 @@
 #define GAMMA            CONSTANT("scale", TB_FOR_NORM)
 #define BETA             CONSTANT("bias", TB_FOR_NORM)
 #define SQUARE(a)        ONE_OF(OP(Pow, a, NUMBER(2)), OP(Mul, a, a))
-#define MEAN_OF_SUM(sum) OP(Div, sum, COUNT), OP(Mul, sum, ONE_OVER_COUNT)
+#define MEAN_OF_SUM(sum) OP(Div, sum, COUNT)
 #define MEAN(a)          ONE_OF(ALONG(ReduceMean, a), MEAN_OF_SUM(ALONG(ReduceSum, a)))
 #define MEAN_SQUARE(a)                                                                             \
     ONE_OF(MEAN(SQUARE(a)), MEAN_OF_SUM(ALONG(ReduceSumSquare, a)),                                \

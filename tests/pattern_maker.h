@@ -171,7 +171,7 @@ static inline tb_value *maker_scalar(maker *m, const tb_term *term) {
         number = m->names[known].number;
     else
         maker_name(m, term->name, NULL, number);
-    return maker_number(m, term->inverse ? term->number / number : number / term->number);
+    return maker_number(m, number / term->number);
 }
 
 static inline int maker_attrs(const maker *m, const tb_term *term, tb_attr *attrs) {
@@ -221,14 +221,59 @@ static inline tb_value *maker_wrap(maker *m, tb_value *value, bool again) {
 
 static inline tb_value *maker_term(maker *m, const tb_term *term, bool is_root);
 
+/* x + n as x - (-n), x / n as x · (1/n) and the other way about, now and then. */
+static inline tb_op_kind maker_respell(maker *m, const tb_term *term, tb_value **in) {
+    static const tb_op_kind pairs[][2] = {{TB_OP_Add, TB_OP_Sub}, {TB_OP_Mul, TB_OP_Div}};
+    for (int k = 0; k < 4; k++) {
+        const tb_term *number = term->in[0] && term->in[1] && !term->in[2] ? term->in[1] : NULL;
+        if (term->op != pairs[k / 2][k % 2] || !number || maker_pick(m, 3)) continue;
+        bool one = number->kind == TB_TERM_NUMBER || number->kind == TB_TERM_SCALAR ||
+                   number->kind == TB_TERM_COUNT;
+        if (!one || !in[1] || tb_tensor_count(&in[1]->t) != 1) continue;
+        double v = tb_get_f64(&in[1]->t, 0);
+        in[1] = maker_number(m, k < 2 ? -v : 1 / v);
+        return pairs[k / 2][1 - k % 2];
+    }
+    return term->op;
+}
+
+/* Is it computed and as large as x? */
+static inline bool maker_is_whole(const maker *m, const tb_value *value) {
+    return !value->t.data && value->t.rank == 3 &&
+           memcmp(value->t.dims, m->dims, sizeof m->dims) == 0 &&
+           !(value->producer && tb_is(value->producer, TB_OP_Expand));
+}
+
+/* a · (b · c) instead of (a · b) · c, now and then. Statistics stay in one piece, and where a
+ * number may stand is said by the patterns' alternatives. */
+static inline void maker_reassociate(maker *m, tb_op_kind op, tb_value **in) {
+    if ((op != TB_OP_Add && op != TB_OP_Mul) || maker_pick(m, 4)) return;
+    for (int k = 0; k < 2; k++) {
+        tb_node *node = in[k] ? in[k]->producer : NULL;
+        if (!node || !in[1 - k] || !tb_is(node, op) || in[k]->n_uses || in[k]->is_output) continue;
+        bool whole = maker_is_whole(m, node->in[0]) && maker_is_whole(m, node->in[1]) &&
+                     maker_is_whole(m, in[1 - k]);
+        bool named = in[k] == m->mutated;
+        for (int i = 0; i < m->n_names; i++) named = named || m->names[i].value == in[k];
+        if (named || !whole) continue;
+        int stays = maker_pick(m, 2);
+        tb_value *first = node->in[stays], *second = node->in[1 - stays], *other = in[1 - k];
+        tb_node_remove(m->b.graph, node);
+        in[0] = first;
+        in[1] = maker_op(m, op, 2, (tb_value *[]){second, other}, 0, NULL);
+        return;
+    }
+}
+
 static inline tb_value *maker_node(maker *m, const tb_term *term, bool is_root) {
     tb_value *in[4] = {NULL};
     tb_attr attrs[8];
     int n = 0;
     for (; n < 4 && term->in[n]; n++) in[n] = maker_term(m, term->in[n], false);
-    bool commutes = term->op == TB_OP_Add || term->op == TB_OP_Mul || term->op == TB_OP_Max ||
-                    term->op == TB_OP_Min;
-    bool directed = term->op == TB_OP_Sub || term->op == TB_OP_Div || term->op == TB_OP_Pow;
+    tb_op_kind op = maker_respell(m, term, in);
+    maker_reassociate(m, op, in);
+    bool commutes = op == TB_OP_Add || op == TB_OP_Mul || op == TB_OP_Max || op == TB_OP_Min;
+    bool directed = op == TB_OP_Sub || op == TB_OP_Div || op == TB_OP_Pow;
     if ((commutes && maker_pick(m, 2)) || (directed && maker_mutates(m, SWAPPED))) {
         tb_value *first = in[0];
         in[0] = in[1];
@@ -244,7 +289,7 @@ static inline tb_value *maker_node(maker *m, const tb_term *term, bool is_root) 
         }
     int n_attrs = maker_attrs(m, term, attrs);
     tb_value *out =
-        term->axes ? maker_along(m, term, in[0]) : maker_op(m, term->op, n, in, n_attrs, attrs);
+        term->axes ? maker_along(m, term, in[0]) : maker_op(m, op, n, in, n_attrs, attrs);
     if (is_root || !out || out->t.data) return out;
     if (maker_mutates(m, INNER_OUTPUT)) maker_output(m, m->mutated = out);
     if (maker_mutates(m, INNER_USE)) {
@@ -292,7 +337,7 @@ static inline tb_value *maker_term(maker *m, const tb_term *term, bool is_root) 
     case TB_TERM_SCALAR:
         return maker_scalar(m, term);
     case TB_TERM_COUNT:
-        return maker_number(m, term->inverse ? 1 / count : count);
+        return maker_number(m, count);
     case TB_TERM_NUMBER: {
         double off = maker_mutates(m, OTHER_NUMBER) ? 0.01 : 0;
         return maker_number(m, term->number + off * (term->number == 0 ? 1 : term->number));
