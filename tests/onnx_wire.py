@@ -41,11 +41,18 @@ def attribute(name, value):
     head = block(1, name)
     if isinstance(value, int):
         return head + number(3, value) + number(20, 2)
+    if isinstance(value, bytes):
+        return head + block(5, value) + number(20, 4)
     if isinstance(value, str):
         return head + block(4, value) + number(20, 3)
     if isinstance(value, float):
         return head + varint(2 << 3 | 5) + struct.pack("<f", value) + number(20, 1)
     return head + b"".join(number(8, v) for v in value) + number(20, 7)
+
+
+def tensor(name, dims, dtype, fields):
+    """TensorProto; also an attribute's value."""
+    return b"".join(number(1, d) for d in dims) + number(2, dtype) + block(8, name) + fields
 
 
 class Graph:
@@ -64,7 +71,7 @@ class Graph:
         self.outputs.append(block(1, name) + block(2, block(1, number(1, dtype))))
 
     def tensor(self, name, dims, dtype, fields):
-        self.initializers.append(b"".join(number(1, d) for d in dims) + number(2, dtype) + block(8, name) + fields)
+        self.initializers.append(tensor(name, dims, dtype, fields))
 
     def weight(self, name, dims):
         count = 1

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""What is constant after binding counts, not how the file spells it: one block of a transformer with its layer norms,
+GELU and biases written out, its constants spelled in every way, one explanation.
+
+    cli_constants.py TOOL
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from checks import check, close
+from onnx_wire import FLOAT, Graph, block, tensor
+
+tool = os.path.abspath(sys.argv[1])
+folder = tempfile.TemporaryDirectory()
+TOKENS, FEATURES, HIDDEN = 5, 8, 16
+TYPES = {"float32": FLOAT, "float64": 11, "int8": 3, "int64": 7}
+random = np.random.RandomState(1)
+
+
+def sixteenths(*shape):
+    """Numbers that 8 bits and one scale hold exactly."""
+    return (random.randint(-24, 25, shape) / 16).astype(np.float32)
+
+
+WEIGHTS = {name: sixteenths(*shape) for name, shape in {
+    "gamma": (FEATURES,), "beta": (FEATURES,), "wq": (FEATURES, FEATURES), "wk": (FEATURES, FEATURES), "wv": (FEATURES, FEATURES), "bq": (FEATURES,),
+    "bv": (FEATURES,), "w1": (FEATURES, HIDDEN), "b1": (HIDDEN,), "w2": (HIDDEN, FEATURES), "b2": (FEATURES,), "head": (FEATURES, 3)}.items()}
+x = random.randn(1, TOKENS, FEATURES).astype(np.float32)
+
+
+def put(graph, name, value):
+    value = np.asarray(value)
+    graph.tensor(name, value.shape, TYPES[str(value.dtype)], block(9, value.tobytes()))
+    return name
+
+
+# ---- spellings of a constant: each puts `value` into the graph and returns its name ----
+
+def initializer(graph, name, value):
+    return put(graph, name, value)
+
+
+def constant_node(graph, name, value):
+    graph.node("Constant", [], name, value=tensor("", value.shape, FLOAT, block(9, value.tobytes())))
+    return name
+
+
+def also_an_input(graph, name, value):
+    graph.input(name, list(value.shape))
+    return put(graph, name, value)
+
+
+def doubles(graph, name, value):
+    graph.node("Cast", [put(graph, name + "_d", value.astype(np.float64))], name, to=FLOAT)
+    return name
+
+
+def identity(graph, name, value):
+    graph.node("Identity", [put(graph, name + "_i", value)], name)
+    return name
+
+
+def dropped_out(graph, name, value):
+    graph.node("Dropout", [put(graph, name + "_i", value)], name)
+    return name
+
+
+def flat(graph, name, value):
+    graph.ints(name + "_s", value.shape)
+    graph.node("Reshape", [put(graph, name + "_f", value.reshape(-1)), name + "_s"], name)
+    return name
+
+
+def transposed(graph, name, value):
+    if value.ndim < 2:
+        return put(graph, name, value)
+    graph.node("Transpose", [put(graph, name + "_t", np.ascontiguousarray(value.T))], name, perm=[1, 0])
+    return name
+
+
+def dequantized(graph, name, value):
+    if value.ndim == 0:
+        return put(graph, name, value)
+    put(graph, name + "_q", np.round(value * 16).astype(np.int8))
+    put(graph, name + "_z", np.int8(0))
+    graph.node("DequantizeLinear", [name + "_q", put(graph, name + "_s", np.float32(1 / 16)), name + "_z"], name)
+    return name
+
+
+def one_element(graph, name, value):
+    return put(graph, name, value.reshape(1) if value.ndim == 0 else value)
+
+
+def filled(graph, name, value):
+    if value.ndim:
+        return put(graph, name, value)
+    graph.ints(name + "_s", [1])
+    graph.node("ConstantOfShape", [name + "_s"], name, value=tensor("", [1], FLOAT, block(9, value.tobytes())))
+    return name
+
+
+def expanded(graph, name, value):
+    """Biases as rows for every token."""
+    if value.ndim != 1:
+        return put(graph, name, value)
+    graph.ints(name + "_s", [1, TOKENS, value.size])
+    graph.node("Expand", [put(graph, name + "_e", value), name + "_s"], name)
+    return name
+
+
+def halves(graph, name, value):
+    """Two parts joined."""
+    if value.ndim == 0:
+        return put(graph, name, value)
+    cut = value.shape[0] // 2
+    graph.node("Concat", [put(graph, name + "_1", value[:cut]), put(graph, name + "_2", value[cut:])], name, axis=0)
+    return name
+
+
+# ---- the block ----
+
+class Block:
+    def __init__(self, spell, otherwise=False):
+        """`otherwise`: numbers are subtracted and divided by where they would be added and multiplied, and activations pass through Dropout."""
+        self.graph, self.spell, self.otherwise, self.numbers = Graph(), spell, otherwise, 0
+
+    def op(self, kind, *inputs, **attributes):
+        self.numbers += 1
+        name = f"v{self.numbers}"
+        self.graph.node(kind, list(inputs), name, **attributes)
+        if self.otherwise and kind in ("MatMul", "Softmax", "Erf"):
+            self.graph.node("Dropout", [name], name + "d")
+            self.graph.node("Identity", [name + "d"], name + "i")
+            return name + "i"
+        return name
+
+    def number(self, kind, value, n):
+        if self.otherwise:
+            kind, n = {"Add": ("Sub", -n), "Mul": ("Div", 1 / n), "Pow": ("Pow", n)}[kind]
+        self.numbers += 1
+        return self.op(kind, value, self.spell(self.graph, f"n{self.numbers}", np.array(n, np.float32)))
+
+    def weight(self, name):
+        if name not in self.names:
+            self.names[name] = self.spell(self.graph, name, WEIGHTS[name])
+        return self.names[name]
+
+    def norm(self, value):
+        centred = self.op("Sub", value, self.op("ReduceMean", value, axes=[-1], keepdims=1))
+        square = self.op("Mul", centred, centred) if self.otherwise else self.number("Pow", centred, 2.0)
+        root = self.op("Sqrt", self.number("Add", self.op("ReduceMean", square, axes=[-1], keepdims=1), 0.0009765625))
+        unit = self.op("Mul", centred, self.op("Reciprocal", root)) if self.otherwise else self.op("Div", centred, root)
+        scaled = self.op("Mul", self.weight("gamma"), unit) if self.otherwise else self.op("Mul", unit, self.weight("gamma"))
+        return self.op("Add", scaled, self.weight("beta"))
+
+    def attention(self, value):
+        q = self.op("Add", self.op("MatMul", value, self.weight("wq")), self.weight("bq"))
+        v = self.op("Add", self.weight("bv"), self.op("MatMul", value, self.weight("wv")))
+        k = self.op("Transpose", self.op("MatMul", value, self.weight("wk")), perm=[0, 2, 1])
+        p = self.op("Softmax", self.number("Mul", self.op("MatMul", q, k), 0.375), axis=-1)
+        return self.op("MatMul", p, v)
+
+    def gelu(self, value):
+        erf = self.op("Erf", self.number("Mul", value, 0.5 ** 0.5))
+        return self.op("Mul", self.number("Mul", value, 0.5), self.number("Add", erf, 1.0))
+
+    def build(self):
+        self.names = {}
+        self.graph.input("x", [1, TOKENS, FEATURES])
+        value = "x"
+        for _ in range(2):
+            value = self.op("Add", value, self.attention(self.norm(value)))
+            inner = self.gelu(self.op("Add", self.op("MatMul", self.norm(value), self.weight("w1")), self.weight("b1")))
+            value = self.op("Add", value, self.op("Add", self.op("MatMul", inner, self.weight("w2")), self.weight("b2")))
+        self.graph.ints("first", [0])
+        self.graph.node("MatMul", [self.op("Gather", self.norm(value), "first", axis=1), self.weight("head")], "y")
+        self.graph.output("y")
+        return self.graph
+
+
+def explained(name, spell, otherwise=False):
+    model, out = os.path.join(folder.name, name + ".onnx"), os.path.join(folder.name, name)
+    Block(spell, otherwise).build().save(model)
+    np.save(os.path.join(folder.name, "x.npy"), x)
+    r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,1", "--npy", out], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, name, r.stderr)
+    return {file: np.load(os.path.join(out, file)) for file in sorted(os.listdir(out))} if r.returncode == 0 else {}
+
+
+want = explained("plain", initializer)
+check(len(want) == 5, sorted(want))
+spellings = (initializer, constant_node, also_an_input, doubles, identity, dropped_out, flat, transposed, dequantized, one_element, filled, expanded, halves)
+for spell in spellings:
+    for otherwise in (False, True):
+        name = f"{spell.__name__}_{int(otherwise)}"
+        got = explained(name, spell, otherwise)
+        check(sorted(got) == sorted(want), name, sorted(got))
+        for file in set(got) & set(want):
+            same = got[file].shape == want[file].shape and np.abs(got[file] - want[file]).max() <= 2e-5 * np.abs(want[file]).max()
+            check(same, name, file, got[file], want[file])
+close()
