@@ -97,7 +97,8 @@ void tb_lower_Attention(tb_call *c) {
 
 /* ---- rotary --------------------------------------------------------------------------------- */
 
-/* x in heads, whatever its form; `dim` of each is rotated. */
+/* x in heads, whatever its form; `dim` of each is rotated. com.microsoft's RotaryEmbedding has
+ * an attribute `scale` that onnxruntime does not read: what runs there is not scaled. */
 static void rotate(tb_call *c, tb_value *cos, tb_value *sin, int64_t heads, int64_t dim) {
     tb_value *x = tb_call_in(c, 0);
     if (c->status != TIBA_OK) return;
@@ -106,7 +107,6 @@ static void rotate(tb_call *c, tb_value *cos, tb_value *sin, int64_t heads, int6
     if (c->status != TIBA_OK) return;
     tb_value *y = tb_emit_rotary(c, split, cos, sin, dim > 0 ? dim : split->t.dims[3],
                                  tb_attr_int(c->node, "interleaved", 0) != 0);
-    y = tb_emit_scale(c, y, (double)tb_attr_float(c->node, "scale", 1.0f));
     c->out[0] = flat ? tb_emit_merge_heads(c, y) : y;
 }
 
@@ -220,6 +220,7 @@ void tb_lower_MRotaryEmbedding(tb_call *c) {
     if (x->t.rank == 3 && heads == 0 && half > 0) heads = x->t.dims[2] / (2 * half);
     rotate(c, sectioned_rows(c, c->in[2], c->in[1], sections),
            sectioned_rows(c, c->in[3], c->in[1], sections), heads, dim > 0 ? dim : 2 * half);
+    c->out[0] = tb_emit_scale(c, c->out[0], (double)tb_attr_float(c->node, "scale", 1.0f));
 }
 
 /* ---- com.microsoft: masks ------------------------------------------------------------------- */
@@ -326,8 +327,12 @@ void tb_lower_packed_attention(tb_call *c, tb_value *packed, tb_packed_inputs in
     tb_call_mask(c, &a, inputs.mask, tb_attr_int(c->node, "unidirectional", 0) != 0, length);
     if (inputs.bias > 0) a.masks[2] = tb_call_in(c, inputs.bias);
     c->out[0] = tb_emit_merge_heads(c, tb_emit_attention(c, &a));
-    if (c->n_out < 2 || c->status != TIBA_OK) return;
+    if (!tb_call_wants(c, 1) || c->status != TIBA_OK) return;
     const int64_t *d = a.k->t.dims;
+    if (a.v->t.dims[3] != d[3]) {
+        tb_call_fail(c, "its present keys and values have different sizes");
+        return;
+    }
     int64_t one[] = {1, d[0], d[1], d[2], d[3]};
     c->out[1] =
         tb_emit_concat(c, tb_emit_reshape(c, a.k, 5, one), tb_emit_reshape(c, a.v, 5, one), 0);

@@ -139,13 +139,15 @@ static tb_value *activate(tb_call *c, tb_value *x) {
     const tb_attr *list = tb_find_attr(c->node, "activation_params");
     bool listed = list && list->kind == TB_ATTR_FLOATS;
     const tb_attr *alpha = tb_find_attr(c->node, "activation_alpha"),
-                  *beta = tb_find_attr(c->node, "activation_beta");
-    tb_attr attrs[2];
+                  *beta = tb_find_attr(c->node, "activation_beta"),
+                  *gamma = tb_find_attr(c->node, "activation_gamma");
+    tb_attr attrs[3];
     int n = 0;
     if (listed && list->count > 0) attrs[n++] = TB_FLOAT_ATTR("alpha", list->floats[0]);
     if (listed && list->count > 1) attrs[n++] = TB_FLOAT_ATTR("beta", list->floats[1]);
     if (!listed && alpha) attrs[n++] = TB_FLOAT_ATTR("alpha", alpha->f);
     if (!listed && beta) attrs[n++] = TB_FLOAT_ATTR("beta", beta->f);
+    if (!listed && gamma) attrs[n++] = TB_FLOAT_ATTR("gamma", gamma->f);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (strcmp(rows[i].name, name) == 0) return tb_emit(c, rows[i].kind, 1, &x, n, attrs);
     if (strcmp(name, "Clip") == 0) {

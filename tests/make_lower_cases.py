@@ -68,9 +68,9 @@ def save(name, model, feeds, wanted=None, level=ort.GraphOptimizationLevel.ORT_D
     count += 1
 
 
-def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None, **attributes):
+def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None, unread=(), **attributes):
     """One node. `inputs`: arrays, or None where left out; those whose index is in `fixed` become initializers.
-    `wanted`: its results, where onnxruntime's CPU provider has no such kernel."""
+    `wanted`: its results, where onnxruntime's CPU provider has no such kernel; `unread`: outputs that the graph does not have."""
     names, feeds, declared, initializers, nodes = [], {}, [], [], []
     for i, array in enumerate(inputs):
         if array is None:
@@ -86,7 +86,7 @@ def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None
         names.append(key)
     names_out = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else outputs
     nodes.append(helper.make_node(op, names, names_out, name="node", domain=domain, **attributes))
-    infos = [helper.make_empty_tensor_value_info(n) for n in names_out if n]
+    infos = [helper.make_empty_tensor_value_info(n) for n in names_out if n and n not in unread]
     graph = helper.make_graph(nodes, name, declared, infos, initializers)
     imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
     save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, wanted)
@@ -792,6 +792,8 @@ def decoder_steps():
     y = attend(q.reshape(batch, 1, heads, size), keys.transpose(0, 2, 1, 3), values.transpose(0, 2, 1, 3))
     d("packed", [one, None, None, None, None, pk[:, :, :used], pv[:, :, :used]], wanted=[y, keys, values])
 
+    case("attention_sizes_present", "Attention", [f(2, 3, 6), f(6, 8 + 8 + 12), f(28)], ["y", "present"], domain=MS, fixed=(1, 2), num_heads=2,
+         qkv_hidden_sizes=[8, 8, 12], unread=("present",))
     x, w, b = f(batch, 1, 6), f(6, 3 * hidden), f(3 * hidden)
     past = np.stack([pk, pv])
     q, k, v = np.split(x @ w + b, 3, axis=2)
@@ -841,6 +843,8 @@ def rotaries():
         for pairs in (0, 1):
             case(f"mrotary_{layout}_{sections[0]}_{pairs}", "MRotaryEmbedding", [f(2, 4, 24), at, np.cos(theta), np.sin(theta)], domain=MS, fixed=(2, 3),
                  mrope_section=sections, mrope_layout=layout, interleaved=pairs, num_heads=2)
+    case("rotary_scale", "RotaryEmbedding", [f(2, 3, 5, 8), i64(1), np.cos(f(9, 4)), np.sin(f(9, 4))], domain=MS, fixed=(2, 3), scale=1.5)
+    case("mrotary_scale", "MRotaryEmbedding", [f(2, 4, 24), at, np.cos(theta), np.sin(theta)], domain=MS, fixed=(2, 3), mrope_section=[1, 3, 2], num_heads=2, scale=1.5)
     case("mrotary_part", "MRotaryEmbedding", [f(2, 3, 4, 16), at, np.cos(theta), np.sin(theta)], domain=MS, fixed=(2, 3), mrope_section=[1, 3, 2],
          rotary_embedding_dim=12, num_heads=3)
 
@@ -954,6 +958,7 @@ def gates():
             gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit)
         return gate / (1 + np.exp(-alpha * gate)) * (up + beta)
 
+    case("fused_gemm_selu", "FusedGemm", [f(3, 8), f(6, 8), f(1, 6)], domain=MS, transB=1, activation="Selu", activation_alpha=0.3, activation_gamma=1.1)
     up = f(2, 3, 8)
     case("ms_swiglu", "SwiGLU", [x, up], domain=MS, wanted=[swiglu(x, up)])
     case("ms_swiglu_limit", "SwiGLU", [x], domain=MS, limit=0.7, activation_alpha=1.702, activation_beta=1.0, wanted=[swiglu(x[..., :4], x[..., 4:], 1.702, 1.0, 0.7)])
