@@ -88,3 +88,60 @@ void tb_lower_BitCast(tb_call *c) {
     t.dtype = to;
     c->status = tb_build_borrowed(c->b, &c->out[0], &t, c->error);
 }
+
+/* x[…, start:end, …] behind `head` along the axis; an empty stretch is left out. */
+static tb_value *behind(tb_call *c, tb_value *head, tb_value *x, int64_t axis, int64_t start,
+                        int64_t end) {
+    if (c->status != TIBA_OK || start >= end) return head;
+    if (start > 0 || end < x->t.dims[axis]) x = tb_emit_slice(c, x, axis, start, end);
+    return head ? tb_emit_concat(c, head, x, axis) : x;
+}
+
+/* The cache with the update written from position `at` on, past its end at its beginning. */
+static tb_value *written(tb_call *c, tb_value *cache, tb_value *update, int64_t axis, int64_t at) {
+    if (c->status != TIBA_OK) return NULL;
+    int64_t room = cache->t.dims[axis], n = update->t.dims[axis],
+            fits = room - at < n ? room - at : n;
+    tb_value *y = behind(c, NULL, update, axis, fits, n);
+    y = behind(c, y, cache, axis, n - fits, at);
+    y = behind(c, y, update, axis, 0, fits);
+    return behind(c, y, cache, axis, at + fits, room);
+}
+
+/* past_cache, update, write_indices [batch] (zeros): each sample's update in its place. */
+void tb_lower_TensorScatter(tb_call *c) {
+    tb_value *cache = tb_call_in(c, 0), *update = tb_call_in(c, 1), *at = tb_call_in(c, 2);
+    bool circular = strcmp(tb_attr_string(c->node, "mode", "linear"), "circular") == 0;
+    int64_t axis = tb_attr_int(c->node, "axis", -2);
+    if (cache && axis < 0) axis += cache->t.rank;
+    bool fits = cache && update && update->t.rank == cache->t.rank && axis > 0 &&
+                axis < cache->t.rank && update->t.dims[axis] <= cache->t.dims[axis] &&
+                update->t.dims[axis] > 0 && cache->t.dims[0] > 0;
+    for (int i = 0; fits && i < cache->t.rank; i++)
+        fits = i == axis || cache->t.dims[i] == update->t.dims[i];
+    if (!fits || (at && (!at->t.data || tb_tensor_count(&at->t) != cache->t.dims[0]))) {
+        tb_call_fail(c, "its update or its write_indices do not fit the cache");
+        return;
+    }
+    int64_t batch = cache->t.dims[0], room = cache->t.dims[axis], first = 0;
+    bool same = true;
+    for (int64_t b = 0; at && b < batch; b++) {
+        int64_t index = tb_get_i64(&at->t, b);
+        if (index < 0 || (!circular && index > room - update->t.dims[axis])) {
+            tb_call_fail(c, "write index %lld is outside the cache", (long long)index);
+            return;
+        }
+        first = b == 0 ? index % room : first;
+        same = same && index % room == first;
+    }
+    if (same) {
+        c->out[0] = written(c, cache, update, axis, first);
+        return;
+    }
+    for (int64_t b = 0; b < batch; b++) {
+        tb_value *one =
+            written(c, tb_emit_slice(c, cache, 0, b, b + 1), tb_emit_slice(c, update, 0, b, b + 1),
+                    axis, tb_get_i64(&at->t, b) % room);
+        c->out[0] = b ? tb_emit_concat(c, c->out[0], one, 0) : one;
+    }
+}

@@ -921,6 +921,21 @@ def sparse_keys():
              wanted=[np.where(flags[..., None] > 0, results[1], results[0])])
 
 
+def caches():
+    """TensorScatter, by its pseudocode."""
+    for name, at, tokens, more in (("none", None, 3, {}), ("same", [2, 2], 3, {}), ("each", [0, 3], 2, {}), ("full", [0, 0], 5, {}),
+                                   ("circular", [4, 4], 3, {"mode": "circular"}), ("circular_each", [8, 1], 3, {"mode": "circular"}), ("axis", [1, 1], 2, {"axis": 1})):
+        axis = more.get("axis", 2)
+        shape = [2, 5, 3, 4] if axis == 1 else [2, 3, 5, 4]
+        cache, update = f(*shape), f(*[tokens if i == axis else n for i, n in enumerate(shape)])
+        want = cache.copy()
+        for b in range(2):
+            for i in range(tokens):
+                to = ((at[b] if at else 0) + i) % 5
+                want[(b, *[slice(None)] * (axis - 1), to)] = update[(b, *[slice(None)] * (axis - 1), i)]
+        case("tensor_scatter_" + name, "TensorScatter", [cache, update, None if at is None else i64(*at)], opset=24, wanted=[want], **more)
+
+
 def gates():
     x, image, shift, scale = f(2, 3, 8), f(2, 3, 2, 4), f(4), f(4)
 
@@ -989,7 +1004,7 @@ def expert_parts():
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, narrow_types, optimised, packed_tokens, rotaries, sparse_keys,
+    later = (caches, channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, narrow_types, optimised, packed_tokens, rotaries, sparse_keys,
              weights_in_blocks, whole_products, recurrent, signals, versions)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
