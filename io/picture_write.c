@@ -1,10 +1,28 @@
 /* picture_write.c: the one file that stb_image_write is compiled in. */
 #include "io/picture_write.h"
 
+#include <libdeflate.h>
 #include <string.h>
 
 #include "base/file.h"
 
+/* Of 1 to 12: with more, photographs under a heat map get 3 % smaller in twice the time. */
+enum { COMPRESSION_LEVEL = 3 };
+
+/* stb_image_write's own compression takes three times as long, for files half as large again. The
+ * result is freed by tb_hook_free; NULL: out of memory. */
+static unsigned char *compress(unsigned char *data, int size, int *out_size, int level) {
+    (void)level;
+    struct libdeflate_compressor *deflate = libdeflate_alloc_compressor(COMPRESSION_LEVEL);
+    if (!deflate) return NULL;
+    size_t room = libdeflate_zlib_compress_bound(deflate, (size_t)size);
+    unsigned char *out = tb_hook_malloc(room);
+    if (out) *out_size = (int)libdeflate_zlib_compress(deflate, data, (size_t)size, out, room);
+    libdeflate_free_compressor(deflate);
+    return out;
+}
+
+#define STBIW_ZLIB_COMPRESS compress
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
 #define STBIW_ASSERT(condition)    ((void)0)

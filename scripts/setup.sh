@@ -3,7 +3,8 @@
 set -euo pipefail
 
 build="gcc libc6-dev cmake make pkg-config protobuf-c-compiler protobuf-compiler libprotobuf-c-dev
-       libonnx-dev libopenblas-pthread-dev libcjson-dev libstb-dev libutf8proc-dev nettle-dev libpcre2-dev"
+       libonnx-dev libopenblas-pthread-dev libcjson-dev libstb-dev libutf8proc-dev nettle-dev libpcre2-dev
+       libdeflate-dev"
 tests="clang clang-format libclang-rt-14-dev libonnx-testdata python3 python3-numpy python3-h5py
        chromium graphviz"
 
