@@ -205,11 +205,12 @@ static void transpose_item(void *context, int64_t image, int worker) {
     int64_t group = image % c->groups;
     const float *weight = c->weight + group * c->cout * c->k;
     const float *y = c->y + image * c->cout * c->positions;
-    float *x = c->result + image * c->cin * c->plane, *col = c->col + worker * c->k * c->block;
+    float *x = c->result + image * c->cin * c->plane;
     if (c->pointwise) {
         tb_gemm(c->exec, true, false, c->k, c->positions, c->cout, 1, weight, c->k, y, c->positions,
                 0, x, c->plane);
     } else {
+        float *col = c->col + worker * c->k * c->block;
         memset(x, 0, (size_t)(c->cin * c->plane) * sizeof *x);
         for (int64_t first = 0; first < c->positions; first += c->block) {
             int64_t count = c->positions - first < c->block ? c->positions - first : c->block;
@@ -223,8 +224,7 @@ static void transpose_item(void *context, int64_t image, int worker) {
         for (int64_t j = 0; j < c->plane; j++) x[i * c->plane + j] += c->bias[group * c->cin + i];
 }
 
-/* ---- depthwise: every group has one channel of x, so that its planes are windowed one by one ----
- */
+/* ---- depthwise: groups of one channel of x, windowed plane by plane ---- */
 
 static bool is_depthwise(const conv *c) {
     return c->cin == 1 && c->cout > 0 && !c->pointwise && tb_correlate_fits(&c->w);
