@@ -18,6 +18,13 @@ from onnx_cut import cut, node, producers, tensor
 from schema import errors
 
 
+def two_files(folder):
+    """The picture's and the text's half of the example as graphs of their own."""
+    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
+    return make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
+                                               "text_model.onnx": cut(whole, "text_embeds", 2)})
+
+
 def test_pairs():
     texts = ["--text", "a red coat and a blue bag", "--text", "a green coat"]
     out = explain(clip, garments, *texts, "--table")
@@ -50,8 +57,7 @@ def test_separate_encoders():
     whole = open(os.path.join(clip, "model.onnx"), "rb").read()
     texts = ["a white boot and a blue bag", "a green boot and a blue bag"]
     with tempfile.TemporaryDirectory() as folder:
-        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
-                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        parts = two_files(folder)
         one = explain(clip, garments, *texts)
         unscaled = explain(parts, garments, *texts, "--scale", "1")
         scale = one["scores"][0][0]["logit"] / unscaled["scores"][0][0]["logit"]
@@ -131,8 +137,7 @@ def test_checks():
     texts = ["a white boot and a blue bag", "a green boot and a blue bag"]
     both = ["--text", texts[0], "--contrast", texts[1], "--choose", "1"]
     with tempfile.TemporaryDirectory() as folder:
-        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
-                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        parts = two_files(folder)
         for model, more, scale in ((clip, [], 1), (parts, ["--scale", "1"], None)):
             for given in (["--text", texts[0], "--text", texts[1], "--choose", "1"], both):
                 view = explain(model, garments, *given, *more, "--check")["explanations"][0]
@@ -193,11 +198,9 @@ def test_checks():
 
 def test_compare():
     """Every method of scores that two graphs make, of differences and of similarities."""
-    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
     texts = ["--text", "a white boot and a blue bag", "--text", "a green boot"]
     with tempfile.TemporaryDirectory() as folder:
-        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
-                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        parts = two_files(folder)
         data = open(os.path.join(bert, "model.onnx"), "rb").read()
         hidden = [name for name, (kind, _) in producers(data).items() if kind == "LayerNormalization"][-1]
         plain = make_folder(folder, "plain", bert, {"model.onnx": cut(data, hidden, 3)}, id2label=None)
@@ -223,11 +226,9 @@ def test_compare():
 
 def test_eval():
     """Classes that are texts, by one graph and by two; models without a score for each class are refused."""
-    whole = open(os.path.join(clip, "model.onnx"), "rb").read()
     labels = ["--text", "a white boot and a blue bag", "--text", "a red coat and a green dress"]
     with tempfile.TemporaryDirectory() as folder:
-        parts = make_folder(folder, "parts", clip, {"vision_model.onnx": cut(whole, "image_embeds", 2),
-                                                    "text_model.onnx": cut(whole, "text_embeds", 2)})
+        parts = two_files(folder)
         scores = [explain(*model, garments, *labels)["scores"][0][0]["logit"] for model in ([clip], [parts, "--scale", "1"])]
         scale = repr(scores[0] / scores[1])
         data = os.path.join(folder, "data")
