@@ -28,6 +28,16 @@ tb_value *tb_call_in(const tb_call *c, int i) {
     return i < c->n_in ? c->in[i] : NULL;
 }
 
+int tb_call_file_type(const tb_call *c, int i) {
+    const tb_value *v = i < c->node->n_in ? c->node->in[i] : NULL;
+    while (v && !v->file_type && v->producer && v->producer->n_in > 0) {
+        const tb_op *op = tb_find_op(v->producer->domain, v->producer->op_type);
+        if (!op || op->class != TB_CLASS_MOVE) return 0;
+        v = v->producer->in[0];
+    }
+    return v ? v->file_type : 0;
+}
+
 bool tb_call_wants(const tb_call *c, int i) {
     const tb_value *out = i < c->n_out ? c->node->out[i] : NULL;
     return out && (out->n_uses > 0 || out->is_output);

@@ -258,7 +258,7 @@ void tb_lower_GatherBlockQuantized(tb_call *c) {
         return;
     }
     /* uint4 and its like are widened when read */
-    bool bytes = c->node->in[0]->file_type == TIBA_UINT8;
+    bool bytes = tb_call_file_type(c, 0) == TIBA_UINT8;
     int64_t axis = tb_attr_int(c->node, "quantize_axis", 1),
             gather = tb_attr_int(c->node, "gather_axis", 0);
     table w = {.axis = (int)(axis < 0 ? axis + data->t.rank : axis),

@@ -81,7 +81,7 @@ static void upgrade_second_pair(tb_call *c, const tb_node *dequantize) {
 
 void tb_upgrade_quantize(tb_call *c) {
     tb_value *x = tb_call_in(c, 0);
-    int type = tb_call_in(c, 2) ? c->node->in[2]->file_type : 0;
+    int type = tb_call_file_type(c, 2);
     if (type && !tb_attr_int(c->node, "output_dtype", 0))
         tb_call_set_attr(c, TB_INT_ATTR("output_dtype", type));
     if (!tb_attr_int(c->node, "saturate", 1)) tb_call_fail(c, "saturate = 0 is not supported");

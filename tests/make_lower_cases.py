@@ -603,6 +603,10 @@ def weights_in_blocks():
         chain("gather_blocks_" + name.lower(), [("Constant", [], ["t"], "", {"value": table}),
                                                 ("GatherBlockQuantized", ["t", "ids", "s"], ["y"], MS, {"block_size": 16, "gather_axis": 1, "quantize_axis": 0})],
               {"ids": ids}, ["y"], {"s": np.abs(f(2, 6))})
+    for bits in (4, 8):  # the weight of the scores serves as table: words · blocks · bytes
+        weight = u8(5, 3, 16 * bits // 8)
+        chain(f"gather_blocks_shared_{bits}", [("Reshape", ["w", "shape"], ["t"], "", {}), ("GatherBlockQuantized", ["t", "ids", "s"], ["y"], MS, {"bits": bits, "block_size": 16, "gather_axis": 0, "quantize_axis": 1})],
+              {"ids": ids}, ["y"], {"w": weight, "shape": i64(5, -1), "s": np.abs(f(5, 3))})
 
 
 def experts():
