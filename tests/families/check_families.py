@@ -284,8 +284,7 @@ REMARKS = """
   is the method's: the Add rule and the guarded division amplify.
 - qdq and int8: the outputs are onnxruntime's integers. `reference.py` takes the same integers, of the graph as onnxruntime's
   optimiser leaves it or as it is, or rounds by itself: near a tie float32 may fall either way, and one integer that does moves the
-  explanation. It cannot tell where tokens are routed (pvt). Where sums cancel, what float32 leaves of them counts: then it is asked
-  with every value rounded to float32.
+  explanation. Where sums cancel, what float32 leaves of them counts: then it is asked with every value rounded to float32.
 - int4 with `accuracy_level` 4: every product alone equals onnxruntime's to 6e-7; one activation that is rounded the other way makes
   t5_enc's outputs 3e-3.
 - qdq of masked models (decoders, padding): the tools quantise scores and mask together. A mask of −3.4e38 makes the step so large that

@@ -550,7 +550,8 @@ class Reference:
             return {one: r[0]}
         raise NotImplementedError("relevance of " + t)
 
-    def explain(self):
+    def explain(self, heads=-3):
+        """[(product, E_b)], windows summed; `windows` keeps them apart. heads: their axis where an attention has five"""
         y = self.x[self.target][tuple(self.index)]
         y.backward()
         rel = {self.target: torch.zeros_like(self.x[self.target])}
@@ -566,7 +567,7 @@ class Reference:
             elif not any(o in self.inside for o in n.output):
                 self.send(rel, self.step(n, [v for v in r]))
         self.rel = rel
-        blocks = []
+        blocks, self.windows = [], []
         for n in self.graph.node:
             if n.op_type in ("MatMul", "Einsum", "MatMulInteger") and all(i in self.active for i in n.input[:2]) and n.output[0] in self.x:
                 for k, i in enumerate(n.input[:2]):
@@ -576,8 +577,9 @@ class Reference:
                         if n.op_type == "MatMulInteger":  # p in steps of its scale
                             e = e / float(self.values[self.quantiser(i).output[1]])
                         e = e.mT if k == 1 and n.op_type == "MatMul" else e  # Vᵀ·Pᵀ
-                        e = e.mean(-3) if e.ndim > 2 else e  # heads
-                        blocks.append((n.output[0], e.reshape(-1, *e.shape[-2:]).sum(0).numpy()))
+                        e = e.mean(heads if e.ndim > 4 else -3) if e.ndim > 2 else e
+                        self.windows.append(e.reshape(-1, *e.shape[-2:]).numpy())
+                        blocks.append((n.output[0], self.windows[-1].sum(0)))
         return blocks
 
     def readout(self, product, n):
@@ -664,6 +666,14 @@ def run(tool, model, feeds, target, output, rollout):
     return found["block"], found["tokens"], found["readout"], found["output"]
 
 
+def roundings(model):
+    """(rounded to float32, which integers): the ways in which a file may be computed, the plainest one first. onnxruntime's optimiser
+    changes which integers some files hold, and float32 falls otherwise where sums are near a tie; rounding every value to float32
+    tells what float32 can hold."""
+    rounds = any(n.op_type in ("QuantizeLinear", *INTEGERS) for n in onnx.load(model).graph.node)
+    return [(s, t) for s in (False, True) for t in (("optimised", "plain", "exact") if rounds else ("exact",))]
+
+
 def compare(tool, model, feeds, target, output=None):
     """[(tower, deviation of the blocks, of the readout, of the tokens raw, normalized, of the scores, "rounded to float32" or
     nothing)] or a message"""
@@ -678,11 +688,8 @@ def compare(tool, model, feeds, target, output=None):
     index = [int(i) for i in target.split(",")]
     if all(len(v) > index[0] > 0 for v in arrays.values()):  # a batch gives what its samples give one by one
         arrays, index = {k: v[index[0]:index[0] + 1] for k, v in arrays.items()}, [0, *index[1:]]
-    rounds = any(n.op_type in ("QuantizeLinear", *INTEGERS) for n in onnx.load(model).graph.node)
     scores, best = raw[3].get(out.replace("/", "_")), None
-    # onnxruntime's optimiser changes which integers some files hold, and float32 falls otherwise where sums are near a tie;
-    # rounding every value to float32 tells what float32 can hold
-    for single, ties in [(s, t) for s in (False, True) for t in (("optimised", "plain", "exact") if rounds else ("exact",))]:
+    for single, ties in roundings(model):
         try:
             ref = Reference(model, arrays, out, index, ties, single)
             found = deviations(ref, raw, normalized)
