@@ -77,6 +77,15 @@ static tb_value *per_row(tb_call *c, tb_value *parameter) {
     return tb_emit_reshape(c, parameter, 2, (int64_t[]){parameter->t.dims[0], 1});
 }
 
+/* x with its channels moved from the last axis to the second one, or back (`to_last`). */
+static tb_value *channels(tb_call *c, tb_value *x, bool to_last) {
+    if (c->status != TIBA_OK || !x || x->t.rank < 3) return x;
+    int last = x->t.rank - 1;
+    int64_t perm[TIBA_MAX_RANK] = {0};
+    for (int i = 1; i <= last; i++) perm[i] = to_last ? i % last + 1 : (i + last - 2) % last + 1;
+    return tb_emit_transpose(c, x, x->t.rank, perm);
+}
+
 /* ---- matrix products ------------------------------------------------------------------------ */
 
 /* (A - a_zero)·(B - b_zero) from four inputs of the call; A's zero point may be per row. */
@@ -165,18 +174,22 @@ void tb_lower_ConvInteger(tb_call *c) {
 
 /* x, scale, zero point, w, …, the result's …, bias (int32, in units of both scales) */
 void tb_lower_QLinearConv(tb_call *c) {
+    bool last = tb_attr_int(c->node, "channels_last", 0) != 0;
     tb_call_drop_attr(c, "channels_last");
-    if (tb_attr_int(c->node, "channels_last", 0)) {
-        tb_call_fail(c, "channels_last is not supported");
-        return;
-    }
-    tb_value *y =
-        convolved(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 3), tb_call_in(c, 5));
+    tb_value *x = last ? channels(c, tb_call_in(c, 0), false) : tb_call_in(c, 0);
+    tb_value *y = convolved(c, x, tb_call_in(c, 2), tb_call_in(c, 3), tb_call_in(c, 5));
     if (c->status != TIBA_OK) return;
     tb_value *bias = tb_call_in(c, 8);
     if (bias) y = tb_emit2(c, TB_OP_Add, y, along(c, as_float(c, bias), y, 1));
     tb_value *unit = along(c, product(c, tb_call_in(c, 1), tb_call_in(c, 4)), y, 1);
-    c->out[0] = requantized(c, y, unit, 6, 7);
+    y = requantized(c, y, unit, 6, 7);
+    c->out[0] = last ? channels(c, y, true) : y;
+}
+
+/* MaxPool of whole numbers [n, .., channels]. */
+void tb_lower_NhwcMaxPool(tb_call *c) {
+    tb_value *x = channels(c, tb_call_in(c, 0), false);
+    c->out[0] = channels(c, tb_emit(c, TB_OP_MaxPool, 1, &x, c->n_attrs, c->attrs), true);
 }
 
 /* ---- element by element --------------------------------------------------------------------- */
@@ -207,10 +220,10 @@ static void quantized_one(tb_call *c, tb_op_kind kind, const char *const *names)
         if (attr && n < 8) attrs[n++] = *attr;
     }
     tb_value *x = real(c, 0, 1, 2, -1);
-    bool last = tb_attr_int(c->node, "channels_last", 0) && c->status == TIBA_OK && x->t.rank == 4;
-    if (last) x = tb_emit_transpose(c, x, 4, (int64_t[]){0, 3, 1, 2});
+    bool last = tb_attr_int(c->node, "channels_last", 0) != 0;
+    if (last) x = channels(c, x, false);
     tb_value *y = tb_emit(c, kind, 1, &x, n, attrs);
-    if (last) y = tb_emit_transpose(c, y, 4, (int64_t[]){0, 2, 3, 1});
+    if (last) y = channels(c, y, true);
     c->out[0] = quantized(c, y, 3, 4);
 }
 
@@ -237,11 +250,17 @@ void tb_lower_QLinearSoftmax(tb_call *c) {
     tb_value *x = real(c, 0, 1, 2, -1);
     if (c->status != TIBA_OK) return;
     bool newer = tb_attr_int(c->node, "opset", 13) >= 13;
-    int64_t axis = tb_attr_int(c->node, "axis", newer ? -1 : 1);
-    if (!newer && axis != -1 && axis != x->t.rank - 1)
-        tb_call_fail(c, "a softmax over more than the last axis is not supported");
+    int64_t axis = tb_attr_int(c->node, "axis", newer ? -1 : 1), rows = 1;
+    tiba_tensor shape = x->t;
+    if (axis < 0) axis += shape.rank;
+    if (!newer && axis >= 0 && axis < shape.rank - 1) {
+        for (int i = 0; i < axis; i++) rows *= shape.dims[i];
+        x = tb_emit_reshape(c, x, 2, (int64_t[]){rows, -1});
+        axis = 1;
+    }
     if (tb_call_in(c, 3)) c->in[3] = tb_emit_whole_steps(c, c->in[3]);
-    c->out[0] = quantized(c, tb_emit_softmax(c, x, axis), 3, 4);
+    tb_value *y = tb_emit_reshape(c, tb_emit_softmax(c, x, axis), shape.rank, shape.dims);
+    c->out[0] = quantized(c, y, 3, 4);
 }
 
 void tb_lower_QLinearReduceMean(tb_call *c) {

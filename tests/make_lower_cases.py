@@ -572,6 +572,19 @@ def narrow_types():
             chain(f"quantize_{name}_{spelling}".lower(), nodes, {"x": x}, ["y"], {"s": f32(0.11)}, opset=25 if name == "INT2" else 21)
 
 
+def integers_last():
+    """What onnxruntime's highest level makes of static quantisation: channels last. And softmax as it was before version 13."""
+    image, one = f(2, 3, 6, 6), {"xs": f32(0.03), "xz": np.uint8(120), "ys": f32(0.05), "yz": np.uint8(118)}
+    quantise, dequantise = ("QuantizeLinear", ["x", "xs", "xz"], ["xq"], "", {}), ("DequantizeLinear", ["yq", "ys", "yz"], ["y"], "", {})
+    filters = {"w": s8(4, 3, 2, 2), "ws": np.abs(f(4)) * np.float32(0.01), "wz": np.zeros(4, np.int8), "b": rng.integers(-900, 900, 4).astype(np.int32)}
+    chain("qlinear_conv_last", [quantise, ("QLinearConv", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["yq"], MS, {"strides": [2, 1], "channels_last": 1}), dequantise],
+          {"x": image.transpose(0, 2, 3, 1).copy()}, ["y"], {**one, **filters})
+    chain("nhwc_max_pool", [quantise, ("NhwcMaxPool", ["xq"], ["yq"], MS, {"kernel_shape": [2, 3], "strides": [2, 1]}), ("DequantizeLinear", ["yq", "xs", "xz"], ["y"], "", {})],
+          {"x": image.transpose(0, 2, 3, 1).copy()}, ["y"], one)
+    one |= {"ys": f32(1 / 256), "yz": np.uint8(0)}
+    chain("qlinearsoftmax_axes", [quantise, ("QLinearSoftmax", ["xq", "xs", "xz", "ys", "yz"], ["yq"], MS, {"axis": 1, "opset": 11}), dequantise], {"x": f(2, 3, 4)}, ["y"], one)
+
+
 def packed(codes, bits):
     """Numbers of a few bits in bytes, lowest bits first, rows at whole bytes."""
     each = 8 // bits
@@ -1008,7 +1021,7 @@ def expert_parts():
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (caches, channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, narrow_types, optimised, packed_tokens, rotaries, sparse_keys,
+    later = (caches, channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, integers_last, narrow_types, optimised, packed_tokens, rotaries, sparse_keys,
              weights_in_blocks, whole_products, recurrent, signals, versions)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()

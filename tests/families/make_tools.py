@@ -228,12 +228,16 @@ tool("int8_qop_u8s8", fmt="QOperator", act="QUInt8", weight="QInt8")(static)
 tool("int8_qop_pre", fmt="QOperator", pre="symbolic")(static)
 
 
-@tool("int8_qop_saved")
-def qop_saved(a, b, fam, x):
+def qop_saved(a, b, fam, x, level=L.ORT_ENABLE_EXTENDED, **kw):
     """onnxruntime's own fusion of QDQ into integer operators"""
-    static(a, b + ".q", fam, x, per_channel=True)
-    saved(b + ".q", b, L.ORT_ENABLE_EXTENDED)
+    static(a, b + ".q", fam, x, **kw)
+    saved(b + ".q", b, level)
     os.remove(b + ".q")
+
+
+tool("int8_qop_saved", per_channel=True)(qop_saved)
+tool("int8_qop_saved_all", level=L.ORT_ENABLE_ALL, act="QUInt8", weight="QUInt8")(qop_saved)
+tool("int8_qop_saved_u8s8", level=L.ORT_ENABLE_ALL, act="QUInt8")(qop_saved)
 
 
 # ------------------------------------------------------------------ few bits
@@ -400,7 +404,7 @@ for to in range(18, 25):
 
 
 # ------------------------------------------------------------------ the same graph in another file
-@model_tool("inferred")
+@model_tool("shapes_inferred")  # quantize_static leaves, and removes, a file -inferred
 def inferred(m):
     return onnx.shape_inference.infer_shapes(m, data_prop=True)
 
