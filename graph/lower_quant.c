@@ -194,14 +194,20 @@ void tb_lower_NhwcMaxPool(tb_call *c) {
 
 /* ---- element by element --------------------------------------------------------------------- */
 
-/* A, scale, zero point, B, …, the result's … */
+/* A, scale, zero point, B, …, the result's …: added in units of the result, as onnxruntime does, so
+ * that ties round alike. A mask of -3e38 makes that unit so large that scores, of which all are 0
+ * then, would be below what a division of relevance takes for 0: they are added as they are. */
 void tb_lower_QLinearAdd(tb_call *c) {
-    /* in units of the result */
     tb_value *y[2], *scale = tb_call_in(c, 6);
-    for (int i = 0; i < 2; i++)
+    double step;
+    bool vast = scale && tb_scalar_constant(scale, &step) && step > 1e6;
+    for (int i = 0; i < 2; i++) {
+        tb_value *unit = tb_call_in(c, 3 * i + 1);
         y[i] = product(c, centred(c, tb_call_in(c, 3 * i), tb_call_in(c, 3 * i + 2), -1),
-                       tb_emit2(c, TB_OP_Div, tb_call_in(c, 3 * i + 1), scale));
-    c->out[0] = requantized(c, tb_emit2(c, TB_OP_Add, y[0], y[1]), scale, 6, 7);
+                       vast ? unit : tb_emit2(c, TB_OP_Div, unit, scale));
+    }
+    tb_value *sum = tb_emit2(c, TB_OP_Add, y[0], y[1]);
+    c->out[0] = vast ? quantized(c, sum, 6, 7) : requantized(c, sum, scale, 6, 7);
 }
 
 void tb_lower_QLinearMul(tb_call *c) {

@@ -201,7 +201,7 @@ class Reference:
                 looked_up.update(n.output)
             begins = lookup and np.asarray(self.values[n.output[0]]).dtype == np.float32 or n.op_type == "DequantizeLinear" and n.input[0] in looked_up
             if begins or any(i in self.active for i in n.input):
-                integers = n.op_type in ("QuantizeLinear", "MatMulInteger") or n.op_type in MOVES and n.input[0] in self.active
+                integers = n.op_type in ("QuantizeLinear", "MatMulInteger", "ConvInteger") or n.op_type in MOVES and n.input[0] in self.active
                 for o in n.output[:1] if n.op_type == "DynamicQuantizeLinear" else n.output:
                     if o and (np.asarray(self.values[o]).dtype == np.float32 or integers or n.op_type == "DynamicQuantizeLinear"):
                         self.active.add(o)
@@ -407,7 +407,10 @@ class Reference:
             return [x.mean(list(range(2, x.ndim)), keepdim=True)]
         if t == "AveragePool" and all(v.shape == () or True for v in a):
             return [torch.nn.functional.avg_pool1d(x, attr(n, "kernel_shape"), attr(n, "strides"))] if x.ndim == 3 else [torch.nn.functional.avg_pool2d(x, attr(n, "kernel_shape"), attr(n, "strides"))]
-        if t == "Conv":
+        if t in ("Conv", "ConvInteger"):
+            if t == "ConvInteger":
+                a = [self.centred(n, 0, x), self.centred(n, 1, a[1])]
+                x = a[0]
             pads, nd = attr(n, "pads", [0] * 2 * (x.ndim - 2)), x.ndim - 2
             y = torch.nn.functional.pad(x, [v for d in range(nd - 1, -1, -1) for v in (pads[d], pads[nd + d])])
             f = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}[nd]
@@ -445,13 +448,13 @@ class Reference:
         return torch.where((y - theirs).abs() <= 2, theirs, y)
 
     def centred(self, n, k, v):
-        """operand k of MatMulInteger less its zero point"""
+        """operand k of MatMulInteger or ConvInteger less its zero point"""
         if v.dtype != F64:
             v = v.to(F64)
         if len(n.input) <= 2 + k or not n.input[2 + k]:
             return v
         zero = torch.from_numpy(np.asarray(self.values[n.input[2 + k]]).astype(np.float64))
-        return v - zero
+        return v - (zero.reshape(-1, *[1] * (v.ndim - 1)) if n.op_type == "ConvInteger" and zero.ndim else zero)
 
     # ---------------------------------------------------------------- relevance
     def linear(self, x, r, f):
@@ -499,6 +502,12 @@ class Reference:
             w = self.const_of(n.input[1])
             part = {1: w.clip(min=0), -1: w.clip(max=0)}
             return {one: self.linear(x[one], r[0], lambda v, s: self.op(n, [v, part[s]])[0])}
+        if t == "ConvInteger":  # of whole numbers less their zero points
+            v, w = self.centred(n, 0, x[one]), self.centred(n, 1, self.const_of(n.input[1]))
+            plain = onnx.helper.make_node("Conv", n.input[:2], n.output)
+            plain.attribute.extend(n.attribute)
+            part = {1: w.clip(min=0), -1: w.clip(max=0)}
+            return {one: self.linear(v, r[0], lambda u, s: self.op(plain, [u, part[s]])[0])}
         if t in ("Add", "Sub"):
             if len(act) == 1:
                 c = self.const_of([i for i in n.input if i not in self.active][0] if n.input[0] != n.input[1] else n.input[0])
