@@ -105,6 +105,12 @@ def integers_spelled_out(model):
     nodes, make = [], onnx.helper.make_node
     const = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
     for k, n in enumerate(model.graph.node):
+        if n.op_type == "MatMulIntegerToFloat":
+            given = [*n.input, "", "", ""]
+            nodes += [make("DequantizeLinear", [v for v in given[i:6:2] if v], [f"plain.{k}.{i}"], axis=-1) for i in (0, 1)]
+            nodes.append(make("MatMul", [f"plain.{k}.0", f"plain.{k}.1"], [f"plain.{k}" if given[6] else n.output[0]]))
+            nodes += [make("Add", [f"plain.{k}", given[6]], list(n.output))] if given[6] else []
+            continue
         plain, count, first = INTEGERS.get(n.op_type, (None, 0, 0))
         if plain is None:
             nodes.append(n)
