@@ -608,8 +608,12 @@ class Reference:
                 behind |= {i for i in node.input if i in self.active}
         paths = sorted(onward & behind, key=lambda v: self.order[v])
         reach, best = self.order[product], None  # how far the values seen so far are read
+        tokens = {product}  # features may be as many as tokens are: what was made of tokens alone has them
         for v in paths:
-            if reach <= self.order[v] and n in self.x[v].shape and v in self.rel and v not in self.inside:
+            node = self.producer[v]
+            if any(i in tokens for i in node.input) and (n in self.x[v].shape or node.op_type in ("Reshape", "Transpose", "Flatten")):
+                tokens.add(v)
+            if reach <= self.order[v] and v in tokens and n in self.x[v].shape and v in self.rel and v not in self.inside:
                 best = v
             readers = [self.order[o] for u in self.uses.get(v, []) for o in u.output if o in behind and o in onward]
             reach = max([reach, *readers])
