@@ -62,8 +62,8 @@ tb_value *tb_call_fail(tb_call *c, const char *format, ...) __attribute__((forma
 
 /** Input i, NULL if left out. */
 tb_value *tb_call_in(const tb_call *c, int i);
-/** The onnx.TensorProto.DataType that input i has in the file, found behind operators that only move
- *  elements; 0 where a computation gave it. Types of few bits are held widened. */
+/** The onnx.TensorProto.DataType that input i has in the file, found behind operators that only
+ * move elements; 0 where a computation gave it. Types of few bits are held widened. */
 int tb_call_file_type(const tb_call *c, int i);
 /** Is output i read by someone? */
 bool tb_call_wants(const tb_call *c, int i);
