@@ -143,6 +143,26 @@ static tb_value *one_hot_rows(const tb_node *node) {
     return tb_is(node, TB_OP_Cast) || tb_is(node, TB_OP_Identity) ? node->in[0]->rows_of : NULL;
 }
 
+/* Steps of a quantised value's elements (tb_value.step), which moving leaves alone. */
+static void set_step(const tb_node *node) {
+    const tb_value *x = node->in[0];
+    tb_value *out = node->out[0];
+    bool scaled = tb_is(node, TB_OP_DequantizeLinear) || tb_is(node, TB_OP_FakeQuantize);
+    if (scaled && is_constant(node->in[1]) && node->in[1]->t.rank <= 1) {
+        int64_t axis = tb_attr_int(node, "axis", 1);
+        out->step = node->in[1];
+        out->step_axis = (int)(axis < 0 ? axis + out->t.rank : axis);
+    } else if (node->op->class == TB_CLASS_MOVE && node->n_in > 0 && x && x->step) {
+        bool one = tb_tensor_count(&x->step->t) == 1;
+        int64_t count;
+        const int64_t *order = tb_attr_ints(node, "perm", &count);
+        if (one || tb_is(node, TB_OP_Transpose)) out->step = x->step;
+        out->step_axis = x->t.rank - 1 - x->step_axis;
+        for (int i = 0; order && i < count; i++)
+            if (order[i] == x->step_axis) out->step_axis = i;
+    }
+}
+
 static tiba_status check_inputs(const tb_node *node, tiba_error *error) {
     const tb_op *op = node->op;
     if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
@@ -292,6 +312,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
     }
     if (reads_shape_only(kind) || (constant && !is_lookup(&node))) {
         TB_TRY(fold(b, &node, error));
+        set_step(&node);
         int ids = ids_through(&node);
         if (!tb_dtype_is_float(out[0]->t.dtype)) out[0]->rows_of = one_hot_rows(&node);
         for (int i = 0; i < n_out; i++)
@@ -301,6 +322,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
         return TIBA_OK;
     }
     set_activity(&node);
+    set_step(&node);
     return insert(b, &node, error);
 }
 

@@ -79,6 +79,11 @@ struct tb_value {
      *  value's ids, NULL if not. Cast to float they are an embedding look-up in waiting: the Cast
      *  becomes OneHot. */
     tb_value *rows_of;
+    /** Bound graphs: the elements ought to be small whole numbers times this constant, which is one
+     *  number or one for each element of axis `step_axis`: quantised operands. NULL: not known.
+     *  Integer products rely on it after a look at the elements (runtime/gemm_whole.h). */
+    const tb_value *step;
+    int step_axis;
 };
 
 struct tb_node {

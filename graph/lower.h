@@ -54,8 +54,9 @@ const tb_lower_row *tb_find_lower(const char *domain, const char *name);
 
 /** Brings an older form of call->op to the newest one (opset.c). */
 void tb_upgrade(tb_call *c);
-/** The row of QuantizeLinear (opset_quant.c). */
+/** The rows of QuantizeLinear and DequantizeLinear (opset_quant.c). */
 void tb_upgrade_quantize(tb_call *c);
+void tb_upgrade_dequantize(tb_call *c);
 
 /** Keeps the failure, first one wins. Returns NULL for use as a value. */
 tb_value *tb_call_fail(tb_call *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

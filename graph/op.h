@@ -76,8 +76,10 @@ typedef struct tb_op_def {
     tb_vjp_fn *vjp;
     const char *no_vjp; /**< why vjp is NULL: "integer result", … ; exactly one of the two is set */
     unsigned needs;     /**< which values vjp reads: TB_NEEDS_IN(i) | TB_NEEDS_OUT(i) */
-    bool alias; /**< where their types are equal, out[0] is in[0]'s elements in the same order:
-                     no copy is needed */
+    bool alias;    /**< where their types are equal, out[0] is in[0]'s elements in the same order:
+                        no copy is needed */
+    bool straight; /**< the gradient of in[0] is that of out[0], the same elements in the same
+                        order: no copy is needed */
     unsigned inactive_outputs; /**< bit i: out[i] never carries gradient (a scale, an index, …) */
 } tb_op_def;
 

@@ -333,6 +333,7 @@ void tb_upgrade(tb_call *c) {
         {"Concat", upgrade_concat},
         {"ConstantOfShape", upgrade_constant_of_shape},
         {"DFT", upgrade_dft},
+        {"DequantizeLinear", tb_upgrade_dequantize},
         {"Div", upgrade_binary},
         {"Equal", upgrade_binary},
         {"GlobalAveragePool", upgrade_global_average_pool},

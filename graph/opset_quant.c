@@ -1,5 +1,6 @@
 /*
- * QuantizeLinear as onnxruntime runs it. Its optimiser changes two chains of quantise-dequantise
+ * QuantizeLinear as onnxruntime runs it, and pairs of it with DequantizeLinear as one operator.
+ * onnxruntime's optimiser changes two chains of quantise-dequantise
  * pairs so that other integers come out than the file says word by word; such files were
  * calibrated and are tested with what it computes, so that is what they mean here as well.
  */
@@ -21,9 +22,13 @@ static const tb_node *sole_maker(const tb_value *value, tb_op_kind kind) {
 
 /* DequantizeLinear, Softmax, QuantizeLinear run as one QLinearSoftmax, which multiplies by the
  * whole number below 1/scale: 254 for a scale of 1/255. */
+/* Does `x` come out of a dequantisation? */
+static bool is_dequantized(const tb_value *x) {
+    return tb_is(x->producer, TB_OP_DequantizeLinear) || tb_is(x->producer, TB_OP_FakeQuantize);
+}
+
 static tb_value *softmax_steps(tb_call *c, const tb_value *x, tb_value *scale) {
-    bool fused = tb_is(x->producer, TB_OP_Softmax) &&
-                 tb_is(x->producer->in[0]->producer, TB_OP_DequantizeLinear);
+    bool fused = tb_is(x->producer, TB_OP_Softmax) && is_dequantized(x->producer->in[0]);
     return fused ? tb_emit_whole_steps(c, scale) : scale;
 }
 
@@ -47,17 +52,17 @@ static bool pair_range(float range[2], const tb_node *quantize, const tb_node *d
 
 /* Two pairs that follow each other are run as one over the range that both can hold (casts between
  * a softmax and its product leave such pairs). The call then becomes this one rounding of `x`, in
- * the units of the second pair; `dequantize` is the bound end of the first. */
-static void merge_pairs(tb_call *c, tb_value *x, const tb_node *dequantize, const float a[2],
+ * the units of the second pair; `first` is the bound end of the first. */
+static void merge_pairs(tb_call *c, tb_value *x, const tb_node *first, const float a[2],
                         const float b[2]) {
     float least = a[0] > b[0] ? a[0] : b[0], most = a[1] < b[1] ? a[1] : b[1];
     float scale = (most - least) / 255;
-    if (!(scale > 0) || dequantize->in[2]->t.dtype != c->in[2]->t.dtype) return;
-    double first = c->in[2]->t.dtype == TIBA_INT8 ? -128 : 0, s = 1, z = 0;
+    if (!(scale > 0) || first->in[2]->t.dtype != c->in[2]->t.dtype) return;
+    double low = c->in[2]->t.dtype == TIBA_INT8 ? -128 : 0, s = 1, z = 0;
     tb_scalar_constant(c->in[1], &s);
     tb_scalar_constant(c->in[2], &z);
     tb_value *step = tb_emit_scalar(c, (double)scale);
-    tb_value *zero = tb_emit_scalar(c, (double)roundf((float)first - least / scale));
+    tb_value *zero = tb_emit_scalar(c, (double)roundf((float)low - least / scale));
     zero = tb_emit_cast(c, zero, c->in[2]->t.dtype);
     tb_value *y = tb_emit3(c, TB_OP_QuantizeLinear, x, softmax_steps(c, x, step), zero);
     y = tb_emit3(c, TB_OP_DequantizeLinear, y, tb_emit_scalar(c, (double)scale / s), zero);
@@ -65,18 +70,21 @@ static void merge_pairs(tb_call *c, tb_value *x, const tb_node *dequantize, cons
     c->done = true;
 }
 
-static void upgrade_second_pair(tb_call *c, const tb_node *dequantize) {
+/* `end` is the bound end of a pair: FakeQuantize, or DequantizeLinear where the halves differ. */
+static void upgrade_second_pair(tb_call *c, const tb_node *end) {
     const tb_node *first = sole_maker(c->node->in[0], TB_OP_DequantizeLinear);
     const tb_node *quantize = first ? sole_maker(first->in[0], TB_OP_QuantizeLinear) : NULL;
     const tb_value *out = c->node->out[0];
-    if (!quantize || out->n_uses != 1 || out->is_output || dequantize->n_in < 3) return;
-    const tb_node *last = out->uses[0].node, *bound = dequantize->in[0]->producer;
+    if (!quantize || out->n_uses != 1 || out->is_output || end->n_in < 3) return;
+    const tb_node *last = out->uses[0].node, *start = end;
+    if (tb_is(end, TB_OP_DequantizeLinear)) start = end->in[0]->producer;
     float a[2], b[2];
-    if (strcmp(last->op_type, first->op_type) != 0 || !tb_is(bound, TB_OP_QuantizeLinear)) return;
-    if (!pair_range(a, quantize, first, dequantize->in[1], dequantize->in[2]) ||
+    if (strcmp(last->op_type, first->op_type) != 0) return;
+    if (start != end && !tb_is(start, TB_OP_QuantizeLinear)) return;
+    if (!pair_range(a, quantize, first, end->in[1], end->in[2]) ||
         !pair_range(b, c->node, last, tb_call_in(c, 1), tb_call_in(c, 2)))
         return;
-    if (a[0] != b[0] || a[1] != b[1]) merge_pairs(c, bound->in[0], dequantize, a, b);
+    if (a[0] != b[0] || a[1] != b[1]) merge_pairs(c, start->in[0], end, a, b);
 }
 
 void tb_upgrade_quantize(tb_call *c) {
@@ -88,8 +96,61 @@ void tb_upgrade_quantize(tb_call *c) {
     if (!x || !tb_call_in(c, 1) || c->n_out != 1) return;
     const tb_value *source = c->node->in[0];
     if (source->n_uses != 1 || source->is_output) return;
-    if (tb_is(x->producer, TB_OP_DequantizeLinear))
+    if (is_dequantized(x))
         upgrade_second_pair(c, x->producer);
     else
         c->in[1] = softmax_steps(c, x, c->in[1]);
+}
+
+/* The same constant, or constants of the same one number? */
+static bool same_parameter(const tb_value *a, const tb_value *b) {
+    double x, y;
+    if (a == b) return true;
+    return tb_scalar_constant(a, &x) && tb_scalar_constant(b, &y) && x == y &&
+           a->t.dtype == b->t.dtype;
+}
+
+/* Does the node round x as `quantize` does? */
+static bool is_pair_of(const tb_node *node, const tb_node *quantize) {
+    if (!tb_is(node, TB_OP_FakeQuantize) || node->n_in != quantize->n_in) return false;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] != quantize->in[i]) return false;
+    const char *names[] = {"axis", "block_size", "output_dtype"};
+    for (int i = 0; i < 3; i++)
+        if (tb_attr_int(node, names[i], 0) != tb_attr_int(quantize, names[i], 0)) return false;
+    return true;
+}
+
+/* Dequantised by what it was quantised with: one FakeQuantize for all that read it. */
+void tb_upgrade_dequantize(tb_call *c) {
+    const tb_value *q = tb_call_in(c, 0);
+    const tb_node *quantize = q ? q->producer : NULL;
+    if (!tb_is(quantize, TB_OP_QuantizeLinear) || c->n_in > quantize->n_in) return;
+    for (int i = 1; i < quantize->n_in; i++)
+        if (!same_parameter(tb_call_in(c, i), quantize->in[i])) return;
+    bool one = tb_tensor_count(&quantize->in[1]->t) == 1;
+    if (!one && (tb_attr_int(c->node, "axis", 1) != tb_attr_int(quantize, "axis", 1) ||
+                 tb_attr_int(c->node, "block_size", 0) != tb_attr_int(quantize, "block_size", 0)))
+        return;
+    tb_value *x = quantize->in[0];
+    for (int i = 0; i < x->n_uses && !c->done; i++) {
+        if (!is_pair_of(x->uses[i].node, quantize)) continue;
+        c->out[0] = x->uses[i].node->out[0];
+        c->done = true;
+    }
+    if (c->done) return;
+    c->out[0] = tb_emit(c, TB_OP_FakeQuantize, quantize->n_in, quantize->in, quantize->n_attrs,
+                        quantize->attrs);
+    c->done = true;
+}
+
+/* com.microsoft's, which came first, are the same. */
+void tb_lower_QuantizeLinear(tb_call *c) {
+    c->op = &tb_ops[TB_OP_QuantizeLinear];
+    tb_upgrade_quantize(c);
+}
+
+void tb_lower_DequantizeLinear(tb_call *c) {
+    c->op = &tb_ops[TB_OP_DequantizeLinear];
+    tb_upgrade_dequantize(c);
 }

@@ -41,6 +41,8 @@ static tiba_status flatten_weight(tb_builder *builder, tb_match *match, tiba_err
     flat->t = w->t;
     flat->t.rank = 2;
     memmove(flat->t.dims, w->t.dims + w->t.rank - 2, 2 * sizeof flat->t.dims[0]);
+    flat->step = w->step;
+    flat->step_axis = w->step_axis - (w->t.rank - 2);
     tb_match_bind(match, "w", flat);
     return TIBA_OK;
 }

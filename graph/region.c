@@ -57,7 +57,7 @@ static bool is_move(const tb_node *node) {
 /* Element by element, and no more than rounding where it quantises. */
 static bool is_function(const tb_node *node) {
     return node->op->class == TB_CLASS_UNARY || tb_is(node, TB_OP_QuantizeLinear) ||
-           tb_is(node, TB_OP_DequantizeLinear);
+           tb_is(node, TB_OP_DequantizeLinear) || tb_is(node, TB_OP_FakeQuantize);
 }
 
 static bool is_allowed(const tb_node *node) {

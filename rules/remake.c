@@ -17,6 +17,7 @@ static int64_t cost_of(const tb_node *node) {
     case TB_CLASS_MOVE:
     case TB_CLASS_BINARY:
         return 1;
+    case TB_CLASS_QUANT:
     case TB_CLASS_NORM:
         return 3;
     case TB_CLASS_UNARY:

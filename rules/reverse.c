@@ -82,11 +82,11 @@ static void extend(tb_interval *it, int step) {
 
 /* Which operand receives what has arrived at the node's output as it is; -1: none. */
 static int passed_on(const tb_reverse *r, const tb_node *node, int which) {
-    const bool alias = node->op->def->alias;
+    const bool alias = node->op->def->alias, straight = node->op->def->straight;
     if (node->n_out < 1 || !node->out[0]) return -1;
     if (which == RELEVANCE && (in_region(r, node) || (!alias && !tb_find_rule(node)->passes)))
         return -1;
-    if (which == GRADIENT && !alias) return -1;
+    if (which == GRADIENT && !alias && !straight) return -1;
     int found = -1, actives = 0;
     for (int i = 0; i < node->n_in; i++) {
         if (!node->in[i] || !node->in[i]->active) continue;

@@ -23,6 +23,7 @@ typedef struct product {
     bool trans_b;
     int64_t m, n, k, lda, ldb, ldc;
     const float *a, *b, *bias;
+    tb_whole_units units;
     float *c;
     tb_whole_pair *packed; /* block by block of k, every row of it */
     int64_t strips, panels, threads;
@@ -38,22 +39,23 @@ static void pack_a(void *context, int64_t first, int64_t last, int worker) {
     product *p = context;
     for (int64_t row = first; row < last && !p->other; row++)
         for (int64_t at = 0; at < p->k; at += DEPTH)
-            if (!p->set->pack_steps(p->a + row * p->lda + at, least(p->k - at, DEPTH),
+            if (!p->set->pack_steps(p->a + row * p->lda + at, p->units.a, least(p->k - at, DEPTH),
                                     p->packed + (at / DEPTH * p->m + row) * TB_WHOLE_STRIDE_A)) {
                 p->other = true;
                 return;
             }
 }
 
-static bool pack_b(const product *p, int64_t at, int64_t col, int64_t cols, tb_whole_pair *out) {
+static bool pack_b(const product *p, int64_t at, int64_t col, int64_t cols, const float *units,
+                   tb_whole_pair *out) {
     int64_t k = least(p->k - at, DEPTH), width = p->set->cols;
     if (!p->trans_b)
-        return p->set->pack_columns(p->b + at * p->ldb + col, p->ldb, k, cols, width, out);
+        return p->set->pack_columns(p->b + at * p->ldb + col, p->ldb, units, k, cols, width, out);
     if (cols < width) memset(out, 0, (size_t)((k + 1) / 2 * width) * sizeof *out);
     bool all = true;
     tb_whole_pair column[TB_WHOLE_PAIRS];
     for (int64_t j = 0; j < cols; j++) {
-        all &= p->set->pack_steps(p->b + (col + j) * p->ldb + at, k, column);
+        all &= p->set->pack_steps(p->b + (col + j) * p->ldb + at, units[j], k, column);
         for (int64_t q = 0; q < (k + 1) / 2; q++) out[q * width + j] = column[q];
     }
     return all;
@@ -73,11 +75,17 @@ static tb_fetch coming_block(const product *p, int64_t strip, int64_t at) {
 }
 
 TB_CLONES static void finish_whole(float *restrict c, const int32_t *restrict sums, int64_t cols,
-                                   const float *restrict bias) {
+                                   const float *restrict units, const float *restrict bias) {
     if (bias)
-        for (int64_t j = 0; j < cols; j++) c[j] = (float)sums[j] + bias[j];
+        for (int64_t j = 0; j < cols; j++) c[j] = (float)sums[j] * units[j] + bias[j];
     else
-        for (int64_t j = 0; j < cols; j++) c[j] = (float)sums[j];
+        for (int64_t j = 0; j < cols; j++) c[j] = (float)sums[j] * units[j];
+}
+
+/* Units of these columns of B. */
+static void units_of(const product *p, int64_t col, int64_t cols, float *units) {
+    for (int64_t j = 0; j < cols; j++)
+        units[j] = p->units.b ? p->units.b[p->units.each ? col + j : 0] : 1.0f;
 }
 
 /* A strip of columns of one panel of rows. */
@@ -90,9 +98,11 @@ static void run_unit(void *context, int64_t index, int worker) {
     int64_t col = strip * width, cols = least(p->n - col, width);
     int64_t first = p->m * panel / p->panels, rows = p->m * (panel + 1) / p->panels - first;
     int64_t tiles = (rows + p->set->rows - 1) / p->set->rows;
+    float units[TB_WHOLE_MOST_COLS];
+    units_of(p, col, cols, units);
     if (p->k == 0) memset(sums, 0, (size_t)(rows * width) * sizeof *sums);
     for (int64_t at = 0; at < p->k; at += DEPTH) {
-        if (p->other || !pack_b(p, at, col, cols, packed_b)) {
+        if (p->other || !pack_b(p, at, col, cols, units, packed_b)) {
             p->other = true;
             return;
         }
@@ -106,17 +116,19 @@ static void run_unit(void *context, int64_t index, int worker) {
                          packed_b, at > 0, sums + row * width);
         }
     }
+    for (int64_t j = 0; j < cols; j++) units[j] *= p->units.a;
     for (int64_t i = 0; i < rows; i++)
-        finish_whole(p->c + (first + i) * p->ldc + col, sums + i * width, cols,
+        finish_whole(p->c + (first + i) * p->ldc + col, sums + i * width, cols, units,
                      p->bias ? p->bias + col : NULL);
 }
 
 bool tb_gemm_whole_with(const tb_whole_set *set, tb_exec *exec, bool trans_b, int64_t m, int64_t n,
                         int64_t k, const float *a, int64_t lda, const float *b, int64_t ldb,
-                        const float *bias, float *c, int64_t ldc) {
+                        tb_whole_units units, const float *bias, float *c, int64_t ldc) {
     if (k > LONGEST) return false;
     if (m <= 0 || n <= 0) return true;
-    product p = {set, trans_b, m, n, k, lda, ldb, ldc, .a = a, .b = b, .bias = bias, .c = c};
+    product p = {set,          trans_b,        m,     n, k, lda, ldb, ldc, .a = a, .b = b,
+                 .bias = bias, .units = units, .c = c};
     int64_t blocks = (k + DEPTH - 1) / DEPTH;
     p.packed = tb_alloc(exec->budget, (size_t)(blocks * m * TB_WHOLE_STRIDE_A) * sizeof *p.packed);
     if (!p.packed) return false;
@@ -135,13 +147,12 @@ bool tb_gemm_whole_with(const tb_whole_set *set, tb_exec *exec, bool trans_b, in
 }
 
 bool tb_gemm_whole(tb_exec *exec, bool trans_b, int64_t m, int64_t n, int64_t k, const float *a,
-                   int64_t lda, const float *b, int64_t ldb, const float *bias, float *c,
-                   int64_t ldc) {
-    /* most operands are no whole numbers: the first says so */
-    if (m > 0 && k > 0 &&
-        !(a[0] >= -TB_WHOLE_MOST && a[0] <= TB_WHOLE_MOST && (float)(int)a[0] == a[0]))
-        return false;
+                   int64_t lda, const float *b, int64_t ldb, tb_whole_units units,
+                   const float *bias, float *c, int64_t ldc) {
     const tb_whole_set *sets[TB_WHOLE_MOST_SETS];
     tb_whole_sets(sets);
-    return tb_gemm_whole_with(sets[0], exec, trans_b, m, n, k, a, lda, b, ldb, bias, c, ldc);
+    /* most operands are no whole numbers: the first says so */
+    tb_whole_pair first;
+    if (m > 0 && k > 0 && !sets[0]->pack_steps(a, units.a, 1, &first)) return false;
+    return tb_gemm_whole_with(sets[0], exec, trans_b, m, n, k, a, lda, b, ldb, units, bias, c, ldc);
 }

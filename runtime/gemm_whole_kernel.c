@@ -1,5 +1,6 @@
 #include "runtime/gemm_whole_kernel.h"
 
+#include <math.h>
 #include <stddef.h>
 
 #include "runtime/clones.h"
@@ -30,11 +31,12 @@ static void plain_tile(int64_t rows, int64_t pairs, const tb_whole_pair *a, cons
     }
 }
 
-/* x as a whole number; *all is cleared where it is none. */
-static TB_INLINE int32_t whole(float x, bool *all) {
-    float near = x > -TB_WHOLE_MOST ? x : -TB_WHOLE_MOST; /* a NaN too */
+/* x in units of `unit`, a whole number; *all is cleared where it is none. */
+static TB_INLINE int32_t whole(float x, float unit, bool *all) {
+    float near = rintf(x * (1.0f / unit));
+    near = near > -TB_WHOLE_MOST ? near : -TB_WHOLE_MOST; /* a NaN too */
     near = near < TB_WHOLE_MOST ? near : TB_WHOLE_MOST;
-    *all &= (float)(int32_t)near == x;
+    *all &= near * unit == x;
     return (int32_t)near;
 }
 
@@ -42,32 +44,33 @@ static TB_INLINE tb_whole_pair pair(int32_t first, int32_t second) {
     return ((tb_whole_pair)first & 0xffff) | (tb_whole_pair)second << 16;
 }
 
-static bool plain_steps(const float *x, int64_t k, tb_whole_pair *out) {
+static bool plain_steps(const float *x, float unit, int64_t k, tb_whole_pair *out) {
     bool all = true;
     for (int64_t p = 0; p < k; p += 2) {
-        int32_t first = whole(x[p], &all);
-        out[p / 2] = pair(first, p + 1 < k ? whole(x[p + 1], &all) : 0);
+        int32_t first = whole(x[p], unit, &all);
+        out[p / 2] = pair(first, p + 1 < k ? whole(x[p + 1], unit, &all) : 0);
     }
     return all;
 }
 
 /* Columns from `col` on; y is NULL behind the last row. */
-static TB_INLINE bool plain_rows(const float *x, const float *y, int64_t col, int64_t cols,
-                                 int64_t width, tb_whole_pair *out) {
+static TB_INLINE bool plain_rows(const float *x, const float *y, const float *units, int64_t col,
+                                 int64_t cols, int64_t width, tb_whole_pair *out) {
     bool all = true;
     for (int64_t j = col; j < cols; j++) {
-        int32_t first = whole(x[j], &all);
-        out[j] = pair(first, y ? whole(y[j], &all) : 0);
+        int32_t first = whole(x[j], units[j], &all);
+        out[j] = pair(first, y ? whole(y[j], units[j], &all) : 0);
     }
     for (int64_t j = cols; j < width; j++) out[j] = 0;
     return all;
 }
 
-static bool plain_columns(const float *b, int64_t ld, int64_t k, int64_t cols, int64_t width,
-                          tb_whole_pair *out) {
+static bool plain_columns(const float *b, int64_t ld, const float *units, int64_t k, int64_t cols,
+                          int64_t width, tb_whole_pair *out) {
     bool all = true;
     for (int64_t p = 0; p < k; p += 2, out += width)
-        all &= plain_rows(b + p * ld, p + 1 < k ? b + (p + 1) * ld : NULL, 0, cols, width, out);
+        all &=
+            plain_rows(b + p * ld, p + 1 < k ? b + (p + 1) * ld : NULL, units, 0, cols, width, out);
     return all;
 }
 
@@ -141,43 +144,47 @@ ANY_ROWS(avx2, AVX2, CASES_6)
 
 /* ---- packing ---- */
 
-/* x[0 … 7] as whole numbers; bits of *other are set where they are none or too large. */
-AVX2 static TB_INLINE __m256i whole_8(const float *x, __m256 *other) {
-    const __m256 v = _mm256_loadu_ps(x), size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
-    const __m256i value = _mm256_cvttps_epi32(v);
-    const __m256 far = _mm256_cmp_ps(size, _mm256_set1_ps(TB_WHOLE_MOST), _CMP_NLE_UQ);
-    const __m256 part = _mm256_cmp_ps(v, _mm256_cvtepi32_ps(value), _CMP_NEQ_UQ);
-    *other = _mm256_or_ps(*other, _mm256_or_ps(far, part));
+/* x[0 … 7] in units of `unit`, whose inverse is given; bits of *other are set where these are no
+ * whole numbers or too large ones. */
+AVX2 static TB_INLINE __m256i whole_8(const float *x, __m256 unit, __m256 inverse, __m256 *other) {
+    const __m256 v = _mm256_loadu_ps(x), units = _mm256_mul_ps(v, inverse);
+    const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), units);
+    const __m256i value = _mm256_cvtps_epi32(units);
+    const __m256 far = _mm256_cmp_ps(size, _mm256_set1_ps(TB_WHOLE_MOST + 0.25f), _CMP_NLE_UQ);
+    const __m256 again = _mm256_mul_ps(_mm256_cvtepi32_ps(value), unit);
+    *other = _mm256_or_ps(*other, _mm256_or_ps(far, _mm256_cmp_ps(v, again, _CMP_NEQ_UQ)));
     return value;
 }
 
-AVX2 static bool avx2_steps(const float *x, int64_t k, tb_whole_pair *out) {
+AVX2 static bool avx2_steps(const float *x, float unit, int64_t k, tb_whole_pair *out) {
+    const __m256 units = _mm256_set1_ps(unit), inverse = _mm256_set1_ps(1.0f / unit);
     __m256 other = _mm256_setzero_ps();
     int64_t p = 0;
     for (; p + 16 <= k; p += 16) {
-        const __m256i low_8 = whole_8(x + p, &other), high_8 = whole_8(x + p + 8, &other);
+        const __m256i low_8 = whole_8(x + p, units, inverse, &other);
+        const __m256i high_8 = whole_8(x + p + 8, units, inverse, &other);
         const __m256i halves = _mm256_packs_epi32(low_8, high_8); /* 4 of either in turn */
         STORE_256(out + p / 2, _mm256_permute4x64_epi64(halves, 0xd8));
     }
-    return _mm256_movemask_ps(other) == 0 && plain_steps(x + p, k - p, out + p / 2);
+    return _mm256_movemask_ps(other) == 0 && plain_steps(x + p, unit, k - p, out + p / 2);
 }
 
-AVX2 static TB_INLINE void pairs_8(const float *x, const float *y, __m256 *other,
-                                   tb_whole_pair *out) {
-    const __m256i first = whole_8(x, other), second = whole_8(y, other);
-    STORE_256(out, _mm256_blend_epi16(first, _mm256_slli_epi32(second, 16), 0xaa));
-}
-
-AVX2 static bool avx2_columns(const float *b, int64_t ld, int64_t k, int64_t cols, int64_t width,
-                              tb_whole_pair *out) {
+AVX2 static bool avx2_columns(const float *b, int64_t ld, const float *units, int64_t k,
+                              int64_t cols, int64_t width, tb_whole_pair *out) {
     static const float none[8];
     __m256 other = _mm256_setzero_ps();
     bool all = true;
     for (int64_t p = 0; p < k; p += 2, out += width) {
         const float *x = b + p * ld, *y = p + 1 < k ? x + ld : NULL;
         int64_t j = 0;
-        for (; j + 8 <= cols; j += 8) pairs_8(x + j, y ? y + j : none, &other, out + j);
-        all &= plain_rows(x, y, j, cols, width, out);
+        for (; j + 8 <= cols; j += 8) {
+            const __m256 unit = _mm256_loadu_ps(units + j);
+            const __m256 inverse = _mm256_div_ps(_mm256_set1_ps(1.0f), unit);
+            const __m256i first = whole_8(x + j, unit, inverse, &other);
+            const __m256i second = whole_8(y ? y + j : none, unit, inverse, &other);
+            STORE_256(out + j, _mm256_blend_epi16(first, _mm256_slli_epi32(second, 16), 0xaa));
+        }
+        all &= plain_rows(x, y, units, j, cols, width, out);
     }
     return all && _mm256_movemask_ps(other) == 0;
 }

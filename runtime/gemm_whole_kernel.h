@@ -26,14 +26,15 @@ typedef uint32_t tb_whole_pair;
 typedef void tb_whole_tile_fn(int64_t rows, int64_t pairs, const tb_whole_pair *a,
                               const tb_whole_pair *b, bool add, int32_t *sums);
 
-/** Packs k contiguous steps; an odd one has 0 behind it. False if a number is not whole or larger
- *  than TB_WHOLE_MOST; what is packed then means nothing. */
-typedef bool tb_whole_steps_fn(const float *x, int64_t k, tb_whole_pair *out);
+/** Packs k contiguous numbers, whole ones times `unit`; an odd one has 0 behind it. False if one is
+ *  anything else or its whole number is larger than TB_WHOLE_MOST; what is packed then means
+ *  nothing. */
+typedef bool tb_whole_steps_fn(const float *x, float unit, int64_t k, tb_whole_pair *out);
 
-/** Packs k rows of `cols` columns, element (p, j) at b[p · ld + j], as tiles of that width take
- *  them: out[p / 2 · width + j], zeros behind cols and k. */
-typedef bool tb_whole_columns_fn(const float *b, int64_t ld, int64_t k, int64_t cols, int64_t width,
-                                 tb_whole_pair *out);
+/** Packs k rows of `cols` columns, element (p, j) at b[p · ld + j] and in units of units[j], as
+ *  tiles of that width take them: out[p / 2 · width + j], zeros behind cols and k. */
+typedef bool tb_whole_columns_fn(const float *b, int64_t ld, const float *units, int64_t k,
+                                 int64_t cols, int64_t width, tb_whole_pair *out);
 
 typedef struct tb_whole_set {
     const char *name;

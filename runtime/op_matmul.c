@@ -313,6 +313,20 @@ static tiba_status linear_shape(tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Where both operands are steps of a scale, x of one and W of one or of one for each result. */
+static bool linear_units(tb_whole_units *units, tb_exec *exec, const tb_node *node,
+                         const linear *p) {
+    const tb_value *x = node->in[0], *w = node->in[1];
+    if (!x->step || !w->step || tb_tensor_count(&x->step->t) != 1) return false;
+    int64_t count = tb_tensor_count(&w->step->t);
+    *units = (tb_whole_units){.each = count != 1};
+    if (units->each && (count != p->n_out || w->step_axis != !p->trans_w)) return false;
+    const float *a = tb_floats(exec, &x->step->t);
+    units->b = tb_floats(exec, &w->step->t);
+    if (a) units->a = *a;
+    return a && units->b;
+}
+
 static tiba_status linear_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
                                   tiba_tensor *const *out, tiba_error *error) {
     (void)error;
@@ -320,7 +334,9 @@ static tiba_status linear_forward(tb_exec *exec, const tb_node *node, const tiba
     const float *x = in[0]->data, *w = in[1]->data, *bias = NULL;
     int64_t ldx = p.n_in ? p.n_in : 1, ldy = p.n_out ? p.n_out : 1;
     if (node->n_in > 2 && in[2]) bias = in[2]->data;
-    if (!tb_gemm_whole(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, bias,
+    tb_whole_units units;
+    if (!linear_units(&units, exec, node, &p)) units = (tb_whole_units){.a = 1};
+    if (!tb_gemm_whole(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, units, bias,
                        out[0]->data, ldy))
         tb_gemm_bias(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, bias, out[0]->data,
                      ldy);

@@ -1,7 +1,7 @@
 /*
- * op_quant.c: QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear. Quantised activations are
- * float32 arrays that hold integers. Gradients go straight through rounding and clipping:
- * QuantizeLinear counts as x / scale + zero point.
+ * op_quant.c: QuantizeLinear, DequantizeLinear, both as tiba.FakeQuantize, DynamicQuantizeLinear.
+ * Quantised activations are float32 arrays that hold integers. Gradients go straight through
+ * rounding and clipping: QuantizeLinear counts as x / scale + zero point.
  */
 #include <math.h>
 #include <string.h>
@@ -39,7 +39,7 @@ static const struct range {
 typedef struct quant {
     int64_t runs, length, axis, block, blocks; /* axis, blocks: elements and blocks of the axis */
     enum { PER_TENSOR, PER_AXIS, PER_LAST_AXIS, BLOCKED } kind;
-    bool dequantize;
+    enum { QUANTIZE, DEQUANTIZE, FAKE } what;
     const float *x, *scale, *zero; /* zero may be NULL: 0 */
     float *y;
     const struct range *to; /* of QuantizeLinear */
@@ -86,6 +86,16 @@ TB_CLONES static void quantize_row(float *restrict y, const float *restrict x, i
     }
 }
 
+/* The numbers that these integers stand for. */
+TB_CLONES static void fake_row(float *restrict y, const float *restrict x, int64_t n, float scale,
+                               float zero, float least, float most) {
+    for (int64_t i = 0; i < n; i++) {
+        float value = rintf(x[i] / scale) + zero;
+        value = value > least ? value : least; /* a NaN too */
+        y[i] = ((value < most ? value : most) - zero) * scale;
+    }
+}
+
 TB_CLONES static void dequantize_row(float *restrict y, const float *restrict x, int64_t n,
                                      float scale, float zero) {
     for (int64_t i = 0; i < n; i++) y[i] = (x[i] - zero) * scale;
@@ -99,21 +109,19 @@ static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
         const float *x = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
         const float *zero = q->zero ? q->zero + scale_offset(q, run) : NULL;
         float *y = q->y + run * q->length;
-        if (step == 0 && q->dequantize) {
+        if (step == 0 && q->what == DEQUANTIZE) {
             dequantize_row(y, x, q->length, *scale, zero ? *zero : 0);
             continue;
         }
         if (step == 0 && !q->to->bits) {
-            quantize_row(y, x, q->length, *scale, zero ? *zero : 0, q->to->least, q->to->most);
+            (q->what == FAKE ? fake_row : quantize_row)(y, x, q->length, *scale, zero ? *zero : 0,
+                                                        q->to->least, q->to->most);
             continue;
         }
         for (int64_t i = 0; i < q->length; i++) {
-            float z = zero ? zero[i * step] : 0;
-            if (q->dequantize) {
-                y[i] = (x[i] - z) * scale[i * step];
-                continue;
-            }
-            y[i] = quantize_one(q->to, x[i] / scale[i * step], z);
+            float z = zero ? zero[i * step] : 0, value = x[i];
+            if (q->what != DEQUANTIZE) value = quantize_one(q->to, value / scale[i * step], z);
+            y[i] = q->what == QUANTIZE ? value : (value - z) * scale[i * step];
         }
     }
 }
@@ -132,14 +140,14 @@ static void quant_vjp_runs(void *context, int64_t first, int64_t last, int worke
         const float *dy = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
         float *dx = q->y + run * q->length;
         if (step == 0) {
-            if (q->dequantize)
+            if (q->what == DEQUANTIZE)
                 dequantize_row(dx, dy, q->length, *scale, 0);
             else
                 unscale_row(dx, dy, q->length, *scale);
             continue;
         }
         for (int64_t i = 0; i < q->length; i++)
-            dx[i] = q->dequantize ? dy[i] * scale[i * step] : dy[i] / scale[i * step];
+            dx[i] = q->what == DEQUANTIZE ? dy[i] * scale[i * step] : dy[i] / scale[i * step];
     }
 }
 
@@ -202,7 +210,7 @@ static tiba_status quant_range(quant *q, const tb_node *node, const tiba_tensor 
 }
 
 static tiba_status quant_shape(tb_node *node, tiba_error *error) {
-    bool dequantize = tb_is(node, TB_OP_DequantizeLinear);
+    bool quantize = !tb_is(node, TB_OP_DequantizeLinear);
     TB_TRY(tb_need_rank(node, 0, 0, error));
     TB_TRY(tb_need_float(node, 1, error));
     const tiba_tensor *x = &node->in[0]->t, *zero = NULL;
@@ -211,7 +219,7 @@ static tiba_status quant_shape(tb_node *node, tiba_error *error) {
     TB_TRY(quant_plan(&q, node, x, &node->in[1]->t, error));
     if (zero && tb_tensor_count(zero) != tb_tensor_count(&node->in[1]->t))
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "zero point and scale differ in shape");
-    if (!dequantize) {
+    if (quantize) {
         TB_TRY(tb_need_float(node, 0, error));
         TB_TRY(quant_range(&q, node, zero, error));
     }
@@ -231,8 +239,10 @@ static tiba_status quant_forward(tb_exec *exec, const tb_node *node, const tiba_
     const tiba_tensor *zero = node->n_in > 2 ? in[2] : NULL;
     quant q;
     TB_TRY(quant_plan(&q, node, in[0], in[1], error));
-    q.dequantize = tb_is(node, TB_OP_DequantizeLinear);
-    if (!q.dequantize) TB_TRY(quant_range(&q, node, zero, error));
+    q.what = tb_is(node, TB_OP_DequantizeLinear) ? DEQUANTIZE
+             : tb_is(node, TB_OP_FakeQuantize)   ? FAKE
+                                                 : QUANTIZE;
+    if (q.what != DEQUANTIZE) TB_TRY(quant_range(&q, node, zero, error));
     q.x = tb_floats(exec, in[0]);
     q.scale = tb_floats(exec, in[1]);
     q.zero = zero ? tb_floats(exec, zero) : NULL;
@@ -252,7 +262,7 @@ static tiba_status quant_vjp(tb_exec *exec, const tb_node *node, const tiba_tens
     if (!din[0]) return TIBA_OK;
     quant q;
     TB_TRY(quant_plan(&q, node, in[0], in[1], error));
-    q.dequantize = tb_is(node, TB_OP_DequantizeLinear);
+    if (tb_is(node, TB_OP_DequantizeLinear)) q.what = DEQUANTIZE;
     q.x = dout[0]->data;
     q.scale = tb_floats(exec, in[1]);
     q.y = din[0]->data;
@@ -261,10 +271,26 @@ static tiba_status quant_vjp(tb_exec *exec, const tb_node *node, const tiba_tens
     return TIBA_OK;
 }
 
+static tiba_status fake_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                            const tiba_tensor *const *out, const tiba_tensor *const *dout,
+                            tiba_tensor *const *din, tiba_error *error) {
+    (void)exec;
+    (void)in;
+    (void)out;
+    if (din[1] || (node->n_in > 2 && din[2]))
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "scale and zero point carry no gradient");
+    if (din[0]) memcpy(din[0]->data, dout[0]->data, tb_tensor_bytes(din[0]));
+    return TIBA_OK;
+}
+
 const tb_op_def tb_op_def_QuantizeLinear = {
     .shape = quant_shape, .forward = quant_forward, .vjp = quant_vjp, .needs = TB_NEEDS_IN(1)};
 const tb_op_def tb_op_def_DequantizeLinear = {
     .shape = quant_shape, .forward = quant_forward, .vjp = quant_vjp, .needs = TB_NEEDS_IN(1)};
+
+const tb_op_def tb_op_def_FakeQuantize = {
+    .shape = quant_shape, .forward = quant_forward, .vjp = fake_vjp, .straight = true};
 
 /* ---- DynamicQuantizeLinear: y, scale, zero point from the range of x, 0 included ---- */
 

@@ -726,6 +726,35 @@ def optimised():
           {"x": f(2, 3, 8)}, ["z"], {"s": f(2, 3, 8), "g": f(8)})
 
 
+def quantised_pairs():
+    """Operands that were quantised and dequantised again (test_quantized.c)"""
+    x, weight = f(2, 3, 16), s8(16, 6)
+    scale, columns = f32(0.02), np.abs(f(6)) * np.float32(0.02) + np.float32(1e-3)
+    base = {"s": f32(0.03), "z": np.uint8(120), "w": weight, "ws": scale, "wz": np.int8(0)}
+
+    def pair(y="d", q="q", **attributes):
+        return [("QuantizeLinear", ["x", "s", "z"], [q], "", attributes), ("DequantizeLinear", [q, "s", "z"], [y], "", attributes)]
+
+    def q(name, nodes, fixed, outputs=("y",), given=x):
+        chain("pairs_" + name, nodes, {"x": given}, list(outputs), fixed)
+
+    w = ("DequantizeLinear", ["w", "ws", "wz"], ["wd"], "", {})
+    product = ("MatMul", ["d", "wd"], ["y"], "", {})
+    q("matmul", pair() + [w, product], base)
+    q("columns", pair() + [("DequantizeLinear", ["w", "ws", "wz"], ["wd"], "", {"axis": 1}), product], {**base, "ws": columns, "wz": np.zeros(6, np.int8)})
+    bias = ("DequantizeLinear", ["b", "bs"], ["bd"], "", {})
+    gemm = {**base, "w": s8(6, 16), "ws": columns, "wz": np.zeros(6, np.int8), "b": rng.integers(-900, 900, 6).astype(np.int32), "bs": f32(6e-4)}
+    by_row = ("DequantizeLinear", ["w", "ws", "wz"], ["wd"], "", {"axis": 0})
+    q("gemm", pair() + [by_row, bias, ("Gemm", ["d", "wd", "bd"], ["y"], "", {"transB": 1})], gemm, given=f(5, 16))
+    q("turned", pair() + [by_row, ("Transpose", ["wd"], ["wt"], "", {"perm": [1, 0]}), ("MatMul", ["d", "wt"], ["m"], "", {}), bias, ("Add", ["m", "bd"], ["y"], "", {})], gemm)
+    q("readers", pair() + [("DequantizeLinear", ["q", "s", "z"], ["d2"], "", {}), w, product, ("Mul", ["d2", "d"], ["y2"], "", {})], base, ("y", "y2"))
+    q("moved", [("QuantizeLinear", ["x", "s", "z"], ["q"], "", {}), ("Reshape", ["q", "shape"], ["r"], "", {}), ("DequantizeLinear", ["r", "s", "z"], ["d"], "", {}), w, product],
+      {**base, "shape": np.array([3, 2, 16])})
+    q("halves", [("QuantizeLinear", ["x", "s", "z"], ["q"], "", {}), ("DequantizeLinear", ["q", "t", "z"], ["d"], "", {}), w, product], {**base, "t": f32(0.04)})
+    q("wide", [("QuantizeLinear", ["x", "s", "z"], ["q"], MS, {}), ("DequantizeLinear", ["q", "s", "z"], ["d"], MS, {}), w, product],
+      {**base, "s": f32(1e-4), "z": np.int16(0)})
+
+
 def packed_tokens():
     """Batches without padding. onnxruntime's CPU provider has no such kernels: the documented formulas."""
     heads, size, lengths, tokens = 2, 4, [1, 4, 2], 4
@@ -1021,7 +1050,7 @@ def expert_parts():
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (caches, channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, integers_last, narrow_types, optimised, packed_tokens, rotaries, sparse_keys,
+    later = (caches, channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, integers_last, narrow_types, optimised, packed_tokens, quantised_pairs, rotaries, sparse_keys,
              weights_in_blocks, whole_products, recurrent, signals, versions)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()

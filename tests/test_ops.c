@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "check.h"
+#include "graph/build.h"
 #include "interpret.h"
 #include "node.h"
 #include "onnx/onnx.h"
@@ -275,6 +276,57 @@ static void check_linear(bool transposed) {
     tb_arena_destroy(arena);
 }
 
+/* Rounds as QuantizeLinear and DequantizeLinear one after the other do, to the bit. */
+static void check_fake_quantize(void) {
+    static const struct {
+        const char *name;
+        int64_t axis, block, type; /* element type in numbers of onnx.TensorProto.DataType */
+        int rank;                  /* of the scale */
+        int64_t dims[3];
+        tiba_dtype zero;
+    } rows[] = {
+        {"uint8", 1, 0, 0, 0, {0}, TIBA_UINT8},       {"int8", 1, 0, 0, 1, {1}, TIBA_INT8},
+        {"channels", 1, 0, 0, 1, {3}, TIBA_INT8},     {"last axis", -1, 0, 0, 1, {4}, TIBA_UINT8},
+        {"blocks", 1, 2, 0, 3, {2, 2, 4}, TIBA_INT8}, {"int4", 1, 0, 22, 0, {0}, TIBA_INT8},
+        {"float8", 1, 0, 17, 1, {3}, TIBA_FLOAT32},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        tb_arena *arena = tb_arena_create(NULL);
+        tb_exec exec = {0};
+        tiba_error error = {0};
+        uint64_t random = 11;
+        tiba_tensor in[3], q, want, got;
+        tb_tensor_create(&in[0], arena, TIBA_FLOAT32, 3, (int64_t[]){2, 3, 4}, NULL);
+        tb_tensor_create(&in[1], arena, TIBA_FLOAT32, rows[r].rank, rows[r].dims, NULL);
+        tb_tensor_create(&in[2], arena, rows[r].zero, rows[r].rank, rows[r].dims, NULL);
+        for (int64_t k = 0; k < 24; k++) tb_set_f64(&in[0], k, 9 * test_uniform(&random) - 4.5);
+        tb_set_f64(&in[0], 5, 1e30);
+        tb_set_f64(&in[0], 6, NAN);
+        for (int64_t k = 0; k < tb_tensor_count(&in[1]); k++) {
+            tb_set_f64(&in[1], k, 0.02 + 0.1 * test_uniform(&random));
+            tb_set_f64(&in[2], k, rows[r].type ? 0 : (double)(k % 7));
+        }
+        const tb_attr attrs[] = {TB_INT_ATTR("axis", rows[r].axis),
+                                 TB_INT_ATTR("block_size", rows[r].block),
+                                 TB_INT_ATTR("output_dtype", rows[r].type)};
+        tiba_status status =
+            test_node(&q, arena, &exec, "", "QuantizeLinear", 3, in, 3, attrs, &error);
+        tiba_tensor second[] = {q, in[1], in[2]};
+        if (status == TIBA_OK)
+            status =
+                test_node(&want, arena, &exec, "", "DequantizeLinear", 3, second, 3, attrs, &error);
+        if (status == TIBA_OK)
+            status = test_node(&got, arena, &exec, "tiba", "FakeQuantize", 3, in, 3, attrs, &error);
+        CHECK_CASE(status == TIBA_OK, "%s: %s", rows[r].name, error.message);
+        for (int64_t k = 0; status == TIBA_OK && k < 24; k++)
+            CHECK_CASE(memcmp((float *)got.data + k, (float *)want.data + k, 4) == 0, "%s [%d]",
+                       rows[r].name, (int)k);
+        tb_scratch_free(&exec);
+        tb_arena_destroy(arena);
+    }
+    covered[TB_OP_FakeQuantize] = true;
+}
+
 /* Operators that neither collection has a test of. */
 static void check_bits(void) {
     static const struct {
@@ -316,6 +368,7 @@ int main(int argc, char **argv) {
     read_expected();
     check_linear(false);
     check_linear(true);
+    check_fake_quantize();
     check_bits();
     for (int i = 0; i < 4; i++) {
         snprintf(path, sizeof path, "%s/%s", TEST_ONNX_DATA, kinds[i]);
