@@ -166,8 +166,11 @@ def make(folder):
             maker(path)
 
 
-def convert(path, kind):
-    """The model beside `path` with int8 or float16 weights, made by onnxruntime's and Microsoft's tools."""
+KINDS = ("int8", "qdq", "float16")  # int8: activations' scales are found while running; qdq: calibrated, every operator
+
+
+def convert(path, kind, inputs):
+    """The model beside `path` in int8 or float16, made by onnxruntime's and Microsoft's tools; `inputs`: an .npz to calibrate with."""
     out = os.path.join(os.path.dirname(path), kind, "model.onnx")
     if os.path.exists(out):
         return out
@@ -177,6 +180,11 @@ def convert(path, kind):
     if kind == "int8":
         from onnxruntime.quantization import QuantType, quantize_dynamic
         quantize_dynamic(path, part, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+    elif kind == "qdq":
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+        feeds = [dict(np.load(inputs))]
+        reader = type("Feeds", (), {"get_next": lambda self: feeds.pop() if feeds else None})()
+        quantize_static(path, part, reader, quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
     else:
         from onnxconverter_common import float16
         warnings.simplefilter("ignore")  # a line for every weight that is rounded up to float16's least number

@@ -125,9 +125,9 @@ def measure_tokens(bench, name):
 
 
 def measure_precision(bench, name):
-    """float32, int8 (dynamic) and float16 in turn; the program and onnxruntime."""
+    """float32 and the converted models in turn; the program and onnxruntime."""
     arguments, packed = bench.feeds(name)
-    paths = {"float32": bench.paths[name], **{k: models.convert(bench.paths[name], k) for k in ("int8", "float16")}}
+    paths = {"float32": bench.paths[name], **{k: models.convert(bench.paths[name], k, packed) for k in models.KINDS}}
     runtimes = {k: Runtime(path, 2, packed) for k, path in paths.items()}
     rounds = []
     for _ in range(max(3, bench.rounds - 2)):
@@ -188,7 +188,7 @@ def rows_of(results):
             ratio = [work(x["1"]) / work(x["2"]) for x in r["rounds"]]
             yield "forward", f"{m}: one thread / two, {key}", ratio, -1.8, -1.8, "x"
     for m, r in each("precision"):
-        for kind in ("int8", "float16"):
+        for kind in models.KINDS:
             for key in ("forward", "explanation"):
                 work = total if key == "explanation" else lambda t: t["forward"]
                 ratio = [work(x[kind]) / work(x["float32"]) for x in r["rounds"]]
@@ -228,7 +228,7 @@ def print_table(results):
     print_roofline(results)
     for m in MODELS:
         r = results.get(f"precision/{m}")
-        for kind in ("float32", "int8", "float16"):
+        for kind in ("float32", *models.KINDS):
             if r:
                 t = {k: middle([x[kind][k] for x in r["rounds"]]) for k in ("onnxruntime", "forward", "backward")}
                 print(f"{m} {kind}, seconds: " + ", ".join(f"{k} {v:.4f}" for k, v in t.items()))
