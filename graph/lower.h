@@ -72,6 +72,9 @@ bool tb_call_wants(const tb_call *c, int i);
 void tb_call_refuse_inputs(tb_call *c, int first, int last, const char *what);
 /** Fails unless input i is given and has this rank. */
 bool tb_call_needs_rank(tb_call *c, int i, int rank);
+/** What stands for the integers of a bound QuantizeLinear: its FakeQuantize, the one that there is
+ *  already or a new one (opset_quant.c). */
+tb_value *tb_emit_fake_quantize(tb_call *c, const tb_node *quantize);
 /** Adds or overrides an attribute of the call; removes one. */
 void tb_call_set_attr(tb_call *c, tb_attr attr);
 void tb_call_drop_attr(tb_call *c, const char *name);

@@ -24,6 +24,16 @@ static tb_value *along(tb_call *c, tb_value *parameter, const tb_value *x, int64
     return tb_emit_reshape(c, parameter, x->t.rank, dims);
 }
 
+/* Are these whole numbers in units of 1 that were rounded with this zero point? */
+static bool rounded_to_ones(const tb_value *x, const tb_value *zero) {
+    double scale, mine, other;
+    const tb_node *from = x->producer;
+    return tb_is(from, TB_OP_QuantizeLinear) && from->n_in > 2 &&
+           tb_scalar_constant(from->in[1], &scale) && scale == 1 &&
+           tb_scalar_constant(from->in[2], &mine) && tb_scalar_constant(zero, &other) &&
+           mine == other;
+}
+
 /* x - zero point, in float. */
 static tb_value *centred(tb_call *c, tb_value *x, tb_value *zero, int64_t axis) {
     if (c->status != TIBA_OK) return NULL;
@@ -32,6 +42,7 @@ static tb_value *centred(tb_call *c, tb_value *x, tb_value *zero, int64_t axis) 
     if (!zero) return x;
     double value;
     if (tb_scalar_constant(zero, &value) && value == 0) return x;
+    if (rounded_to_ones(x, zero)) return tb_emit_fake_quantize(c, x->producer);
     return tb_emit2(c, TB_OP_Sub, x, along(c, as_float(c, zero), x, axis));
 }
 
@@ -53,15 +64,28 @@ static tb_value *product(tb_call *c, tb_value *a, tb_value *b) {
     return tb_emit2(c, TB_OP_Mul, a, b);
 }
 
+/* `unit` in the units of the result: of what is rounded with input `scale`. */
+static tb_value *in_units_of(tb_call *c, tb_value *unit, int scale) {
+    if (c->status != TIBA_OK) return NULL;
+    if (!tb_call_in(c, scale)) return tb_call_fail(c, "its scale (input %d) is missing", scale);
+    return tb_emit2(c, TB_OP_Div, unit, c->in[scale]);
+}
+
+/* Rounded to whole numbers. */
+static tb_value *rounded(tb_call *c, tb_value *x, int scale, int zero) {
+    if (c->status != TIBA_OK) return NULL;
+    tb_value *one =
+        tb_emit_reshape(c, tb_emit_scalar(c, 1), c->in[scale]->t.rank, c->in[scale]->t.dims);
+    return tb_emit3(c, TB_OP_QuantizeLinear, x, one, tb_call_in(c, zero));
+}
+
 /* Whole numbers x in units of `unit`, rounded to the result's units: one multiplication, as
  * onnxruntime does, so that ties round alike. */
 static tb_value *requantized(tb_call *c, tb_value *x, tb_value *unit, int scale, int zero) {
     if (c->status != TIBA_OK) return NULL;
-    if (!tb_call_in(c, scale)) return tb_call_fail(c, "its scale (input %d) is missing", scale);
-    tb_value *one =
-        tb_emit_reshape(c, tb_emit_scalar(c, 1), c->in[scale]->t.rank, c->in[scale]->t.dims);
-    if (unit != c->in[scale]) x = product(c, x, tb_emit2(c, TB_OP_Div, unit, c->in[scale]));
-    return tb_emit3(c, TB_OP_QuantizeLinear, x, one, tb_call_in(c, zero));
+    tb_value *factor = in_units_of(c, unit, scale);
+    if (unit != tb_call_in(c, scale)) x = product(c, x, factor);
+    return rounded(c, x, scale, zero);
 }
 
 /* A scale per column of a matrix product [.., rows, columns]; [1] and scalars are scalars. */
@@ -100,12 +124,27 @@ void tb_lower_MatMulInteger(tb_call *c) {
         integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 1), tb_call_in(c, 3));
 }
 
+/* (A - a_zero)·(B - b_zero)·unit with a constant B, which takes the unit: the product then knows
+ * whole numbers and what they are multiplied by (tb_value.step). NULL where that does not fit. */
+static tb_value *scaled_matmul(tb_call *c, tb_value *a, tb_value *a_zero, tb_value *b,
+                               tb_value *b_zero, tb_value *unit) {
+    if (c->status != TIBA_OK || !b || !b->t.data || !b_zero || !b_zero->t.data) return NULL;
+    if (!unit->t.data || unit->t.rank > 1 || b->t.rank < 2) return NULL;
+    if (tb_tensor_count(&unit->t) != tb_tensor_count(&b_zero->t)) return NULL;
+    tb_value *in[] = {b, unit, b_zero};
+    tb_value *w = tb_emit(c, TB_OP_DequantizeLinear, 3, in, 1, &TB_INT_ATTR("axis", -1));
+    return tb_emit2(c, TB_OP_MatMul, centred(c, a, per_row(c, a_zero), -2), w);
+}
+
 /* a, its scale and zero point, b, its …, the result's … */
 void tb_lower_QLinearMatMul(tb_call *c) {
-    tb_value *y =
-        integer_matmul(c, tb_call_in(c, 0), tb_call_in(c, 2), tb_call_in(c, 3), tb_call_in(c, 5));
+    tb_value *a = tb_call_in(c, 0), *a_zero = tb_call_in(c, 2), *b = tb_call_in(c, 3),
+             *b_zero = tb_call_in(c, 5);
     tb_value *unit = product(c, per_row(c, tb_call_in(c, 1)), per_column(c, tb_call_in(c, 4)));
-    c->out[0] = requantized(c, y, unit, 6, 7);
+    tb_value *factor = in_units_of(c, unit, 6);
+    tb_value *y = scaled_matmul(c, a, a_zero, b, b_zero, factor);
+    if (!y && c->status == TIBA_OK) y = product(c, integer_matmul(c, a, a_zero, b, b_zero), factor);
+    c->out[0] = rounded(c, y, 6, 7);
 }
 
 /* A, B, scales of both, zero points of both, bias. */

@@ -121,6 +121,14 @@ static bool is_pair_of(const tb_node *node, const tb_node *quantize) {
     return true;
 }
 
+tb_value *tb_emit_fake_quantize(tb_call *c, const tb_node *quantize) {
+    const tb_value *x = quantize->in[0];
+    for (int i = 0; i < x->n_uses; i++)
+        if (is_pair_of(x->uses[i].node, quantize)) return x->uses[i].node->out[0];
+    return tb_emit(c, TB_OP_FakeQuantize, quantize->n_in, quantize->in, quantize->n_attrs,
+                   quantize->attrs);
+}
+
 /* Dequantised by what it was quantised with: one FakeQuantize for all that read it. */
 void tb_upgrade_dequantize(tb_call *c) {
     const tb_value *q = tb_call_in(c, 0);
@@ -132,15 +140,7 @@ void tb_upgrade_dequantize(tb_call *c) {
     if (!one && (tb_attr_int(c->node, "axis", 1) != tb_attr_int(quantize, "axis", 1) ||
                  tb_attr_int(c->node, "block_size", 0) != tb_attr_int(quantize, "block_size", 0)))
         return;
-    tb_value *x = quantize->in[0];
-    for (int i = 0; i < x->n_uses && !c->done; i++) {
-        if (!is_pair_of(x->uses[i].node, quantize)) continue;
-        c->out[0] = x->uses[i].node->out[0];
-        c->done = true;
-    }
-    if (c->done) return;
-    c->out[0] = tb_emit(c, TB_OP_FakeQuantize, quantize->n_in, quantize->in, quantize->n_attrs,
-                        quantize->attrs);
+    c->out[0] = tb_emit_fake_quantize(c, quantize);
     c->done = true;
 }
 

@@ -63,15 +63,10 @@ static tiba_status identity(const tb_step *s, tiba_error *error) {
 
 const tb_rule tb_rule_identity = {.name = "identity", .relevance = identity, .passes = true};
 
-/* x · c or x / c: identity, but nothing where c is 0. */
+/* x · c with zeros in c: identity, but nothing there. */
 static tiba_status scale(const tb_step *s, tiba_error *error) {
     int x = s->r_in[0] ? 0 : 1;
     const tiba_tensor *c = s->in[1 - x], *r = s->r_out[0];
-    int64_t count = tb_tensor_count(c);
-    bool zeros = false;
-    if (s->node->in[1 - x]->t.data && tb_is(s->node, TB_OP_Mul))
-        for (int64_t i = 0; i < count && !zeros; i++) zeros = ((const float *)c->data)[i] == 0.0f;
-    if (!zeros) return identity(s, error);
     tiba_tensor masked = *r;
     masked.data = tb_scratch(s->exec, (size_t)tb_tensor_count(r), sizeof(float));
     if (!masked.data) return tb_out_of_memory(error);

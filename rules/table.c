@@ -29,6 +29,17 @@ static bool weights_constant(const tb_node *node) {
     return !active(node, 1) && !active(node, 2);
 }
 
+/* A product with a constant that has zeros. */
+static bool zero_factor(const tb_node *node) {
+    if (both_active(node)) return false;
+    const tiba_tensor *c = &node->in[active(node, 0)]->t;
+    const float *x = c->data;
+    int64_t count = x && c->dtype == TIBA_FLOAT32 ? tb_tensor_count(c) : 0;
+    for (int64_t i = 0; i < count; i++)
+        if (x[i] == 0) return true;
+    return false;
+}
+
 /* A picture: a graph input of rank 4 that reached the convolution by moving and scaling only. */
 static bool picture_input(const tb_node *node) {
     if (!weights_constant(node)) return false;

@@ -151,8 +151,11 @@ bool tb_gemm_whole(tb_exec *exec, bool trans_b, int64_t m, int64_t n, int64_t k,
                    const float *bias, float *c, int64_t ldc) {
     const tb_whole_set *sets[TB_WHOLE_MOST_SETS];
     tb_whole_sets(sets);
-    /* most operands are no whole numbers: the first says so */
+    /* most operands are no whole numbers: the first ones say so */
     tb_whole_pair first;
-    if (m > 0 && k > 0 && !sets[0]->pack_steps(a, units.a, 1, &first)) return false;
+    if (m > 0 && n > 0 && k > 0 &&
+        !(sets[0]->pack_steps(a, units.a, 1, &first) &&
+          sets[0]->pack_steps(b, units.b ? units.b[0] : 1, 1, &first)))
+        return false;
     return tb_gemm_whole_with(sets[0], exec, trans_b, m, n, k, a, lda, b, ldb, units, bias, c, ldc);
 }

@@ -19,7 +19,7 @@ typedef struct tb_whole_units {
 
 /** C = A op(B) + bias as tb_gemm_bias has it, each sum exact before it is rounded to a float,
  *  multiplied by both units and the bias is added. False, and C is lost, where an operand holds
- *  other numbers, for which it looks at A first, or where sums may not fit. */
+ *  other numbers, of which the first ones are looked at first, or where sums may not fit. */
 bool tb_gemm_whole(tb_exec *exec, bool trans_b, int64_t m, int64_t n, int64_t k, const float *a,
                    int64_t lda, const float *b, int64_t ldb, tb_whole_units units,
                    const float *bias, float *c, int64_t ldc);

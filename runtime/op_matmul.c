@@ -313,18 +313,17 @@ static tiba_status linear_shape(tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
-/* Where both operands are steps of a scale, x of one and W of one or of one for each result. */
-static bool linear_units(tb_whole_units *units, tb_exec *exec, const tb_node *node,
-                         const linear *p) {
+/* What the operands' elements are multiples of, as far as is known (1 where not): x of one number,
+ * W of one or of one for each result. */
+static tb_whole_units linear_units(tb_exec *exec, const tb_node *node, const linear *p) {
     const tb_value *x = node->in[0], *w = node->in[1];
-    if (!x->step || !w->step || tb_tensor_count(&x->step->t) != 1) return false;
-    int64_t count = tb_tensor_count(&w->step->t);
-    *units = (tb_whole_units){.each = count != 1};
-    if (units->each && (count != p->n_out || w->step_axis != !p->trans_w)) return false;
-    const float *a = tb_floats(exec, &x->step->t);
-    units->b = tb_floats(exec, &w->step->t);
-    if (a) units->a = *a;
-    return a && units->b;
+    tb_whole_units units = {.a = 1};
+    const float *a = x->step ? tb_floats(exec, &x->step->t) : NULL;
+    if (a && tb_tensor_count(&x->step->t) == 1) units.a = *a;
+    int64_t count = w->step ? tb_tensor_count(&w->step->t) : 0;
+    units.each = count == p->n_out && w->step_axis == !p->trans_w;
+    if (units.each || count == 1) units.b = tb_floats(exec, &w->step->t);
+    return units;
 }
 
 static tiba_status linear_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
@@ -334,8 +333,7 @@ static tiba_status linear_forward(tb_exec *exec, const tb_node *node, const tiba
     const float *x = in[0]->data, *w = in[1]->data, *bias = NULL;
     int64_t ldx = p.n_in ? p.n_in : 1, ldy = p.n_out ? p.n_out : 1;
     if (node->n_in > 2 && in[2]) bias = in[2]->data;
-    tb_whole_units units;
-    if (!linear_units(&units, exec, node, &p)) units = (tb_whole_units){.a = 1};
+    const tb_whole_units units = linear_units(exec, node, &p);
     if (!tb_gemm_whole(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, units, bias,
                        out[0]->data, ldy))
         tb_gemm_bias(exec, p.trans_w, p.rows, p.n_out, p.n_in, x, ldx, w, p.ldw, bias, out[0]->data,

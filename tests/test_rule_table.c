@@ -1,7 +1,7 @@
 /*
  * Which rule an operator gets in which operand situation. A row is one node; its operands are
  * written as in the graph: A active, C constant that varies everywhere, L constant that varies
- * along its last axis only, S constant of equal numbers.
+ * along its last axis only, from 0 on, S constant of equal numbers.
  */
 #include "tests/check.h"
 
@@ -40,9 +40,10 @@ static const row rows[] = {
     {TB_OP_Sum, {"A2,3,4", "A2,3,4", "C4"}, "add_many"},
     /* gates and scales */
     {TB_OP_Mul, {"A2,3,4", "A2,3,4"}, "gate"},
-    {TB_OP_Mul, {"A2,3,4", "C2,3,4"}, "scale"},
-    {TB_OP_Mul, {"S", "A2,3,4"}, "scale"},
-    {TB_OP_Div, {"A2,3,4", "C2,3,4"}, "scale"},
+    {TB_OP_Mul, {"A2,3,4", "C2,3,4"}, "identity"},
+    {TB_OP_Mul, {"A2,3,4", "L4"}, "scale"},
+    {TB_OP_Mul, {"S", "A2,3,4"}, "identity"},
+    {TB_OP_Div, {"A2,3,4", "C2,3,4"}, "identity"},
     {TB_OP_Div, {"A2,3,4", "A2,3,4"}, "general"},
     {TB_OP_Div, {"C2,3,4", "A2,3,4"}, "general"},
     {TB_OP_Pow, {"A2,3,4", "S"}, "identity"},
