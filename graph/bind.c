@@ -8,6 +8,7 @@
 
 #include "graph/binder.h"
 #include "graph/lower.h"
+#include "graph/settle.h"
 
 /* More nodes than any model unrolls to; a loop without end must not take all memory. */
 static const int64_t MOST_NODES = 1 << 20;
@@ -289,6 +290,8 @@ static tiba_status bind_all(tb_binder *binder, int n_feeds, const tb_feed *feeds
     if (!binder->slots || !binder->needed || !binder->b.graph) return tb_out_of_memory(error);
     binder->b.graph->name = source->name;
     TB_TRY(tb_bind_feeds(binder, n_feeds, feeds, error));
+    binder->b.settler = tb_settler_create(binder->b.graph, n_feeds, feeds, binder->b.exec);
+    if (!binder->b.settler) return tb_out_of_memory(error);
     mark_needed(source, binder->needed);
     TB_TRY(tb_bind_nodes(binder, source, error));
     if (binder->obstacles) return TIBA_OK;
@@ -305,6 +308,8 @@ tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const 
     tb_bound *bound = TB_NEW(arena, tb_bound, 1);
     tb_binder binder = {.b = {.exec = exec}, .arena = arena, .source = source};
     tiba_status status = bound ? bind_all(&binder, n_feeds, feeds, error) : tb_out_of_memory(error);
+    if (status == TIBA_OK) bound->settled = tb_settled_any(binder.b.settler);
+    tb_settler_destroy(binder.b.settler);
     if (status != TIBA_OK) {
         tb_arena_destroy(arena);
         return status;
@@ -329,6 +334,7 @@ tiba_status tb_bind_obstacles(const tb_obstacle **out, int *count, tb_arena *are
                         .arena = tb_arena_create(exec->budget)};
     if (!binder.arena) return tb_out_of_memory(error);
     tiba_status status = bind_all(&binder, n_feeds, feeds, error);
+    tb_settler_destroy(binder.b.settler);
     tb_arena_destroy(binder.arena);
     if (status != TIBA_OK) return status;
     *out = found.items;

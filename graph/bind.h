@@ -16,7 +16,8 @@
 
 #include "graph/op.h"
 
-/** A named input. Float inputs give their shape only: the data is read when the graph runs. */
+/** A named input. Of float inputs the shape is needed; their data is read where a size or a branch
+ *  depends on it (graph/settle.h), which is refused without, and when the graph runs. */
 typedef struct tb_feed {
     const char *name;
     tiba_tensor tensor;
@@ -33,6 +34,7 @@ typedef struct tb_bound {
     tb_graph *graph; /**< inputs and outputs in the source's order; integer inputs are constants */
     const tb_written *written; /**< [n_written] in execution order, unrolled ones once each */
     int n_written;
+    bool settled; /**< sizes or branches follow from the values of float inputs */
 } tb_bound;
 
 /** Binds `source` to the feeds, one for each graph input, in any order. A feed's type may be
@@ -43,7 +45,8 @@ typedef struct tb_bound {
 tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
                     tb_exec *exec, tiba_error *error);
 void tb_bound_destroy(tb_bound *bound);
-/** Can the bound graph serve these feeds: same shapes and types, same integer data? */
+/** Can the bound graph serve these feeds: same shapes and types, same integer data? One that is
+ *  settled serves no other feeds than those it was made with. */
 bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds);
 
 /** A node that binding refuses, and why in one line that names it. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "graph/binder.h"
+#include "graph/settle.h"
 
 static tiba_status set_output(tb_binder *binder, const tb_node *node, int i, tb_slot slot) {
     if (i < node->n_out && node->out[i]) binder->slots[node->out[i]->id] = slot;
@@ -91,9 +92,11 @@ static tiba_status body_output(tb_binder *binder, const tb_node *node, const tb_
 }
 
 /* A constant number that steers control flow; `what` for the message. */
-static tiba_status steering(const tb_node *node, const tb_value *value, const char *what,
-                            int64_t *out, tiba_error *error) {
-    if (!value || !value->t.data)
+static tiba_status steering(tb_binder *binder, const tb_node *node, tb_value *value,
+                            const char *what, int64_t *out, tiba_error *error) {
+    bool settled = false;
+    if (value) TB_TRY(tb_settle(binder->b.settler, value, &settled, error));
+    if (!settled)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                             "its %s depends on the values of a float input", what);
     if (tb_tensor_count(&value->t) != 1)
@@ -106,7 +109,7 @@ static tiba_status bind_if(tb_binder *binder, const tb_node *node, tiba_error *e
     tb_value *condition;
     int64_t taken = 0;
     TB_TRY(tb_bind_input(binder, node, 0, &condition, error));
-    TB_TRY(steering(node, condition, "condition", &taken, error));
+    TB_TRY(steering(binder, node, condition, "condition", &taken, error));
     const tb_graph *branch = sub_graph(node, taken ? "then_branch" : "else_branch");
     if (!branch || branch->n_outputs < node->n_out)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "the branch lacks outputs");
@@ -194,8 +197,8 @@ static tiba_status loop_limits(tb_binder *binder, const tb_node *node, int64_t *
     TB_TRY(tb_bind_input(binder, node, 1, &condition, error));
     *trips = INT64_MAX;
     *going = 1;
-    if (trip_value) TB_TRY(steering(node, trip_value, "trip count", trips, error));
-    if (condition) TB_TRY(steering(node, condition, "condition", going, error));
+    if (trip_value) TB_TRY(steering(binder, node, trip_value, "trip count", trips, error));
+    if (condition) TB_TRY(steering(binder, node, condition, "condition", going, error));
     return TIBA_OK;
 }
 
@@ -223,7 +226,7 @@ static tiba_status bind_loop(tb_binder *binder, const tb_node *node, tiba_error 
         for (int i = 0; i < n_state; i++) binder->slots[body->inputs[i + 2]->id] = state[i];
         TB_TRY(bind_body(binder, body, error));
         TB_TRY(body_output(binder, node, body, 0, &condition, error));
-        TB_TRY(steering(node, condition.value, "condition", &going, error));
+        TB_TRY(steering(binder, node, condition.value, "condition", &going, error));
         for (int i = 0; i < n_state; i++)
             TB_TRY(body_output(binder, node, body, i + 1, &state[i], error));
         for (int k = 0; k < n_scan; k++) {
@@ -337,7 +340,7 @@ static tiba_status input_position(tb_binder *binder, const tb_node *node, int i,
     tb_value *value;
     int64_t position = fallback;
     TB_TRY(tb_bind_input(binder, node, i, &value, error));
-    if (value) TB_TRY(steering(node, value, "position", &position, error));
+    if (value) TB_TRY(steering(binder, node, value, "position", &position, error));
     if (position < 0) position += count;
     if (position < 0 || position > last)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "position %lld is outside the sequence",

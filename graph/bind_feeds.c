@@ -158,7 +158,7 @@ static bool same_values(const tiba_tensor *bound, const tiba_tensor *fed) {
 
 bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds) {
     const tb_graph *graph = bound->graph;
-    if (n_feeds != graph->n_inputs) return false;
+    if (bound->settled || n_feeds != graph->n_inputs) return false;
     for (int i = 0; i < graph->n_inputs; i++) {
         const tb_value *input = graph->inputs[i];
         const tb_feed *feed = find_feed(n_feeds, feeds, input->name);

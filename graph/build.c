@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "graph/settle.h"
+
 /* No folded constant may be larger, nor all of them together: a hostile shape or loop must not take
  * the whole machine. */
 static const size_t LARGEST_CONSTANT = (size_t)1 << 32, MOST_FOLDED = (size_t)1 << 34;
@@ -194,6 +196,18 @@ static bool copy_attrs(tb_arena *arena, tb_node *node, int n_attrs, const tb_att
     return true;
 }
 
+/* Where a shape needs values that are known only when the graph runs, they are found out. */
+static tiba_status find_shape(const tb_builder *b, tb_node *node, tiba_error *error) {
+    tiba_error why = {0};
+    bool settled = false;
+    tiba_status status = node->op->def->shape(node, &why);
+    if (status == TIBA_ERROR_INPUT && b->settler)
+        TB_TRY(tb_settle_inputs(b->settler, node, &settled, error));
+    if (settled) return node->op->def->shape(node, error);
+    if (status != TIBA_OK && error) *error = why;
+    return status;
+}
+
 /* Memory for a constant's elements. */
 static tiba_status constant_memory(tb_builder *b, const tb_node *node, tiba_tensor *t,
                                    tiba_error *error) {
@@ -295,7 +309,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
         out[i] = tb_graph_value(b->graph, node.origin[0] ? node.origin : op->name);
         if (!out[i]) return tb_out_of_memory(error);
     }
-    TB_TRY(op->def->shape(&node, error));
+    TB_TRY(find_shape(b, &node, error));
 
     bool constant = true, empty = true;
     for (int i = 0; i < n_in; i++)

@@ -18,10 +18,12 @@
 typedef struct tb_builder {
     tb_graph *graph;
     tb_exec *exec;
-    const char *origin;  /**< file node name(s) that new nodes stand for; borrowed */
-    tb_node *before;     /**< new nodes go in front of this one (NULL: at the end) */
-    const tb_node *from; /**< source node for error messages, may be NULL */
-    size_t folded;       /**< internal: bytes of constants so far */
+    const char *origin;         /**< file node name(s) that new nodes stand for; borrowed */
+    tb_node *before;            /**< new nodes go in front of this one (NULL: at the end) */
+    const tb_node *from;        /**< source node for error messages, may be NULL */
+    size_t folded;              /**< internal: bytes of constants so far */
+    struct tb_settler *settler; /**< what finds values that shapes need (graph/settle.h); NULL: a
+                                     shape that depends on values of a float input is refused */
 } tb_builder;
 
 /** Adds a node; out[0 … n_out-1] receive its output values (constants if it was folded, or if they

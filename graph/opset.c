@@ -321,6 +321,13 @@ static void upgrade_constant_of_shape(tb_call *c) {
     tb_call_set_attr(c, (tb_attr){.name = "value", .kind = TB_ATTR_TENSOR, .tensor = t});
 }
 
+/* Which elements are not zero is what counts: of a float that is known only when the graph runs,
+ * bools are found out (graph/settle.h). */
+static void upgrade_non_zero(tb_call *c) {
+    if (!c->in[0]->t.data && tb_dtype_is_float(c->in[0]->t.dtype))
+        c->in[0] = tb_emit_cast(c, c->in[0], TIBA_BOOL);
+}
+
 void tb_upgrade(tb_call *c) {
     static const struct {
         const char *name;
@@ -347,6 +354,7 @@ void tb_upgrade(tb_call *c) {
         {"Max", upgrade_binary},
         {"Min", upgrade_binary},
         {"Mul", upgrade_binary},
+        {"NonZero", upgrade_non_zero},
         {"Pad", upgrade_pad},
         {"QuantizeLinear", tb_upgrade_quantize},
         {"ReduceL1", axes_input},

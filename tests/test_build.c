@@ -229,6 +229,55 @@ static void test_refusals(void) {
     }
 }
 
+/* Where the data is there, it says what shapes and branches are: the rows of x that are positive,
+ * by NonZero of a bool or of a float and by Compress, and a TopK whose indices become a constant
+ * and whose values stay. */
+static void test_settled(void) {
+    hand h;
+    hand_open(&h);
+    tb_value *x = add_input(&h, "x", TIBA_FLOAT32, 1, (int64_t[]){4}, NULL);
+    float no = 0;
+    int64_t two = 2;
+    tb_value *zero = add_constant(&h, "zero", TIBA_FLOAT32, 0, NULL, &no);
+    tb_value *k = add_constant(&h, "k", TIBA_INT64, 1, (int64_t[]){1}, &two);
+    tb_value *positive = add_node(&h, "Greater", "positive", 2, (tb_value *[]){x, zero});
+    tb_value *relu = add_node(&h, "Relu", "relu", 1, (tb_value *[]){x});
+    tb_node *top = tb_graph_node(h.source.graph, "", "TopK", 2, 2);
+    top->name = "top";
+    top->opset = 21;
+    tb_node_set_input(h.source.graph, top, 0, x);
+    tb_node_set_input(h.source.graph, top, 1, k);
+    for (int i = 0; i < 2; i++)
+        tb_node_set_output(top, i, tb_graph_value(h.source.graph, i ? "at" : "best"));
+    set_outputs(&h, 5,
+                (tb_value *[]){add_node(&h, "NonZero", "where", 1, &positive),
+                               add_node(&h, "NonZero", "there", 1, &relu),
+                               add_node(&h, "Compress", "rows", 2, (tb_value *[]){x, positive}),
+                               add_node(&h, "Expand", "wide", 2, (tb_value *[]){zero, top->out[1]}),
+                               add_node(&h, "Exp", "sum", 1, (tb_value *[]){top->out[0]})});
+    float data[2][4] = {{1, -1, 2, 3}, {-3, -2, -1, 4}};
+    for (int round = 0; round < 2; round++) {
+        tb_feed feed = {"x", {TIBA_FLOAT32, 1, {4}, data[round]}};
+        tb_bound *bound = NULL;
+        CHECK_CASE(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_OK, "%s",
+                   h.error.message);
+        if (!bound) return;
+        tb_value **out = bound->graph->outputs;
+        int64_t found = round ? 1 : 3;
+        CHECK(out[0]->t.dims[1] == found && out[1]->t.dims[1] == found);
+        CHECK(out[0]->t.data && out[1]->t.data && tb_get_i64(&out[0]->t, found - 1) == 3);
+        CHECK(out[2]->t.dims[0] == found && out[2]->active && !out[2]->t.data);
+        CHECK(interpret_run(bound->graph, h.arena, &h.exec, 1, &feed, &h.error) == TIBA_OK);
+        CHECK(((const float *)out[2]->t.data)[found - 1] == data[round][3]);
+        CHECK(out[3]->t.dims[0] == 3 && out[3]->t.dims[1] == 2); /* the best two */
+        CHECK(out[4]->active &&
+              fabsf(((const float *)out[4]->t.data)[0] - expf(data[round][3])) < 1e-4f);
+        CHECK(bound->settled && !tb_bound_fits(bound, 1, &feed));
+        tb_bound_destroy(bound);
+    }
+    hand_close(&h);
+}
+
 /* A constant may be an output, an input may be one, and two outputs may be the same value. */
 static void test_outputs(void) {
     hand h;
@@ -350,6 +399,7 @@ int main(void) {
     test_activity();
     test_feeds();
     test_refusals();
+    test_settled();
     test_outputs();
     test_disguises();
     TEST_END();

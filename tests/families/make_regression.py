@@ -62,7 +62,7 @@ TIMM = dict(img_size=16, patch_size=4, embed_dim=8, num_heads=2, num_classes=2)
 SIGLIP = dict(text_config=dict(**{**SMALL, "num_hidden_layers": 1}, projection_size=8),
               vision_config=dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12, image_size=16, patch_size=4))
 
-# name: (builder, inputs, variants, is the reference able to check it, {outputs, output and target that are explained})
+# name: (builder, inputs, variants, is the reference able to check it, {outputs, output and target that are explained, other spellings})
 CASES = {
     "sink": (models.TEXT["att_softmax_plus_one"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
     "renormalised": (models.TEXT["att_masked_after"], lambda: {"tokens": ids()}, ["ts14", "ts17"], False),
@@ -75,7 +75,7 @@ CASES = {
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
     "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
-    "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False),
+    "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False, dict(outputs=("output",), also={"usual": models.TEXT["att_packed_unbind"]})),
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
     "rotated_patches": (models.VISION["vision_rotate_patches"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
@@ -101,6 +101,7 @@ CASES = {
     "joined": (lambda a: models.Joined(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], True),
     "integers_dynamic": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_dyn_all"], True),  # whole numbers are multiplied: P in steps of a scale
     "integers_static": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_qop"], True),
+    "experts": (models.TEXT["experts"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True, dict(outputs=("output",), also={"picked": models.TEXT["experts_picked"]})),  # sizes follow from activations
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 
@@ -150,7 +151,7 @@ CASES |= {
     "patch_class": (lambda a: Dense(), image_input_of("image"), ["ts17"], True, dict(outputs=("output",), target="0,2,0,0")),  # beyond the outermost centres nothing is mixed
     "query_class": (families.hf("YolosForObjectDetection", "YolosConfig", **YOLOS), image_input_of("pixel_values"), ["ts17", "dyn18"], True, dict(outputs=("logits", "pred_boxes"), output="logits", target="0,1,2")),
     "query_box": (families.hf("YolosForObjectDetection", "YolosConfig", **YOLOS), image_input_of("pixel_values"), ["ts17", "dyn18"], True, dict(outputs=("logits", "pred_boxes"), output="pred_boxes", target="0,2,3")),
-    "labels": (lambda a: Labels(True), lambda: {"tokens": ids()}, ["ts17", "dyn18"], True),  # and the same without Sigmoid
+    "labels": (lambda a: Labels(True), lambda: {"tokens": ids()}, ["ts17", "dyn18"], True, dict(outputs=("output",), also={"scores": lambda a: Labels(False)})),
 }
 
 
@@ -238,15 +239,10 @@ def main():
             open(f"{folder}/options.txt", "w").write(" ".join(options) + "\n")
         for k, v in feeds.items():
             np.save(f"{folder}/input.{k}.npy", v.numpy())
-        if name == "bias_by_head":
+        for other, same in asked.get("also", {}).items():
             torch.manual_seed(2)
-            usual = make.randomise(models.TEXT["att_packed_unbind"]("eager"), 5)
-            make.export(fam, usual, feeds, "ts17", 17, f"{folder}/usual.onnx", True)
-            shrink(f"{folder}/usual.onnx")
-        if name == "labels":
-            torch.manual_seed(2)
-            make.export(fam, make.randomise(Labels(False), 5), feeds, "ts17", 17, f"{folder}/scores.onnx", True)
-            shrink(f"{folder}/scores.onnx")
+            make.export(fam, make.randomise(same("eager"), 5), feeds, "ts17", 17, f"{folder}/{other}.onnx", True)
+            shrink(f"{folder}/{other}.onnx")
         for v in variants:
             base, _, rewrite = v.partition("-")
             path = f"{folder}/{v}.onnx"

@@ -462,6 +462,32 @@ class Recurrent(TextModel):
         return self.head(self.lstm(self.norm(x))[0][:, 0])
 
 
+class Experts(TextModel):
+    """one of several perceptrons for each token, the best by a router: its rows are picked, or all are computed and one is kept"""
+    def __init__(self, picked):
+        super().__init__()
+        self.picked, self.router = picked, nn.Linear(D, 3)
+        self.experts = nn.ModuleList([Mlp("gelu") for _ in range(3)])
+
+    def mixed(self, x):
+        weight, best = self.router(x).softmax(-1).max(-1, keepdim=True)
+        y = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            if self.picked:
+                at = (best[:, 0] == i).nonzero()[:, 0]
+                y = y.index_put((at,), expert(x[at]) * weight[at])
+            else:
+                y = torch.where(best == i, expert(x) * weight, y)
+        return y
+
+    def forward(self, ids):
+        x = self.embed(ids) + self.pos[:, :ids.shape[1]]
+        for blk in self.blocks:
+            x = blk(x)
+            x = x + self.mixed(self.norm(x).reshape(-1, D)).reshape(x.shape)
+        return self.head(self.norm(x).mean(1))
+
+
 class Joined(nn.Module):
     """a picture's tokens, encoded on their own, stand in front of a text's (GIT, LLaVA)"""
     def __init__(self):
@@ -658,7 +684,7 @@ TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", 
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
-         "layer_mix": lambda a: LayerMix(), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
+         "layer_mix": lambda a: LayerMix(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),

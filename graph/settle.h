@@ -1,0 +1,33 @@
+/*
+ * settle.h: values that must be known while binding and depend on a float input.
+ *
+ * Some graphs choose sizes by what they compute: an expert's tokens are those that a router sends
+ * to it (NonZero of its choice), a branch is taken by a score. A bound graph is static, so there
+ * the part below such a value is run, with the data that is fed, and the value becomes a constant.
+ * That changes no gradient and no relevance: integers and bools carry none. The bound graph then
+ * serves these feeds alone.
+ */
+#ifndef TB_GRAPH_SETTLE_H
+#define TB_GRAPH_SETTLE_H
+
+#include "graph/bind.h"
+
+typedef struct tb_settler tb_settler;
+
+/** For a graph that is being built, whose inputs are fed by `feeds` (borrowed; float feeds without
+ *  data settle nothing). Values computed on the way are kept until tb_settler_destroy. NULL if out
+ *  of memory. */
+tb_settler *tb_settler_create(tb_graph *graph, int n_feeds, const tb_feed *feeds, tb_exec *exec);
+void tb_settler_destroy(tb_settler *settler);
+
+/** Makes an integer or bool value of the graph a constant. *settled: it is one now; false where it
+ *  is a float, or where the data of an input below it is not there. */
+tiba_status tb_settle(tb_settler *settler, tb_value *value, bool *settled, tiba_error *error);
+/** The same for all inputs of a node that is not in the graph yet; *settled: one of them changed.
+ */
+tiba_status tb_settle_inputs(tb_settler *settler, const tb_node *node, bool *settled,
+                             tiba_error *error);
+/** Has anything been settled so far? */
+bool tb_settled_any(const tb_settler *settler);
+
+#endif
