@@ -541,12 +541,38 @@ static bool scatter_moves(pass *p, int dim) {
     return false;
 }
 
+/* Does every update keep its place along its dimension `from` as the place along `to`? */
+static bool scatter_keeps(const pass *p, int from, int to) {
+    const tiba_tensor *data = &p->node->in[0]->t, *updates = &p->node->in[2]->t;
+    const int64_t stride = tb_axes_stride(data, to), inner = tb_axes_stride(updates, from);
+    const int64_t n = tb_tensor_count(updates), count = updates->dims[from];
+    if (count != data->dims[to]) return false;
+    for (int64_t i = 0; i < n; i++)
+        if (scattered_to(p->node, i) / stride % count != i / inner % count) return false;
+    return true;
+}
+
+/* Axes that are written as a whole into memory which holds nothing yet: x[..., :n] = y. */
+static void op_written(pass *p, const tb_value *out) {
+    const tb_value *updates = p->node->in[2];
+    int map[TIBA_MAX_RANK];
+    for (int d = 0; d < updates->t.rank; d++) {
+        map[d] = -1;
+        if (updates->t.dims[d] < 2 || tb_axes_dim(p->axes, updates, d) < 0) continue;
+        for (int e = 0; e < out->t.rank && map[d] < 0; e++)
+            if (scatter_keeps(p, d, e)) map[d] = e;
+    }
+    tb_axes_carry(p->axes, p->to, updates, out, map);
+}
+
 /* The data's axes, but for those whose tokens are put to other places. */
 static void op_scatter(pass *p, const tb_value *out) {
+    const tb_value *data = p->node->in[0], *updates = p->node->in[2];
     unsigned changes = 0;
-    for (int d = 0; d < out->t.rank && p->node->in[0]->active && p->node->in[2]->active; d++)
+    for (int d = 0; d < out->t.rank && data->active && updates->active; d++)
         if (scatter_moves(p, d)) changes |= 1u << d;
     some_change(p, out, changes);
+    if (!data->active && updates->active && p->node->in[1]->t.data) op_written(p, out);
 }
 
 /* What is cut off in front and put on behind is another axis, though of the same size. */

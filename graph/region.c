@@ -42,10 +42,16 @@ static bool is_join_op(const tb_node *node) {
     case TB_OP_Pow:
     case TB_OP_Max:
     case TB_OP_Min:
+    case TB_OP_Where:
         return true;
     default:
         return false;
     }
+}
+
+/* A condition is none. */
+static int first_operand(const tb_node *node) {
+    return tb_is(node, TB_OP_Where) ? 1 : 0;
 }
 
 static bool is_move(const tb_node *node) {
@@ -82,6 +88,31 @@ static int count_bits(unsigned bits) {
 
 /* --- what lies between -------------------------------------------------------------------- */
 
+/* Does `t` have the entry's rank, with ones along the axes in `ones`? */
+static bool has_ones(const finder *f, const tiba_tensor *t, unsigned ones) {
+    const tiba_tensor *x = &f->entry->t;
+    if (t->rank != x->rank) return false;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] != (ones >> i & 1 ? 1 : x->dims[i])) return false;
+    return true;
+}
+
+/* Is a condition found element by element from the entry: which piece of a function holds? */
+static bool is_of_entry(const finder *f, const tb_value *value, int depth) {
+    if (value == f->entry || (value->t.data && tb_tensor_count(&value->t) == 1)) return true;
+    const tb_node *node = value->producer;
+    if (!node || depth > 8 || value->active || !has_ones(f, &value->t, 0)) return false;
+    if (node->op->class != TB_CLASS_SHAPE && node->op->class != TB_CLASS_UNARY) return false;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && !is_of_entry(f, node->in[i], depth + 1)) return false;
+    return true;
+}
+
+/* A function in pieces; a choice by anything else, a mask, is where relevance goes or not. */
+static bool is_piecewise(const finder *f, const tb_node *node) {
+    return !tb_is(node, TB_OP_Where) || (!node->in[0]->t.data && is_of_entry(f, node->in[0], 0));
+}
+
 /* Collects the nodes on all ways from the entry to `join`; false if one may not be there. */
 static bool collect(finder *f, tb_node *join) {
     int number = ++f->n_candidates;
@@ -90,8 +121,9 @@ static bool collect(finder *f, tb_node *join) {
     f->candidate[join->id] = number;
     for (int at = 0; at < f->n_nodes; at++) {
         const tb_node *node = f->nodes[at];
-        if (!is_allowed(node) || f->regions->of_node[node->id] >= 0) return false;
-        for (int i = 0; i < node->n_in; i++) {
+        if (!is_allowed(node) || !is_piecewise(f, node) || f->regions->of_node[node->id] >= 0)
+            return false;
+        for (int i = first_operand(node); i < node->n_in; i++) {
             const tb_value *in = node->in[i];
             if (!in || in == f->entry || in->t.data) continue;
             tb_node *from = in->producer;
@@ -183,7 +215,7 @@ static bool follow_join(const finder *f, const tb_node *node, layout *out) {
         }
         seen = true;
     }
-    for (int i = 0; i < node->n_in; i++)
+    for (int i = first_operand(node); i < node->n_in; i++)
         if (node->in[i] && !node->in[i]->active && !fits_constant(f, node->in[i], node, *out))
             return false;
     return seen;
@@ -203,15 +235,6 @@ static bool follow_reduction(finder *f, const tb_node *node, layout *out) {
     if (tb_attr_int(node, "keepdims", 1)) return true;
     out->removed = axes;
     return out->order == IN_PLACE;
-}
-
-/* Does `t` have the entry's rank, with ones along the axes in `ones`? */
-static bool has_ones(const finder *f, const tiba_tensor *t, unsigned ones) {
-    const tiba_tensor *x = &f->entry->t;
-    if (t->rank != x->rank) return false;
-    for (int i = 0; i < t->rank; i++)
-        if (t->dims[i] != (ones >> i & 1 ? 1 : x->dims[i])) return false;
-    return true;
 }
 
 /* Axes that change places, as tools that move Transpose about leave them: they must come back. */

@@ -102,6 +102,8 @@ CASES = {
     "integers_dynamic": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_dyn_all"], True),  # whole numbers are multiplied: P in steps of a scale
     "integers_static": (models.TEXT["pool_first"], lambda: {"tokens": ids()}, ["ts17-int8_qop"], True),
     "experts": (models.TEXT["experts"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True, dict(outputs=("output",), also={"picked": models.TEXT["experts_picked"]})),  # sizes follow from activations
+    "pieces": (models.TEXT["mlp_parabola"], lambda: {"tokens": ids()}, ["ts17"], True, dict(outputs=("output",), also={"where": models.TEXT["mlp_parabola_pieces"]})),  # a function by Where
+    "written": (models.TEXT["att_baddbmm"], lambda: {"tokens": ids()}, ["ts17"], True, dict(outputs=("output",), also={"parts": models.TEXT["att_written"]})),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 

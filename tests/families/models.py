@@ -236,6 +236,11 @@ class Attention(nn.Module):
             a = q @ kk.transpose(-2, -1) * s
             t = a.topk(6, dim=-1)[0][..., -1:]
             o = a.masked_fill(a < t, float("-inf")).softmax(-1) @ v
+        elif k == "written":  # into memory, part by part (DeepSeek)
+            keys = torch.zeros_like(kk)
+            keys[..., e // 2:] = kk[..., e // 2:]
+            keys[..., :e // 2] = kk[..., :e // 2]
+            o = (q @ keys.transpose(-2, -1) * s).softmax(-1) @ v
         elif k == "gated":
             o = (q @ kk.transpose(-2, -1) * s).softmax(-1) @ v
             return self.out(o.transpose(1, 2).reshape(b, n, d) * torch.sigmoid(self.gate(x)))
@@ -303,6 +308,11 @@ class Mlp(nn.Module):
             x = F.hardswish(x)
         elif k == "elu1":
             x = F.elu(x) + 1
+        elif k == "parabola":
+            x = 0.5 * F.relu(x) ** 2 - 0.2 * F.relu(-x) - 0.3 * x
+        elif k == "parabola_pieces":  # as xIELU, with a part that both pieces share
+            t = 0.3 * x
+            x = torch.where(x > 0, 0.5 * x ** 2 - t, 0.2 * x - t)
         else:
             x = F.gelu(x)
         return self.b(x)
@@ -679,8 +689,8 @@ def vision(**kw):
 
 TEXT = {f"att_{k}": text(attention=k) for k in (
     "packed_head_major", "packed_e_last", "packed_unbind", "bias_by_head", "seq_first", "einsum", "einsum_bnhd", "einsum_keys_first", "baddbmm", "sdpa", "sdpa_causal",
-    "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop")}
-TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1")}
+    "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop", "written")}
+TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1", "parabola", "parabola_pieces")}
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),

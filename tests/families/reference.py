@@ -256,8 +256,13 @@ class Reference:
 
     # ---------------------------------------------------------------- regions: element-wise functions and norms written out
     ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Exp", "Neg", "Abs", "Cast", "CastLike", "Clip", "Max", "Min",
-                   "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "Softplus", "Relu", "HardSigmoid", "Expand", "Elu", "Log", "Identity", "Greater",
+                   "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "Softplus", "Relu", "HardSigmoid", "Expand", "Elu", "Where", "Log", "Identity", "Greater",
                    "QuantizeLinear", "DequantizeLinear"}
+
+    def piecewise(self, n):
+        """Where by comparisons of an activation with numbers"""
+        c = self.producer.get(n.input[0])
+        return c is not None and any(i in self.active for i in c.input) and all(i in self.active or np.size(self.values[i]) == 1 for i in c.input)
 
     def regions(self):
         self.region_entry, self.inside = {}, set()
@@ -270,7 +275,7 @@ class Reference:
                 if len(frontier) == 1 and top != y and np.shape(self.values[top]) == np.shape(self.values[y]) and len(members) > 1:
                     found = (top, set(members))
                 n = self.producer.get(top)
-                if n is None or n.op_type not in self.ELEMENTWISE:
+                if n is None or n.op_type not in self.ELEMENTWISE or n.op_type == "Where" and not self.piecewise(n):
                     break
                 if n.op_type.startswith("Reduce") and not attr(n, "keepdims", 1):
                     break
@@ -399,15 +404,26 @@ class Reference:
             i, at = torch.from_numpy(np.array(self.values[n.input[1]])).to(torch.int64), []
             at = tuple(i[..., k] for k in range(i.shape[-1]))
             return [x.clone().index_put(at, a[2], accumulate=attr(n, "reduction", b"none") == b"add")]
+        if t == "TopK":
+            return [torch.gather(x, attr(n, "axis", -1), torch.from_numpy(np.array(self.values[n.output[1]])).to(torch.int64)), None]
+        if t == "ScatterElements":
+            d, how = attr(n, "axis", 0) % x.ndim, attr(n, "reduction", b"none")
+            i = torch.from_numpy(np.array(self.values[n.input[1]])).to(torch.int64) % x.shape[d]
+            x = x.to(F64)
+            return [x.scatter_add(d, i, a[2].to(F64)) if how == b"add" else x.scatter(d, i, a[2].to(F64))]
         if t == "Resize":
             assert x.ndim == 4 and attr(n, "mode") == b"linear" and attr(n, "coordinate_transformation_mode", b"half_pixel") in (b"half_pixel", b"pytorch_half_pixel")
             return [torch.nn.functional.interpolate(x, np.shape(self.values[n.output[0]])[2:], mode="bilinear", align_corners=False)]
+        if t == "CumSum":
+            assert not attr(n, "exclusive", 0) and not attr(n, "reverse", 0)
+            return [x.cumsum(int(self.values[n.input[1]]))]
         if t == "Tile":
             return [x.repeat([int(v) for v in self.values[n.input[1]]])]
-        if t in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare"):
+        if t in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"):
             d, keep = self.ints(n, 1, "axes") or list(range(x.ndim)), bool(attr(n, "keepdims", 1))
             f = {"ReduceMean": lambda: x.mean(d, keepdim=keep), "ReduceSum": lambda: x.sum(d, keepdim=keep), "ReduceMax": lambda: x.amax(d, keepdim=keep),
-                 "ReduceL2": lambda: x.pow(2).sum(d, keepdim=keep).sqrt(), "ReduceSumSquare": lambda: x.pow(2).sum(d, keepdim=keep)}
+                 "ReduceL2": lambda: x.pow(2).sum(d, keepdim=keep).sqrt(), "ReduceSumSquare": lambda: x.pow(2).sum(d, keepdim=keep),
+                 "ReduceLogSumExp": lambda: x.logsumexp(d, keepdim=keep)}
             return [f[t]()]
         if t == "GlobalAveragePool":
             return [x.mean(list(range(2, x.ndim)), keepdim=True)]
@@ -552,12 +568,12 @@ class Reference:
             p = (v * v.sum(d, keepdim=True).sign()).clip(min=0)
             z = p.sum(d, keepdim=True)
             return {one: p * guarded(r[0].reshape(z.shape), z)}
-        if t in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Where", "Identity", "ReduceMax", "MaxPool", "Pad", "ScatterND", "Tile"):
+        if t in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Where", "Identity", "ReduceMax", "MaxPool", "Pad", "ScatterND", "ScatterElements", "TopK", "Tile"):
             leaves = {i: x[i].clone().requires_grad_() for i in act}
             outs = self.op(n, [leaves[i] if i in leaves else self.const_of(i) if i else None for i in n.input])
-            total = sum((o * q).sum() for o, q in zip(outs, r) if q is not None)
+            total = sum((o * q).sum() for o, q in zip(outs, r) if q is not None and o is not None)
             return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()))))
-        if t == "Resize":  # the general rule
+        if t in ("Resize", "CumSum", "ReduceLogSumExp"):  # the general rule
             leaf = x[one].clone().requires_grad_()
             y = self.op(n, [leaf])[0]
             return {one: x[one] * torch.autograd.grad(y, leaf, guarded(r[0], y.detach()))[0]}
@@ -638,7 +654,7 @@ class Reference:
             return top is not None and top.op_type == "Exp"
         if n.op_type in ("MatMul", "Add") and len(set(n.input) & self.active) == 1:  # heads are mixed
             return any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active)
-        return n.op_type == "Softmax" or (n.op_type in ("Reshape", "Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
+        return n.op_type == "Softmax" or (n.op_type in ("Reshape", "Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose", "Slice", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
 
     def send(self, rel, shares):
         for k, v in shares.items():
