@@ -3,7 +3,7 @@
 A row says how to build the model for an attention implementation ("eager", "sdpa"), its inputs, the outputs that are
 exported and which of them is explained. Hand-written models are in models.py.
 """
-import dataclasses
+import dataclasses, inspect
 import torch
 import transformers as tf
 import models
@@ -220,6 +220,29 @@ add("vaultgemma", hf("VaultGemmaForCausalLM", "VaultGemmaConfig", num_key_value_
 add("nanochat", hf("NanoChatForCausalLM", "NanoChatConfig", num_key_value_heads=2, **LL), text(), target="0,15,8")
 add("seed_oss", hf("SeedOssForSequenceClassification", "SeedOssConfig", num_key_value_heads=2, head_dim=8, **LL), text())
 add("doge", hf("DogeForSequenceClassification", "DogeConfig", num_key_value_heads=2, **LL), text(), attentions=("eager",))
+
+# newer ones by rule: whatever sizes their configurations have are made small
+SMALL = dict(num_key_value_heads=2, head_dim=8, moe_intermediate_size=16, shared_expert_intermediate_size=16, num_experts=4, num_local_experts=4, n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1,
+             n_group=1, topk_group=1, sliding_window=4, q_lora_rank=16, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, qk_head_dim=8, v_head_dim=8, first_k_dense_replace=1, moe_num_experts=4, moe_k=2, moe_topk=2,
+             ffn_hidden_size=48, expert_ffn_size=16, mamba_n_heads=8, mamba_d_head=8, mamba_d_state=8, mamba_n_groups=1, mamba_expand=2, mamba_chunk_size=8, mamba_d_ssm=64, mamba_num_heads=8, mamba_head_dim=8,
+             ssm_state_size=8, n_groups=1, chunk_size=8, num_nextn_predict_layers=0, num_experts_per_token=2, shared_intermediate_size=16, index_n_heads=2, index_head_dim=8, index_topk=8)
+
+
+def tiny(name, **kw):
+    """A builder for the language model of a Hugging Face model type."""
+    from transformers.models.auto import configuration_auto, modeling_auto
+    config = configuration_auto.CONFIG_MAPPING[name]
+    known = {**getattr(config, "__dataclass_fields__", {}), **inspect.signature(config.__init__).parameters}
+    known |= {k: v for k, v in getattr(config, "attribute_map", {}).items() if v in known}
+    small = {**SMALL, **without(LL, "num_labels"), "num_hidden_layers": 2, **kw}
+    arch = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(name) or modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES[name]
+    return hf(arch, config.__name__, **{k: v for k, v in small.items() if k in known})
+
+
+for name in """afmoe apertus1p5_text aria_text beam blenderbot-small cohere2_moe cwm dory dots1 ernie4_5_moe exaone exaone_moe falcon_h1 flex_olmo flint gemma4_text glm4_moe gpt_neox_japanese granite_swa granitemoe
+        granitemoe_swa granitemoeshared hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax inkling_text internlm3 iquestcoder jais2 jetmoe kolibri1 laguna lara_mini mellum mimo_v2_flash minimax minimax_m2
+        minimax_m3_vl_text ministral ministral3 nemotron_h olmo3 sarvam_moe solar_open ultrabert""".split():
+    add(name.replace("-", "_"), tiny(name), text(), attentions=("eager",), target="0,15,8")
 
 # ------------------------------------------------------------------ encoder-decoder
 S2S = lambda: {**text()(), "decoder_input_ids": ids(9, low=6)}
