@@ -232,12 +232,20 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
     return TIBA_OK;
 }
 
-/* The value nearest the target that all ways from the last member to it pass through and that has
- * token axes: walk up the target's dominators. */
-static bool find_readout(tb_route *r, const tb_value *target, const unsigned char *below) {
-    for (int at = target->id; at >= 0 && below[at]; at = r->on.dominators->parent[at])
-        if (token_axes(&r->readout, r, r->on.graph->values[at])) return true;
-    return false;
+/* The value nearest the target that all ways from the members to it pass through and that has token
+ * axes: walk up the target's dominators. Ways from elsewhere (another tower) do not count. */
+static tiba_status find_readout(tb_route *r, const tb_value *target, tiba_error *error) {
+    const tb_graph *graph = r->on.graph;
+    unsigned char *from = TB_NEW(r->arena, unsigned char, graph->n_values);
+    tb_dominators *ways;
+    if (!from) return tb_out_of_memory(error);
+    for (int i = 0; i < r->n_attentions; i++) from[member(r, i)->product->out[0]->id] = 1;
+    TB_TRY(tb_dominators_find(&ways, graph, from, r->arena, error));
+    for (int at = target->id; at >= 0; at = ways->parent[at])
+        if (token_axes(&r->readout, r, graph->values[at])) return TIBA_OK;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, r->n_attentions - 1)->product,
+                        "no value with tokens lies on every path from this attention to the "
+                        "target");
 }
 
 static bool fits(const tb_route *r, const tb_node *node) {
@@ -288,10 +296,7 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     tb_route *r = TB_NEW(arena, tb_route, 1);
     if (!r) return tb_out_of_memory(error);
     *r = (tb_route){.on = on, .arena = arena, .n_attentions = n_attentions, .members = members};
-    const tb_node *first = member(r, 0)->product, *last = member(r, n_attentions - 1)->product;
-    unsigned char *below = TB_NEW(arena, unsigned char, on.graph->n_values);
-    if (!below) return tb_out_of_memory(error);
-    tb_mark_descendants(on.graph, last->out[0], below);
+    const tb_node *first = member(r, 0)->product;
     r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
     if (!r->told_apart) return tb_out_of_memory(error);
     for (int i = 0; i < n_attentions; i++) {
@@ -303,10 +308,7 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
         return tb_node_fail(error, TIBA_ERROR_INPUT, first,
                             "the tokens of this attention and of those above it do not come from "
                             "one value with tokens");
-    if (!find_readout(r, target, below))
-        return tb_node_fail(error, TIBA_ERROR_INPUT, last,
-                            "no value with tokens lies on every path from this attention to the "
-                            "target");
+    TB_TRY(find_readout(r, target, error));
     TB_TRY(plan_steps(r, error));
     *out = r;
     return TIBA_OK;

@@ -468,6 +468,7 @@ tokens = lambda: {"tokens": ids()}
 for name, build in models.TEXT.items():
     add(name, build, tokens, positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"))
 add("lagged", lambda a: models.Lagged(), lambda: {"values": torch.randn(1, 18, generator=torch.Generator().manual_seed(7)), "features": torch.randn(1, 18, 2, generator=torch.Generator().manual_seed(8))}, positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"), **vis)
+add("matched", lambda a: models.Matched(), lambda: {"image": image()()["pixel_values"], "tokens": ids()}, positional=True, attentions=("eager",), outputs=("output",), target="0,0", skip=("ts11", "dyn23"), **vis)
 add("pair_cosine", lambda a: models.PairCosine(), lambda: {"a": image()()["pixel_values"], "b": image()()["pixel_values"].flip(3)}, positional=True, attentions=("eager",), outputs=("output",), target="0", skip=("ts11", "dyn23"), **vis)
 for name, build in models.VISION.items():
     add(name, build, image(name="image"), positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"), **vis)

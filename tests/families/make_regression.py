@@ -104,6 +104,7 @@ CASES = {
     "experts": (models.TEXT["experts"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True, dict(outputs=("output",), also={"picked": models.TEXT["experts_picked"]})),  # sizes follow from activations
     "pieces": (models.TEXT["mlp_parabola"], lambda: {"tokens": ids()}, ["ts17"], True, dict(outputs=("output",), also={"where": models.TEXT["mlp_parabola_pieces"]})),  # a function by Where
     "written": (models.TEXT["att_baddbmm"], lambda: {"tokens": ids()}, ["ts17"], True, dict(outputs=("output",), also={"parts": models.TEXT["att_written"]})),
+    "matched": (lambda a: models.Matched(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",), target="0,0")),  # a tower of windows beside another
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),
 }
 

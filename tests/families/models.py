@@ -515,6 +515,20 @@ class Joined(nn.Module):
         return t.head(t.norm(x)[:, -1])
 
 
+class Matched(nn.Module):
+    """a picture, whose tokens attend in windows, the second time shifted ones, against a text (CLAP)"""
+    def __init__(self):
+        super().__init__()
+        self.picture, self.text = VisionModel(pool="mean"), TextModel(depth=1)
+
+    def forward(self, image, tokens):
+        x = self.picture.embed(image) + self.picture.pos[:, 1:]
+        for k, blk in enumerate(self.picture.blocks):
+            x = x.reshape(-1, 4, 4, D).roll((-k, -k), (1, 2)).reshape(-1, 2, 2, 2, 2, D).transpose(2, 3).reshape(-1, 4, D)
+            x = blk(x).reshape(-1, 2, 2, 2, 2, D).transpose(2, 3).reshape(-1, 4, 4, D).roll((k, k), (1, 2)).reshape(-1, 16, D)
+        return self.picture.head(self.picture.norm(x).mean(1)) @ self.text(tokens).T
+
+
 class PairCosine(nn.Module):
     """two pictures through one encoder, and torch's cosine of their class tokens"""
     def __init__(self):
