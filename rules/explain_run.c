@@ -320,14 +320,19 @@ static void scale_readout(double *w, const double *reached, int64_t tokens) {
     for (int64_t i = 0; i < tokens; i++) w[i] = sum > 0.0 ? w[i] / sum : 1.0 / (double)tokens;
 }
 
+/* Are rows of I + E divided by their sums? Those of texts are, unless the caller says otherwise. */
+static bool divides_rows(const collect *c, int t) {
+    return c->options->rollout == TB_ROLLOUT_DEFAULT
+               ? c->method->normalized || !c->x->towers[t].tower.image
+               : c->options->rollout == TB_ROLLOUT_NORMALIZED;
+}
+
 /* wᵀ·C of a plain tower; r: w on entry, [tokens]. */
 static tiba_status roll_plain(collect *c, int t, const tb_explain_options *options, double *r,
                               tiba_error *error) {
     const tb_plan_tower *tower = &c->x->towers[t];
     int64_t n = tower->tower.tokens;
-    bool normalized = options->rollout == TB_ROLLOUT_DEFAULT
-                          ? c->method->normalized || !tower->tower.image
-                          : options->rollout == TB_ROLLOUT_NORMALIZED;
+    bool normalized = divides_rows(c, t);
     double *scratch = TB_NEW(c->arena, double, n);
     if (!scratch) return tb_out_of_memory(error);
     if (c->method->reads == TB_READS_LAST) {
@@ -372,13 +377,10 @@ static tiba_status read_routed(collect *c, int t, const double *w, int64_t sampl
 static tiba_status roll_routed(collect *c, int t, const tb_explain_options *options,
                                const double *w, double *r, tiba_error *error) {
     const tb_plan_tower *tower = &c->x->towers[t];
-    bool normalized = options->rollout == TB_ROLLOUT_DEFAULT
-                          ? c->method->normalized
-                          : options->rollout == TB_ROLLOUT_NORMALIZED;
     int64_t best = most_touched(c, t);
     c->towers[t].sample = best;
     if (c->method->reads == TB_READS_LAST) return read_routed(c, t, w, best, r, error);
-    tb_route_load load = {w, best, c->blocks[t], normalized};
+    tb_route_load load = {w, best, c->blocks[t], divides_rows(c, t)};
     for (int b = 0; b < options->start_layer; b++) c->blocks[t][b] = NULL;
     return tb_route_run(tower->route, c->program, &load, r, c->budget, c->exec, error);
 }
@@ -406,6 +408,18 @@ static void read_source(collect *c, int t, double *r) {
               i * at->columns / axes.columns] += (double)x[y * axes.columns + i];
 }
 
+/* The same for an input on every machine, whatever its processor rounds the output to. */
+static uint64_t seed_of_inputs(const collect *c) {
+    uint64_t seed = 0;
+    for (int i = 0; i < c->x->graph->n_inputs; i++) {
+        const tb_value *value = c->x->graph->inputs[i];
+        if (!value) continue;
+        const tiba_tensor *t = value->active ? c->program->values[value->id] : &value->t;
+        if (t && t->data) seed = seed * 31 + tb_seed_of(t->data, tb_tensor_bytes(t));
+    }
+    return seed;
+}
+
 static tiba_status read_result(collect *c, int t, const double *w, double *r, tiba_error *error) {
     const tb_plan_tower *tower = &c->x->towers[t];
     if (c->method->reads == TB_READS_INPUT) {
@@ -413,9 +427,7 @@ static tiba_status read_result(collect *c, int t, const double *w, double *r, ti
         return TIBA_OK;
     }
     if (c->method->reads == TB_READS_NOTHING) {
-        const tiba_tensor *y = c->program->values[c->x->target->id];
-        tb_random_numbers(r, tower->tower.tokens,
-                          tb_seed_of(y->data, tb_tensor_bytes(y)) + (uint64_t)t);
+        tb_random_numbers(r, tower->tower.tokens, seed_of_inputs(c) + (uint64_t)t);
         c->towers[t].sample = most_touched(c, t);
         return TIBA_OK;
     }

@@ -5,12 +5,8 @@
 
 #include "graph/reach.h"
 #include "rules/region_walk.h"
+#include "rules/route_steps.h"
 #include "rules/rule.h"
-
-/* What an Add does with the weight that reaches it. AROUND: the named operand gets it, the other
- * one is asked for what its attentions add only. SHARED: each gets half of it and is asked for all
- * that its attentions add. BOTH: two attentions that nothing passes by. */
-enum { ADD_LEFT, ADD_RIGHT, ADD_AROUND_LEFT, ADD_AROUND_RIGHT, ADD_SHARED, ADD_BOTH };
 
 /* The weight itself; any other channel is the node id of an Add that asks its branch. */
 enum { STREAM = -1 };
@@ -72,15 +68,13 @@ static const tb_attention *member(const tb_route *r, int i) {
     return &r->on.attentions->attentions[r->members[i]];
 }
 
-/* The member whose product is this node, -1 if none. */
-static int member_of(const tb_route *r, const tb_node *node) {
+int tb_route_member_of(const tb_route *r, const tb_node *node) {
     for (int i = 0; i < r->n_attentions; i++)
         if (member(r, i)->product == node) return i;
     return -1;
 }
 
-/* Is it a sum of two activations? */
-static bool is_sum(const tb_node *node) {
+bool tb_route_is_sum(const tb_node *node) {
     bool sum = tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub) || tb_is(node, TB_OP_Sum);
     return sum && node->n_in == 2 && node->in[0] && node->in[0]->active && node->in[1] &&
            node->in[1]->active;
@@ -106,30 +100,31 @@ static bool has_attention(const tb_route *r, const tb_value *value, const tb_val
     seen[value->id] = 1;
     const tb_node *node = value->producer;
     if (!node) return false;
-    if (member_of(r, node) >= 0) return true;
+    if (tb_route_member_of(r, node) >= 0) return true;
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i] && node->in[i]->active && has_attention(r, node->in[i], base, seen))
             return true;
     return false;
 }
 
-/* How many member attentions does one meet first, going from `value` down to `base`? *last: one of
- * them. */
-static int count_attentions(const tb_route *r, const tb_value *value, const tb_value *base,
-                            unsigned char *seen, int *last) {
-    if (value == base || seen[value->id]) return 0;
+/* Do all member attentions that one meets first, going from `value` down to `base`, multiply parts
+ * of one softmax? *softmax: NULL, then the one. */
+static bool is_alone(const tb_route *r, const tb_value *value, const tb_value *base,
+                     unsigned char *seen, const tb_node **softmax) {
+    if (value == base || seen[value->id]) return true;
     seen[value->id] = 1;
     const tb_node *node = value->producer;
-    if (!node) return 0;
-    int index = member_of(r, node), n = 0;
+    if (!node) return true;
+    int index = tb_route_member_of(r, node);
     if (index >= 0) {
-        *last = index;
-        return 1;
+        bool first = !*softmax || *softmax == member(r, index)->softmax;
+        *softmax = member(r, index)->softmax;
+        return first;
     }
     for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active)
-            n += count_attentions(r, node->in[i], base, seen, last);
-    return n;
+        if (node->in[i] && node->in[i]->active && !is_alone(r, node->in[i], base, seen, softmax))
+            return false;
+    return true;
 }
 
 /* Is there a way from `value` down to `base` past all member attentions? */
@@ -137,7 +132,7 @@ static bool passes_by(const tb_route *r, const tb_value *value, const tb_value *
                       unsigned char *seen) {
     if (value == base) return true;
     const tb_node *node = value->producer;
-    if (!node || seen[value->id] || member_of(r, node) >= 0) return false;
+    if (!node || seen[value->id] || tb_route_member_of(r, node) >= 0) return false;
     seen[value->id] = 1;
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i] && node->in[i]->active && passes_by(r, node->in[i], base, seen))
@@ -190,10 +185,10 @@ static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *er
     r->base[node->id] = base;
     bool around = r->skip[node->id] == ADD_AROUND_LEFT || r->skip[node->id] == ADD_AROUND_RIGHT;
     if (!around) return TIBA_OK;
-    int *alone = &r->alone[node->id];
+    const tb_node *softmax = NULL;
     memset(seen, 0, (size_t)r->on.graph->n_values);
-    if (count_attentions(r, r->skip[node->id] == ADD_AROUND_LEFT ? b : a, base, seen, alone) != 1)
-        *alone = -1;
+    const tb_value *branch = r->skip[node->id] == ADD_AROUND_LEFT ? b : a;
+    r->alone[node->id] = is_alone(r, branch, base, seen, &softmax);
     return TIBA_OK;
 }
 
@@ -249,7 +244,7 @@ static tiba_status find_readout(tb_route *r, const tb_value *target, tiba_error 
 }
 
 static bool fits(const tb_route *r, const tb_node *node) {
-    if (member_of(r, node) >= 0) return true;
+    if (tb_route_member_of(r, node) >= 0) return true;
     int actives = 0;
     for (int i = 0; i < node->n_in; i++) actives += node->in[i] && node->in[i]->active;
     switch (node->op->class) {
@@ -272,7 +267,7 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
     r->base = TB_NEW(r->arena, const tb_value *, graph->next_node_id);
-    r->alone = TB_NEW(r->arena, int, graph->next_node_id);
+    r->alone = TB_NEW(r->arena, unsigned char, graph->next_node_id);
     if (!below || !above || !r->between || !r->steps || !r->skip || !r->base || !r->alone)
         return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
@@ -285,7 +280,7 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         if (!out || !in) continue;
         r->steps[r->n_steps++] = node;
         if (r->on.regions->of_node[node->id] >= 0) continue;
-        if (is_sum(node)) TB_TRY(classify_add(r, node, error));
+        if (tb_route_is_sum(node)) TB_TRY(classify_add(r, node, error));
     }
     return TIBA_OK;
 }
@@ -345,7 +340,6 @@ typedef struct walk {
     share **shares; /* by value id, NULL: none (yet) */
     int channel;    /* of the step at hand */
     const tb_route_load *load;
-    double *sums;  /* by member, for a normalized one: s, the sum of each row */
     double *reach; /* where what reaches the queries of member `reached` goes */
     int reached;   /* -1: nobody asks */
 } walk;
@@ -439,8 +433,7 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
     return give(w, a->v, &v, 1.0f, error);
 }
 
-/* The operator that merges as `node` does with all elements alike: a maximum is a mean then. */
-static const tb_op_def *even_op(const tb_node *node) {
+const tb_op_def *tb_route_even_op(const tb_node *node) {
     switch (node->op->class) {
     case TB_CLASS_REDUCE:
         return &tb_op_def_ReduceSum;
@@ -457,7 +450,7 @@ static const tb_op_def *even_op(const tb_node *node) {
  */
 static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,
                               tiba_error *error) {
-    const tb_op_def *def = even_op(node);
+    const tb_op_def *def = tb_route_even_op(node);
     int x = node->in[0] && node->in[0]->active ? 0 : 1;
     const tiba_tensor *in[8] = {NULL};
     tiba_tensor *din[8] = {NULL}, *outs[1];
@@ -528,15 +521,21 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
+int tb_route_carriers(const tb_route *r, const tb_node *node, int *whole) {
+    int carry = 0;
+    *whole = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!node->in[i] || !r->between[node->in[i]->id]) continue;
+        carry++;
+        *whole += tb_tensor_count(&node->in[i]->t) == tb_tensor_count(&node->out[0]->t);
+    }
+    return carry;
+}
+
 /* Operands of the result's own size carry the tokens, all others none (unless none has it). */
 static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
                                tiba_error *error) {
-    int carry = 0, whole = 0;
-    for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i] || !w->r->between[node->in[i]->id]) continue;
-        carry++;
-        whole += tb_tensor_count(&node->in[i]->t) == tb_tensor_count(m);
-    }
+    int whole, carry = tb_route_carriers(w->r, node, &whole);
     for (int i = 0; i < node->n_in; i++) {
         const tb_value *in = node->in[i];
         if (!in || !w->r->between[in->id]) continue;
@@ -546,62 +545,44 @@ static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *
     return TIBA_OK;
 }
 
-/* What dividing the rows of I + E by their sum makes of the weight at an Add around an attention.
- */
-static tiba_status row_share(float *factor, const walk *w, const tb_node *node, signed char what,
+const tb_add_shares tb_add_gets[] = {
+    [ADD_LEFT] = {{1.0f, 0.0f}, {0.0f, 0.0f}},
+    [ADD_RIGHT] = {{0.0f, 1.0f}, {0.0f, 0.0f}},
+    [ADD_AROUND_LEFT] = {{1.0f, 0.0f}, {0.0f, 1.0f}},
+    [ADD_AROUND_RIGHT] = {{0.0f, 1.0f}, {1.0f, 0.0f}},
+    [ADD_SHARED] = {{0.5f, 0.5f}, {0.5f, 0.5f}},
+    [ADD_BOTH] = {{1.0f, 1.0f}, {0.0f, 0.0f}},
+};
+
+/* Divides the weight at an Add around an attention by the sums of the rows of I + E. */
+static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
                              tiba_error *error) {
-    int member = w->r->alone[node->id];
+    signed char what = w->r->skip[node->id];
     bool around = what == ADD_AROUND_LEFT || what == ADD_AROUND_RIGHT;
     if (what == ADD_LEFT || what == ADD_RIGHT) return TIBA_OK;
-    if (!around || member < 0)
+    if (!around || !w->r->alone[node->id])
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                             "the normalized rollout is not defined where several attentions share "
                             "a residual sum: --rollout raw, or another method");
-    *factor = (float)(1.0 / (1.0 + w->sums[member]));
-    return TIBA_OK;
-}
-
-/* The sum of a member's rows, which must be the same for all: that of a row stands where its
- * attention is, and its weight where the sum around it is. */
-static tiba_status find_sum(walk *w, int index, tiba_error *error) {
-    const tb_attention *a = member(w->r, index);
-    const float *e = w->load->blocks[index];
-    double least = INFINITY, most = 0.0;
-    for (int64_t i = 0; e && i < a->groups * a->queries; i++) {
-        double sum = 0.0;
-        for (int64_t k = 0; k < a->keys; k++) sum += fabs((double)e[i * a->keys + k]);
-        least = fmin(least, sum);
-        most = fmax(most, sum);
-    }
-    w->sums[index] = most;
-    if (!e || most - least <= 1e-3 * most) return TIBA_OK;
-    return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
-                        "the normalized rollout is only defined for attention itself where tokens "
-                        "move or merge: these rows have sums of %.3g to %.3g; use the raw one",
-                        least, most);
+    int64_t count = tb_tensor_count(m);
+    float *s = tb_calloc(w->budget, (size_t)count + 1, sizeof *s);
+    if (!s) return tb_out_of_memory(error);
+    tiba_status status =
+        tb_route_row_sums(s, w->r, w->program, w->load->blocks, node, w->budget, w->exec, error);
+    for (int64_t i = 0; i < count && status == TIBA_OK; i++) ((float *)m->data)[i] /= 1.0f + s[i];
+    tb_free(s);
+    return status;
 }
 
 static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, tiba_error *error) {
-    static const struct {
-        float stream[2], asked[2]; /* of the left and the right operand */
-    } gets[] = {
-        [ADD_LEFT] = {{1.0f, 0.0f}, {0.0f, 0.0f}},
-        [ADD_RIGHT] = {{0.0f, 1.0f}, {0.0f, 0.0f}},
-        [ADD_AROUND_LEFT] = {{1.0f, 0.0f}, {0.0f, 1.0f}},
-        [ADD_AROUND_RIGHT] = {{0.0f, 1.0f}, {1.0f, 0.0f}},
-        [ADD_SHARED] = {{0.5f, 0.5f}, {0.5f, 0.5f}},
-        [ADD_BOTH] = {{1.0f, 1.0f}, {0.0f, 0.0f}},
-    };
-    signed char what = w->r->skip[node->id];
+    const tb_add_shares *gets = &tb_add_gets[w->r->skip[node->id]];
     int channel = w->channel;
-    float rows = 1.0f;
-    if (w->load->normalized && channel == STREAM) TB_TRY(row_share(&rows, w, node, what, error));
+    if (w->load->normalized && channel == STREAM) TB_TRY(normalize(w, node, m, error));
     for (int i = 0; i < 2; i++) {
-        float stream = rows * gets[what].stream[i], asked = rows * gets[what].asked[i];
         w->channel = channel;
-        if (stream > 0.0f) TB_TRY(give(w, node->in[i], m, stream, error));
+        if (gets->stream[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->stream[i], error));
         w->channel = node->id;
-        if (asked > 0.0f) TB_TRY(give(w, node->in[i], m, asked, error));
+        if (gets->asked[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->asked[i], error));
     }
     return TIBA_OK;
 }
@@ -629,7 +610,7 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     if (!fits(r, node))
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                             "the rollout cannot follow tokens through it");
-    int attention = member_of(r, node);
+    int attention = tb_route_member_of(r, node);
     tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
     m.data = held(w, node->out[0]);
     if (attention >= 0) return step_attention(w, node, attention, m.data, error);
@@ -642,7 +623,8 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     case TB_CLASS_POOL:
         return step_merge(w, node, &m, error);
     default:
-        return is_sum(node) ? step_sum(w, node, &m, error) : step_binary(w, node, &m, error);
+        return tb_route_is_sum(node) ? step_sum(w, node, &m, error)
+                                     : step_binary(w, node, &m, error);
     }
 }
 
@@ -662,8 +644,6 @@ static tiba_status take_steps(walk *w, const tb_node *node, tiba_error *error) {
 }
 
 static tiba_status walk_back(walk *w, tiba_error *error) {
-    for (int i = 0; i < w->r->n_attentions && w->load->normalized; i++)
-        TB_TRY(find_sum(w, i, error));
     for (int s = 0; s < w->r->n_steps; s++) {
         const tb_node *node = w->r->steps[s];
         TB_TRY(take_steps(w, node, error));
@@ -698,12 +678,10 @@ static tiba_status run(walk *at, double *tokens, tiba_error *error) {
 static tiba_status run_walk(walk *at, double *tokens, tiba_error *error) {
     int n = at->r->on.graph->n_values;
     at->shares = tb_calloc(at->budget, (size_t)n + 1, sizeof *at->shares);
-    at->sums = tb_calloc(at->budget, (size_t)at->r->n_attentions + 1, sizeof *at->sums);
-    tiba_status status = at->shares && at->sums ? run(at, tokens, error) : tb_out_of_memory(error);
+    tiba_status status = at->shares ? run(at, tokens, error) : tb_out_of_memory(error);
     for (int i = 0; i < n && at->shares; i++)
         if (at->r->on.graph->values[i]) drop(at, at->r->on.graph->values[i]);
     tb_free(at->shares);
-    tb_free(at->sums);
     return status;
 }
 

@@ -11,8 +11,8 @@
  *   - around an attention the skip gets it, and the branch what its attentions add to it: each
  * hands V's tokens Eᵀ r. Together r + Eᵀ r, whatever else stands in the branch (a convolution of V,
  * a parallel MLP), and however far the skip reaches. On a plain tower this is exactly wᵀ·Π(I +
- * E_b). With rows divided by their sum 1 + s it is both over 1 + s: where one attention stands in
- * the branch, whose rows have the same sum s each.
+ * E_b). With rows divided by their sum 1 + s (route_rows.c) it is both over 1 + s, where one
+ * attention stands in the branch.
  */
 #ifndef TB_RULES_ROUTE_H
 #define TB_RULES_ROUTE_H
@@ -54,7 +54,7 @@ typedef struct tb_route {
     unsigned char *between;    /**< by value id: on a way from source to readout */
     signed char *skip;         /**< by node id, for Adds: see route.c */
     const tb_value **base; /**< likewise: what both operands come from, NULL: nothing in common */
-    int *alone;            /**< likewise: the one member in the branch; -1: several */
+    unsigned char *alone;  /**< likewise: the members in the branch are parts of one softmax */
 } tb_route;
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Fails naming the
@@ -69,7 +69,7 @@ typedef struct tb_route_load {
     const double *w;
     int64_t sample;
     float *const *blocks; /**< [member] E [groups, queries, keys] (see tb_attention); NULL: 0 */
-    bool normalized;      /**< rows of I + E divided by their sum */
+    bool normalized;      /**< rows of I + E divided by their sums, see route_rows.c */
 } tb_route_load;
 /** Carries it to `tokens` [source.tokens]. */
 tiba_status tb_route_run(const tb_route *route, const tb_program *program,

@@ -1,0 +1,244 @@
+/*
+ * route_rows.c: the sums of the rows of E where a residual sum stands. A row of E stands where its
+ * attention is; the walk down (route.c) spreads a token's weight over rows by the moves and merges
+ * of the branch. The transpose of that, from the attention up, gives each element of the sum the
+ * mean of the rows' sums that its weight would reach.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "graph/reach.h"
+#include "rules/region_walk.h"
+#include "rules/route_steps.h"
+#include "runtime/broadcast.h"
+
+typedef struct climb {
+    const tb_route *r;
+    const tb_program *program;
+    float *const *blocks;
+    tb_budget *budget;
+    tb_exec *exec;
+    float **at; /* by value id: what would arrive at attentions from one unit on the element */
+} climb;
+
+static float *room(climb *c, const tb_value *value) {
+    float **to = &c->at[value->id];
+    if (!*to) *to = tb_calloc(c->budget, (size_t)tb_tensor_count(&value->t) + 1, sizeof(float));
+    return *to;
+}
+
+/* Of a member's product: the sum of each query's row. */
+static tiba_status start(climb *c, const tb_node *node, int index, tiba_error *error) {
+    const tb_attention *a = &c->r->on.attentions->attentions[c->r->members[index]];
+    const float *e = c->blocks[index];
+    float *to = room(c, node->out[0]);
+    if (!to) return tb_out_of_memory(error);
+    int64_t rows = a->groups * a->heads, nq = a->queries;
+    int64_t features = tb_tensor_count(&node->out[0]->t) / (rows * nq);
+    for (int64_t row = 0; row < rows && e; row++)
+        for (int64_t q = 0; q < nq; q++) {
+            double sum = 0.0;
+            const float *own = e + (a->group_of[row] * nq + q) * a->keys;
+            for (int64_t k = 0; k < a->keys; k++) sum += fabs((double)own[k]);
+            for (int64_t f = 0; f < features; f++)
+                to[a->transposed ? (row * features + f) * nq + q : (row * nq + q) * features + f] =
+                    (float)sum;
+        }
+    return TIBA_OK;
+}
+
+/* to += factor × what the operand holds, broadcast to the result's shape. */
+static void add_up(const climb *c, float *to, const tb_value *out, const tb_value *in,
+                   float factor) {
+    const float *from = c->at[in->id];
+    if (!from || factor == 0.0f) return;
+    bool same = tb_tensor_count(&in->t) == tb_tensor_count(&out->t);
+    tb_broadcast plan;
+    tb_broadcast_plan(&plan, &out->t, same ? &out->t : &in->t, &out->t);
+    tb_runs runs = tb_runs_start(&plan, 0, plan.count);
+    while (tb_runs_next(&runs))
+        for (int64_t i = 0; i < runs.n; i++)
+            to[runs.at + i] += factor * from[runs.a + i * plan.step_a];
+}
+
+static bool holds_any(const climb *c, const tb_node *node) {
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && c->at[node->in[i]->id]) return true;
+    return false;
+}
+
+/* A copy copies; what has no value here is 0. */
+static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
+    if (node->op->class == TB_CLASS_OTHER)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                            "no rows that could be divided by their sums go through it: "
+                            "--rollout raw, or another method");
+    size_t n_in = (size_t)node->n_in, n_out = (size_t)node->n_out;
+    const tiba_tensor **in = tb_scratch(c->exec, n_in, sizeof *in);
+    tiba_tensor **out = tb_scratch(c->exec, n_out, sizeof *out);
+    tiba_tensor *memory = tb_scratch(c->exec, n_in + n_out, sizeof *memory);
+    if (!in || !out || !memory) return tb_out_of_memory(error);
+    for (size_t i = 0; i < n_in; i++) {
+        const tb_value *value = node->in[i];
+        in[i] = value ? c->program->values[value->id] : NULL;
+        if (!value || (value->t.data && !value->active) || value->t.dtype != TIBA_FLOAT32) continue;
+        size_t count = (size_t)tb_tensor_count(&value->t);
+        memory[i] = value->t;
+        memory[i].data = c->at[value->id];
+        if (!memory[i].data) {
+            memory[i].data = tb_scratch(c->exec, count, sizeof(float));
+            if (!memory[i].data) return tb_out_of_memory(error);
+            memset(memory[i].data, 0, count * sizeof(float));
+        }
+        in[i] = &memory[i];
+    }
+    for (size_t i = 0; i < n_out; i++) {
+        const tb_value *value = node->out[i];
+        out[i] = NULL;
+        if (!value) continue;
+        memory[n_in + i] = value->t;
+        memory[n_in + i].data = room(c, value);
+        if (!memory[n_in + i].data) return tb_out_of_memory(error);
+        out[i] = &memory[n_in + i];
+    }
+    return node->op->def->forward(c->exec, node, in, out, error);
+}
+
+/* The mean of the elements that were merged. */
+static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
+    const tb_op_def *def = tb_route_even_op(node);
+    int x = node->in[0] && node->in[0]->active ? 0 : 1;
+    const tiba_tensor *in[8] = {NULL};
+    tiba_tensor from = node->in[x]->t, weight = {0}, size = node->out[0]->t, to = size;
+    bool weighted = node->op->class == TB_CLASS_CONTRACT;
+    int64_t n = tb_tensor_count(&from), count = tb_tensor_count(&to);
+    from.data = tb_scratch(c->exec, (size_t)n, sizeof(float));
+    size.data = tb_scratch(c->exec, (size_t)count, sizeof(float));
+    to.data = room(c, node->out[0]);
+    if (!from.data || !size.data || !to.data) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in && i < 8 && !weighted; i++)
+        in[i] = node->in[i] ? c->program->values[node->in[i]->id] : NULL;
+    if (weighted) {
+        weight = node->in[1 - x]->t;
+        int64_t many = tb_tensor_count(&weight);
+        weight.data = tb_scratch(c->exec, (size_t)many, sizeof(float));
+        if (!weight.data) return tb_out_of_memory(error);
+        for (int64_t i = 0; i < many; i++) ((float *)weight.data)[i] = 1.0f;
+        in[1 - x] = &weight;
+    }
+    in[x] = &from;
+    tiba_tensor *ones[1] = {&size}, *sums[1] = {&to};
+    for (int64_t i = 0; i < n; i++) ((float *)from.data)[i] = 1.0f;
+    TB_TRY(def->forward(c->exec, node, in, ones, error));
+    memcpy(from.data, c->at[node->in[x]->id], (size_t)n * sizeof(float));
+    TB_TRY(def->forward(c->exec, node, in, sums, error));
+    for (int64_t i = 0; i < count; i++) {
+        float all = ((float *)size.data)[i];
+        ((float *)to.data)[i] = all != 0.0f ? ((float *)to.data)[i] / all : 0.0f;
+    }
+    return TIBA_OK;
+}
+
+static tiba_status up_binary(climb *c, const tb_node *node, tiba_error *error) {
+    int whole, carry = tb_route_carriers(c->r, node, &whole);
+    const tb_value *out = node->out[0];
+    float *to = room(c, out);
+    if (!to) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        if (!in || !c->r->between[in->id]) continue;
+        bool carries = whole == 0 || tb_tensor_count(&in->t) == tb_tensor_count(&out->t);
+        if (carries) add_up(c, to, out, in, 1.0f / (float)(whole ? whole : carry));
+    }
+    return TIBA_OK;
+}
+
+/* What is asked of a branch within the branch ends where the inner one begins. */
+static tiba_status up_sum(climb *c, const tb_node *node, tiba_error *error) {
+    const tb_add_shares *gets = &tb_add_gets[c->r->skip[node->id]];
+    const tb_value *out = node->out[0];
+    float *to = room(c, out);
+    if (!to) return tb_out_of_memory(error);
+    if (gets->asked[0] > 0.0f || gets->asked[1] > 0.0f)
+        TB_TRY(tb_route_row_sums(to, c->r, c->program, c->blocks, node, c->budget, c->exec, error));
+    for (int i = 0; i < 2; i++) add_up(c, to, out, node->in[i], gets->stream[i]);
+    return TIBA_OK;
+}
+
+static tiba_status up_region(climb *c, const tb_region *region, tiba_error *error) {
+    float *to = room(c, region->exit), *from = c->at[region->entry->id];
+    if (!to) return tb_out_of_memory(error);
+    if (!from) return TIBA_OK;
+    if (!region->turned) {
+        memcpy(to, from, (size_t)tb_tensor_count(&region->exit->t) * sizeof *to);
+        return TIBA_OK;
+    }
+    int64_t in[TIBA_MAX_RANK], out[TIBA_MAX_RANK];
+    const tiba_tensor *entry = &region->entry->t, *exit = &region->exit->t;
+    tb_strides(in, entry->rank, entry->dims);
+    tb_strides(out, exit->rank, exit->dims);
+    tb_walk walk = {0};
+    for (int i = 0; i < exit->rank; i++)
+        tb_walk_axis(&walk, exit->dims[i], out[i], in[region->axis[i]]);
+    tb_walk_copy(c->exec, &walk, sizeof(float), to, from);
+    return TIBA_OK;
+}
+
+static tiba_status step_up(climb *c, const tb_node *node, tiba_error *error) {
+    int region = c->r->on.regions->of_node[node->id], member = tb_route_member_of(c->r, node);
+    if (region >= 0) {
+        const tb_region *of = &c->r->on.regions->list[region];
+        return of->exit->producer == node ? up_region(c, of, error) : TIBA_OK;
+    }
+    if (member >= 0) return start(c, node, member, error);
+    if (!holds_any(c, node)) return TIBA_OK;
+    switch (node->op->class) {
+    case TB_CLASS_MOVE:
+    case TB_CLASS_OTHER:
+        return up_move(c, node, error);
+    case TB_CLASS_CONTRACT:
+    case TB_CLASS_REDUCE:
+    case TB_CLASS_POOL:
+        return up_merge(c, node, error);
+    default:
+        return tb_route_is_sum(node) ? up_sum(c, node, error) : up_binary(c, node, error);
+    }
+}
+
+/* From where both operands come from up to the sum. */
+static tiba_status climb_to(climb *c, float *s, const tb_node *sum, const unsigned char *inside,
+                            tiba_error *error) {
+    const tb_route *r = c->r;
+    for (int i = r->n_steps - 1; i >= 0 && r->steps[i] != sum; i--) {
+        const tb_node *node = r->steps[i];
+        bool on = false;
+        for (int k = 0; k < node->n_out; k++)
+            on |= node->out[k] && inside[node->out[k]->id] && node->out[k] != r->base[sum->id];
+        if (!on) continue;
+        TB_TRY(step_up(c, node, error));
+        tb_scratch_reset(c->exec);
+    }
+    const float *asked = tb_add_gets[r->skip[sum->id]].asked;
+    for (int i = 0; i < 2; i++) add_up(c, s, sum->out[0], sum->in[i], asked[i]);
+    return TIBA_OK;
+}
+
+tiba_status tb_route_row_sums(float *s, const tb_route *r, const tb_program *program,
+                              float *const *blocks, const tb_node *sum, tb_budget *budget,
+                              tb_exec *exec, tiba_error *error) {
+    int n = r->on.graph->n_values;
+    climb c = {.r = r, .program = program, .blocks = blocks, .budget = budget, .exec = exec};
+    c.at = tb_calloc(budget, (size_t)n + 1, sizeof *c.at);
+    unsigned char *inside = tb_calloc(budget, (size_t)n + 1, 1);
+    tiba_status status = TIBA_OK;
+    if (c.at && inside) {
+        tb_mark_descendants(r->on.graph, r->base[sum->id], inside);
+        status = climb_to(&c, s, sum, inside, error);
+    } else {
+        status = tb_out_of_memory(error);
+    }
+    for (int i = 0; i < n && c.at; i++) tb_free(c.at[i]);
+    tb_free(c.at);
+    tb_free(inside);
+    return status;
+}

@@ -1,0 +1,38 @@
+/*
+ * route_steps.h: what the steps of a route are, for the walk down (route.c) and for the sums of
+ * rows, which go up (route_rows.c).
+ */
+#ifndef TB_RULES_ROUTE_STEPS_H
+#define TB_RULES_ROUTE_STEPS_H
+
+#include "rules/route.h"
+
+/** What an Add does with the weight that reaches it. AROUND: the named operand gets it, the other
+ *  one is asked for what its attentions add only. SHARED: each gets half of it and is asked for all
+ *  that its attentions add. BOTH: two attentions that nothing passes by. */
+enum { ADD_LEFT, ADD_RIGHT, ADD_AROUND_LEFT, ADD_AROUND_RIGHT, ADD_SHARED, ADD_BOTH };
+
+/** The shares of the left and the right operand at each. */
+typedef struct tb_add_shares {
+    float stream[2], asked[2];
+} tb_add_shares;
+extern const tb_add_shares tb_add_gets[];
+
+/** The place in route->members of the attention whose product is this node, -1 if none. */
+int tb_route_member_of(const tb_route *r, const tb_node *node);
+/** Is it a sum of two activations? */
+bool tb_route_is_sum(const tb_node *node);
+/** The operator that merges as `node` does with all elements alike: a maximum is a mean then. */
+const tb_op_def *tb_route_even_op(const tb_node *node);
+
+/** What step_binary and its transpose need: how many operands hold tokens, and how many of these
+ *  have the result's own size. */
+int tb_route_carriers(const tb_route *r, const tb_node *node, int *whole);
+
+/** The sum of each row of what the branches of a residual sum add to it: s [elements of the sum],
+ *  where `blocks` are as in tb_route_load. */
+tiba_status tb_route_row_sums(float *s, const tb_route *r, const tb_program *program,
+                              float *const *blocks, const tb_node *sum, tb_budget *budget,
+                              tb_exec *exec, tiba_error *error);
+
+#endif
