@@ -78,7 +78,27 @@ const tb_value_axes *tb_axes_of(const tb_axes *axes, const tb_value *value) {
     return found ? found : &none;
 }
 
+/* What comes from elements in several places is a unit of none of them. */
+static void add_unit(tb_axes *axes, tb_value_axes *to, tb_factor f) {
+    if (axes->labels[f.label].kind != TB_LABEL_CUT) return;
+    for (int i = 0; i < to->n_units; i++) {
+        tb_factor *g = &to->units[i];
+        if (g->inner != f.inner) continue;
+        if (g->label != f.label) g->label = -1;
+        return;
+    }
+    if (to->n_units < TB_MAX_UNITS) to->units[to->n_units++] = f;
+}
+
+int tb_axes_unit(const tb_axes *axes, const tb_value *value, int dim) {
+    const tb_value_axes *va = tb_axes_of(axes, value);
+    for (int i = 0; i < va->n_units; i++)
+        if (va->units[i].inner == tb_axes_stride(&value->t, dim)) return va->units[i].label;
+    return -1;
+}
+
 void tb_axes_add(tb_axes *axes, tb_value_axes *to, tb_factor f) {
+    if (f.label >= 0 && f.count == 1) add_unit(axes, to, f);
     if (f.count <= 1 || f.label < 0) return;
     int at = 0;
     for (; at < to->n; at++) {
@@ -149,7 +169,8 @@ static void align(tb_axes *axes, tb_value_axes *va, const tiba_tensor *t) {
             }
         for (int p = 0; p < n; p++) tb_axes_add(axes, &out, pieces[p]);
     }
-    *va = out;
+    va->n = out.n;
+    memcpy(va->factors, out.factors, sizeof out.factors);
 }
 
 /* Two neighbouring parts of one label, outer and inner, become the label (or a larger part). */
@@ -182,8 +203,35 @@ void tb_axes_rejoin(tb_axes *axes, tb_value_axes *va) {
     }
 }
 
+/* A unit goes where the axes of its place go; one without an axis stays outside of its inner
+ * neighbour. */
+static void carry_units(tb_axes *axes, tb_value_axes *to, const tb_value *in, const tb_value *out,
+                        const int *map) {
+    const tb_value_axes *va = tb_axes_of(axes, in);
+    for (int i = 0; i < va->n_units; i++) {
+        tb_factor f = va->units[i];
+        if (f.label < 0) continue;
+        bool has_axis = false;
+        for (int d = 0; d < in->t.rank; d++) {
+            if (tb_axes_stride(&in->t, d) != va->units[i].inner) continue;
+            has_axis = true;
+            if (map[d] < 0 || out->t.dims[map[d]] != in->t.dims[d]) continue;
+            f.inner = tb_axes_stride(&out->t, map[d]);
+            add_unit(axes, to, f);
+        }
+        for (int d = 0; d < in->t.rank && !has_axis; d++) {
+            int64_t stride = tb_axes_stride(&in->t, d);
+            if (stride * in->t.dims[d] != va->units[i].inner || in->t.dims[d] == 1 || map[d] < 0)
+                continue;
+            f.inner = tb_axes_stride(&out->t, map[d]) * out->t.dims[map[d]];
+            add_unit(axes, to, f);
+        }
+    }
+}
+
 void tb_axes_carry(tb_axes *axes, tb_value_axes *to, const tb_value *in, const tb_value *out,
                    const int *map) {
+    carry_units(axes, to, in, out, map);
     tb_value_axes va = *tb_axes_of(axes, in);
     align(axes, &va, &in->t);
     for (int i = 0; i < va.n; i++) {

@@ -19,7 +19,7 @@
 
 #include "graph/op.h"
 
-enum { TB_MAX_FACTORS = 12 };
+enum { TB_MAX_FACTORS = 12, TB_MAX_UNITS = 4 };
 
 typedef struct tb_factor {
     int label;
@@ -55,6 +55,11 @@ typedef struct tb_label {
 typedef struct tb_value_axes {
     int n;
     tb_factor factors[TB_MAX_FACTORS]; /**< outermost first */
+    /** Single elements that were cut from an axis (a class token): their cuts, and where in flat
+     * order their own axis is or would be. An axis of 1 that has the same place as another one has
+     * its cut as well. */
+    int n_units;
+    tb_factor units[TB_MAX_UNITS];
 } tb_value_axes;
 
 typedef struct tb_axes {

@@ -18,8 +18,11 @@ bool tb_axes_derives(const tb_axes *axes, int label, int root, int depth);
 
 /** The value's factors, none where nothing is known. */
 const tb_value_axes *tb_axes_of(const tb_axes *axes, const tb_value *value);
-/** Inserts in flat order, outermost (largest inner) first. A factor that is there already (from the
- *  other operand of an element-wise operator) is unified; one that overlaps another is dropped. */
+/** The cut that leaves dimension `dim` of 1 of the value, -1: none, or several. */
+int tb_axes_unit(const tb_axes *axes, const tb_value *value, int dim);
+/** Inserts in flat order, outermost (largest inner) first. A cut of 1 is a unit. A factor that is
+ * there already (from the other operand of an element-wise operator) is unified; one that overlaps
+ * another is dropped. */
 void tb_axes_add(tb_axes *axes, tb_value_axes *to, tb_factor f);
 /** Joins parts of one label that lie next to each other. */
 void tb_axes_rejoin(tb_axes *axes, tb_value_axes *va);

@@ -166,9 +166,13 @@ static bool join_samples(pass *p, const tb_value *out, unsigned *changes) {
 static void op_concat(pass *p, const tb_value *out) {
     const tb_node *node = p->node;
     int axis = (int)wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
-    int parents[64], n = 0;
-    int64_t offsets[64], at = 0;
-    bool any = false;
+    int *parents = TB_NEW(p->axes->arena, int, node->n_in), n = 0;
+    int64_t *offsets = TB_NEW(p->axes->arena, int64_t, node->n_in), at = 0;
+    bool any = false, all = true;
+    if (!parents || !offsets) {
+        p->failed = true;
+        return;
+    }
     if (stack_pieces(p, out, axis)) return;
     for (int i = 0; i < node->n_in; i++)
         if (!node->in[i] || node->in[i]->t.rank != out->t.rank) return;
@@ -179,21 +183,25 @@ static void op_concat(pass *p, const tb_value *out) {
         int map[TIBA_MAX_RANK];
         for (int d = 0; d < in->t.rank; d++) map[d] = d == axis || changes >> d & 1 ? -1 : d;
         tb_axes_carry(p->axes, p->to, in, out, map);
-        if (in->t.dims[axis] > 0 && n < 64) {
-            parents[n] = tb_axes_root(p->axes, tb_axes_dim(p->axes, in, axis));
+        if (in->t.dims[axis] > 0) {
+            int label = in->t.dims[axis] == 1 ? tb_axes_unit(p->axes, in, axis)
+                                              : tb_axes_dim(p->axes, in, axis);
+            parents[n] = tb_axes_root(p->axes, label);
             any |= parents[n] >= 0;
+            all &= parents[n] >= 0;
             offsets[n++] = at;
         }
         at += in->t.dims[axis];
     }
     if (!any) return;
     /* one operand: the others are empty (a key-value cache of length 0) */
-    int whole = n == 1 ? parents[0] : n < 64 ? whole_again(p->axes, n, parents, offsets, at) : -1;
+    int whole = n == 1 ? parents[0] : whole_again(p->axes, n, parents, offsets, at);
     if (whole >= 0) {
         tb_axes_add(p->axes, p->to, (tb_factor){whole, at, tb_axes_stride(&out->t, axis)});
         return;
     }
-    tb_label join = {.kind = TB_LABEL_JOIN, .node = node, .input = -1, .n_parents = n};
+    /* the same tokens joined the same way are the same axis, wherever that is done */
+    tb_label join = {.kind = TB_LABEL_JOIN, .node = all ? NULL : node, .input = -1, .n_parents = n};
     new_axis(p, out, axis, join, parents, offsets);
 }
 
@@ -258,6 +266,19 @@ static void gather_axis(pass *p, const tb_value *in, int axis, const tb_value *i
         .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = dim, .n_parents = 1};
     int64_t offset = 0;
     new_axis(p, out, dim, other, &parent, &offset);
+}
+
+/* One index whose axis is gone: the element stands where the axis was. */
+static void gather_one(pass *p, const tb_value *in, int axis, const tb_value *indices) {
+    int parent = tb_axes_dim(p->axes, in, axis);
+    if (parent < 0 || !indices->t.data) return;
+    int64_t start = wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
+    tb_label cut = {.kind = TB_LABEL_CUT, .count = 1, .input = -1, .step = 1, .n_parents = 1};
+    int label = tb_axes_intern(p->axes, cut, &parent, &start);
+    if (label < 0)
+        p->failed = true;
+    else
+        tb_axes_add(p->axes, p->to, (tb_factor){label, 1, tb_axes_stride(&in->t, axis)});
 }
 
 /* Indices first + a i + c j (unfold): windows and the places in them. Where they cut the axis into
@@ -344,6 +365,7 @@ static void op_gather(pass *p, const tb_value *out) {
     for (int d = 0; d < in->t.rank; d++)
         map[d] = d == axis ? -1 : d < axis ? d : d + indices->t.rank - 1;
     tb_axes_carry(p->axes, p->to, in, out, map);
+    if (indices->t.rank == 0) gather_one(p, in, axis, indices);
     if (indices->t.rank == 1) gather_axis(p, in, axis, indices, out, axis);
     if (indices->t.rank == 2) gather_windows(p, in, axis, indices, out);
 }
@@ -712,7 +734,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
             p.node = node;
             p.to = &va;
             carry_node(&p, value, k);
-            if (va.n == 0) continue;
+            if (va.n == 0 && va.n_units == 0) continue;
             tb_value_axes *kept = TB_NEW(arena, tb_value_axes, 1);
             if (!kept) return tb_out_of_memory(error);
             *kept = va;

@@ -37,6 +37,7 @@ typedef enum tb_constant_use {
     TB_FOR_ONES,   /**< a scale that a constant factor is yet to replace */
     TB_FOR_WEIGHT, /**< weight of a MatMul */
     TB_FOR_MATRIX, /**< the same without leading axes */
+    TB_FOR_ROWS,   /**< in front of a MatMul: takes rows as they are */
     TB_FOR_BIAS,
     TB_FOR_SHAPE /**< of Reshape */
 } tb_constant_use;

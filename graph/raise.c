@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "graph/heads.h"
+
 const tb_pattern_table *const tb_raise_tables[4] = {&tb_raise_linear, &tb_raise_norm,
                                                     &tb_raise_activation, &tb_raise_softmax};
 
@@ -198,6 +200,7 @@ tiba_status tb_raise(tb_graph *graph, tb_exec *exec, tb_rewrite_log *log, int li
         for (tb_node *node = graph->first; node && r.left != 0 && status == TIBA_OK; node = next)
             status = visit(&r, node, &next, &changed, error);
     }
+    if (status == TIBA_OK && r.left != 0) status = tb_join_heads(graph, exec, error);
     tb_graph_sweep(graph);
     tb_free(r.index);
     return status;

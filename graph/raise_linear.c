@@ -2,6 +2,9 @@
  * raise_linear.c: tiba.Linear out of MatMul, Gemm and Add with constants; Gemm of two activations
  * becomes MatMul.
  *
+ * A constant in front whose rows have a 1 each and are 0 else takes rows as they are: that is
+ * Gather.
+ *
  * A bias is a constant that varies along the last axis only. One that varies along others (a
  * position embedding) stays in an Add of its own.
  */
@@ -82,6 +85,43 @@ static tiba_status add_bias(tb_builder *builder, tb_match *match, tiba_error *er
     return TIBA_OK;
 }
 
+/* --- rows by their numbers ---------------------------------------------------------------- */
+
+/* The place of the one 1 in row i, -1: it is no such row. */
+static int64_t place_of_one(const tiba_tensor *t, int64_t i) {
+    int64_t n = t->dims[t->rank - 1], at = -1;
+    const float *row = (const float *)t->data + i * n;
+    for (int64_t k = 0; k < n; k++) {
+        if (row[k] == 0.0f) continue;
+        if (row[k] != 1.0f || at >= 0) return -1;
+        at = k;
+    }
+    return at;
+}
+
+static bool check_rows(const tb_match *match) {
+    const tb_value *x = tb_match_value(match, "x"), *w = tb_match_value(match, "rows");
+    if (!is_matrix(w) || x->t.data || x->t.rank < w->t.rank || w->t.dims[w->t.rank - 1] < 2)
+        return false;
+    for (int64_t i = 0; i < w->t.dims[w->t.rank - 2]; i++)
+        if (place_of_one(&w->t, i) < 0) return false;
+    return true;
+}
+
+static tiba_status build_rows(tb_value **out, tb_builder *builder, tb_match *match,
+                              tiba_error *error) {
+    tb_value *x = tb_match_value(match, "x"), *w = tb_match_value(match, "rows"), *list;
+    int64_t n = w->t.dims[w->t.rank - 2];
+    int64_t *places = tb_calloc(builder->exec->budget, (size_t)n + 1, sizeof *places);
+    if (!places) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < n; i++) places[i] = place_of_one(&w->t, i);
+    tiba_status status = tb_build_ints(builder, &list, (int)n, places, error);
+    tb_free(places);
+    TB_TRY(status);
+    tb_attr attr = TB_INT_ATTR("axis", x->t.rank - 2);
+    return tb_build1(builder, out, TB_OP_Gather, 2, (tb_value *[]){x, list}, 1, &attr, error);
+}
+
 /* --- Gemm --------------------------------------------------------------------------------- */
 
 static tiba_status transpose(tb_value **value, tb_builder *builder, tiba_error *error) {
@@ -149,6 +189,7 @@ static const tb_term gemm_3 = {
 static const tb_pattern linears[] = {
     {"linear", OP(MatMul, X, WEIGHT), .with = MAKE(Linear, GET("x"), GET("w")),
      .check = check_matmul, .prepare = flatten_weight},
+    {"rows", OP(MatMul, CONSTANT("rows", TB_FOR_ROWS), X), .check = check_rows, .build = build_rows},
     {"linear-bias", ONE_OF(OP(Add, &unbiased, BIAS), OP(Sub, &unbiased, BIAS)),
      .with = MAKE_WITH((INT_ATTR_FROM("trans_w", "trans_w")), Linear, GET("x"), GET("w"), GET("b")),
      .check = check_bias, .prepare = add_bias},

@@ -73,13 +73,37 @@ static bool varies(const tiba_tensor *t, int dim) {
     return false;
 }
 
-/* The axis that holds the features: the last, or the channels of what a convolution made, or the
- * rows of W x. */
+/* The one axis along which an operand of `join` is a statistic of the other: what a normalisation
+ * works along. -1: none. */
+static int normalised_axis(const tb_node *join) {
+    const tiba_tensor *a = &join->in[0]->t, *b = &join->in[1]->t;
+    int found = -1;
+    for (int d = 0; d < a->rank && a->rank == b->rank; d++) {
+        if (a->dims[d] == b->dims[d]) continue;
+        if (found >= 0) return -1;
+        found = d;
+    }
+    return found;
+}
+
+/* The axis that holds the features: the last, or the channels of what a convolution made, the rows
+ * of W x, the axis that was normalised; scaled and shifted, if at all. */
 static int feature_axis(const tb_value *x) {
     int rank = x->t.rank;
     const tb_node *from = x->producer;
-    if (from && (tb_is(from, TB_OP_Conv) || tb_is(from, TB_OP_ConvTranspose))) return 1;
-    if (tb_is(from, TB_OP_MatMul) && !active(from, 0) && active(from, 1)) return rank - 2;
+    for (int steps = 0; from && steps < 8 && x->t.rank == rank; steps++, from = x->producer) {
+        if (tb_is(from, TB_OP_Conv) || tb_is(from, TB_OP_ConvTranspose)) return 1;
+        if (tb_is(from, TB_OP_MatMul) && !active(from, 0) && active(from, 1)) return rank - 2;
+        bool joins = tb_is(from, TB_OP_Mul) || tb_is(from, TB_OP_Div);
+        if (joins && both_active(from)) {
+            int axis = normalised_axis(from);
+            return axis >= 0 ? axis : rank - 1;
+        }
+        bool shifts = joins || tb_is(from, TB_OP_Add) || tb_is(from, TB_OP_Sub);
+        if (!shifts && from->op->class != TB_CLASS_UNARY) break;
+        if (shifts && both_active(from)) break;
+        x = from->in[active(from, 0) ? 0 : 1];
+    }
     return rank - 1;
 }
 

@@ -147,6 +147,12 @@ static inline tb_value *maker_constant(maker *m, tb_constant_use use) {
         return maker_tensor(m, 2 + extra,
                             extra ? (int64_t[]){1, m->dims[2], row} : (int64_t[]){m->dims[2], row},
                             -1, 1);
+    case TB_FOR_ROWS: {
+        const int64_t last = m->dims[1] - 1;
+        tb_value *rows = maker_tensor(m, 2, (int64_t[]){2, last + 1}, 0, 0);
+        ((float *)rows->t.data)[last] = ((float *)rows->t.data)[last + 1] = 1; /* last, first */
+        return rows;
+    }
     case TB_FOR_BIAS:
         return extra ? maker_tensor(m, 3, (int64_t[]){1, 1, maker_pick(m, 2) ? row : 1}, -1, 1)
                      : maker_tensor(m, 1, &row, -1, 1);
