@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "graph/choice.h"
 #include "graph/factors.h"
 #include "graph/narrow.h"
 #include "rules/methods.h"
@@ -107,6 +108,10 @@ const char *tiba_model_left_out(const tiba_model *model, int index, const char *
     return model->source->left_out[index].name;
 }
 
+const char *tiba_model_behind(const tiba_model *model, int index, const char **op) {
+    return tb_choice_of(model->source, index, op);
+}
+
 int tiba_model_inputs(const tiba_model *model) {
     return model->source->graph->n_inputs;
 }
@@ -128,6 +133,15 @@ tiba_port tiba_model_output(const tiba_model *model, int index) {
 /* The output to explain: by name, or the first float one. */
 static tiba_status find_output(int *out, const tb_source *source, const tb_graph *graph,
                                const char *name, tiba_error *error) {
+    int behind = tb_choice_behind(source, name);
+    for (int i = 0; i < graph->n_outputs && name && behind >= 0; i++) /* or the scores themselves */
+        if (strcmp(graph->outputs[i]->name, name) == 0 &&
+            tb_dtype_is_float(graph->outputs[i]->t.dtype))
+            behind = i;
+    if (behind >= 0 && tb_dtype_is_float(graph->outputs[behind]->t.dtype)) {
+        *out = behind;
+        return TIBA_OK;
+    }
     for (int i = 0; i < graph->n_outputs; i++) {
         const tb_value *value = graph->outputs[i];
         bool found = name ? strcmp(value->name, name) == 0 : tb_dtype_is_float(value->t.dtype);

@@ -134,7 +134,13 @@ typedef struct tb_source {
     int n_left_out; /**< outputs that are no tensors of numbers: the graph does not have them */
     struct tb_left_out {
         const char *name, *kind; /**< "a sequence" */
+        tb_value *value;         /**< NULL: the file does not define it */
     } * left_out;
+    int n_choices; /**< outputs that the file has not: what an operator makes another one of */
+    struct tb_choice {
+        int output; /**< index in the graph's outputs */
+        const char *of, *op;
+    } * choices;
     int n_values; /**< value ids of the graph and all sub-graphs are below it */
     int64_t n_parameters, parameter_bytes;
     void *files; /**< mapped files, owned by onnx/ */

@@ -114,6 +114,10 @@ TIBA_API int tiba_model_inputs(const tiba_model *model);
 TIBA_API int tiba_model_outputs(const tiba_model *model);
 TIBA_API tiba_port tiba_model_input(const tiba_model *model, int index);
 TIBA_API tiba_port tiba_model_output(const tiba_model *model, int index);
+/** Where no output of a file has scores (it ends in ArgMax, say), what the outputs are made of are
+ *  outputs behind its own: the name of the output that operator *op makes of the index-th. NULL for
+ *  an output of the file. */
+TIBA_API const char *tiba_model_behind(const tiba_model *model, int index, const char **op);
 
 /** What the file says of itself. Strings belong to the model. */
 typedef struct tiba_model_facts {
@@ -139,8 +143,8 @@ typedef struct tiba_run tiba_run;
 
 /** Binds the model to the feeds (one for each graph input; their data is copied or no longer needed
  *  when the call returns) and runs it. `output` names the output that will be explained: NULL is
- * the first float output. Runs after the first with the same shapes and integer inputs reuse its
- * plan. Destroy with tiba_run_destroy. */
+ * the first float output, or the scores behind the outputs (tiba_model_behind). Runs after the
+ * first with the same shapes and integer inputs reuse its plan. Destroy with tiba_run_destroy. */
 TIBA_API tiba_status tiba_run_create(tiba_run **out, tiba_model *model, int n_feeds,
                                      const tiba_feed *feeds, const char *output, tiba_error *error);
 /** As tiba_run_create, for the outputs alone: nothing is kept for an explanation, so that many

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "graph/choice.h"
 #include "onnx/reader.h"
 
 char *tb_keep(tb_reader *r, const char *text) {
@@ -101,12 +102,12 @@ static tiba_status read_output(tb_reader *r, tb_scope *scope, const Onnx__ValueI
 }
 
 /* Labels, maps and lists of scores beside the scores themselves: outputs of these kinds are noted
- * and left out as long as a tensor of numbers remains. */
-static tiba_status leave_out(tb_reader *r, const Onnx__GraphProto *proto) {
+ * and left out as long as a tensor of numbers remains or stands behind them. */
+static tiba_status leave_out(tb_reader *r, tb_scope *scope, const Onnx__GraphProto *proto) {
     tb_source *source = r->source;
     size_t n = 0;
     for (size_t i = 0; i < proto->n_output; i++) n += tb_no_tensor(proto->output[i]) != NULL;
-    if (n == 0 || n == proto->n_output) return TIBA_OK;
+    if (n == 0) return TIBA_OK;
     source->left_out = TB_NEW(r->arena, struct tb_left_out, n);
     if (!source->left_out) return tb_out_of_memory(r->error);
     for (size_t i = 0; i < proto->n_output; i++) {
@@ -114,7 +115,10 @@ static tiba_status leave_out(tb_reader *r, const Onnx__GraphProto *proto) {
         if (!kind) continue;
         const char *name = tb_keep(r, proto->output[i]->name);
         if (!name) return tb_out_of_memory(r->error);
-        source->left_out[source->n_left_out++] = (struct tb_left_out){name, kind};
+        const struct tb_entry *entry;
+        TB_TRY(tb_scope_find(r, scope, name, &entry));
+        source->left_out[source->n_left_out++] =
+            (struct tb_left_out){name, kind, entry ? entry->value : NULL};
     }
     return TIBA_OK;
 }
@@ -136,7 +140,7 @@ tiba_status tb_read_graph(tb_reader *r, const Onnx__GraphProto *proto, tb_scope 
         return tb_fail(r->error, TIBA_ERROR_INPUT, "too many outputs");
     graph->outputs = TB_NEW(r->arena, tb_value *, proto->n_output);
     if (!graph->outputs) return tb_out_of_memory(r->error);
-    if (!outer && !call) TB_TRY(leave_out(r, proto));
+    if (!outer && !call) TB_TRY(leave_out(r, &scope, proto));
     for (size_t i = 0; i < proto->n_output; i++) {
         if (r->source->n_left_out && !outer && !call && tb_no_tensor(proto->output[i])) continue;
         TB_TRY(read_output(r, &scope, proto->output[i], &graph->outputs[graph->n_outputs]));
@@ -144,5 +148,10 @@ tiba_status tb_read_graph(tb_reader *r, const Onnx__GraphProto *proto, tb_scope 
     }
     int id = 0;
     for (tb_node *node = graph->first; node; node = node->next) node->id = id++;
+    if (outer || call) return TIBA_OK;
+    r->source->graph = graph;
+    TB_TRY(tb_add_choices(r->source, r->error));
+    if (graph->n_outputs == 0 && proto->n_output > 0) /* says what the first one is */
+        TB_TRY(read_output(r, &scope, proto->output[0], &graph->outputs[0]));
     return TIBA_OK;
 }

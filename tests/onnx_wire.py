@@ -47,6 +47,10 @@ def attribute(name, value):
         return head + block(4, value) + number(20, 3)
     if isinstance(value, float):
         return head + varint(2 << 3 | 5) + struct.pack("<f", value) + number(20, 1)
+    if isinstance(value, Graph):
+        return head + block(6, value.body()) + number(20, 5)
+    if isinstance(value, Reference):
+        return head + block(21, value.name) + number(20, value.type)
     return head + b"".join(number(8, v) for v in value) + number(20, 7)
 
 
@@ -55,9 +59,17 @@ def tensor(name, dims, dtype, fields):
     return b"".join(number(1, d) for d in dims) + number(2, dtype) + block(8, name) + fields
 
 
+class Reference:
+    """The value that a function's attribute `name` has; `type` as AttributeProto counts them."""
+    def __init__(self, name, type):
+        self.name, self.type = name, type
+
+
 class Graph:
+    """A model's graph or a subgraph: the value of an attribute."""
     def __init__(self):
         self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
+        self.sparse, self.functions, self.domains = [], [], set()
         self.state = 12345
 
     def random(self):
@@ -96,6 +108,7 @@ class Graph:
         body = b"".join(block(1, i) for i in inputs) + b"".join(block(2, o) for o in outputs) + block(3, "node_" + outputs[0]) + block(4, op)
         body += b"".join(block(5, attribute(k, v)) for k, v in attributes.items())
         self.nodes.append(body + (block(7, domain) if domain else b""))
+        self.domains |= {domain} if domain else set()
 
     def attention(self, x, out, features, tokens):
         """A residual block of single-head self-attention."""
@@ -108,9 +121,21 @@ class Graph:
         self.node("MatMul", [f"{out}_p", f"{out}_v"], f"{out}_o")
         self.node("Add", [x, f"{out}_o"], out)
 
-    def save(self, path, opset=17):
-        graph = b"".join(block(1, n) for n in self.nodes) + block(2, "made")
-        graph += b"".join(block(5, t) for t in self.initializers)
-        graph += b"".join(block(11, v) for v in self.inputs) + b"".join(block(12, v) for v in self.outputs)
+    def function(self, name, domain, inputs, outputs, body, attributes=(), opset=17):
+        """A function of the model, whose nodes are those of the graph `body`."""
+        self.domains.add(domain)
+        imports = b"".join(block(9, d) for d in self._imports(opset))
+        self.functions.append(block(1, name) + b"".join(block(4, i) for i in inputs) + b"".join(block(5, o) for o in outputs) +
+                              b"".join(block(6, a) for a in attributes) + b"".join(block(7, n) for n in body.nodes) + imports + block(10, domain))
+
+    def _imports(self, opset):
+        return [number(2, opset)] + [block(1, d) + number(2, 1) for d in sorted(self.domains)]
+
+    def body(self):
+        fields = b"".join(block(1, n) for n in self.nodes) + block(2, "made") + b"".join(block(5, t) for t in self.initializers)
+        return fields + b"".join(block(11, v) for v in self.inputs) + b"".join(block(12, v) for v in self.outputs) + b"".join(block(15, t) for t in self.sparse)
+
+    def save(self, path, opset=17, ir=8):
         with open(path, "wb") as file:
-            file.write(number(1, 8) + block(2, "tests") + block(7, graph) + block(8, number(2, opset)))
+            file.write(number(1, ir) + block(2, "tests") + block(7, self.body()) + b"".join(block(8, i) for i in self._imports(opset)) +
+                       b"".join(block(25, f) for f in self.functions))

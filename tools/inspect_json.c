@@ -23,12 +23,16 @@ static void write_shape(tb_json_writer *w, const char *key, int rank, const int6
     tb_json_close(w, ']');
 }
 
-static void write_port(tb_json_writer *w, const tiba_port *port, const tiba_tensor *here) {
+/* `of`: the output that `op` makes of it, NULL: it is one of the file. */
+static void write_port(tb_json_writer *w, const tiba_port *port, const tiba_tensor *here,
+                       const char *of, const char *op) {
     tb_json_open(w, NULL, '{');
     text(w, "name", port->name);
     text(w, "dtype", tb_dtype_name(port->dtype));
     write_shape(w, "shape", port->rank, port->dims, port->dim_names);
     if (here) write_shape(w, "bound_shape", here->rank, here->dims, NULL);
+    if (of) text(w, "behind", of);
+    if (of) text(w, "operator", op);
     tb_json_close(w, '}');
 }
 
@@ -39,14 +43,15 @@ static void write_ports(tb_json_writer *w, const tb_inspection *x) {
     for (int i = 0; i < tiba_model_inputs(model); i++) {
         tiba_port port = tiba_model_input(model, i);
         const tiba_tensor *here = tb_inspection_fed(x, port.name);
-        write_port(w, &port, here);
+        write_port(w, &port, here, NULL, NULL);
     }
     tb_json_close(w, ']');
     tb_json_open(w, "outputs", '[');
     for (int i = 0; i < tiba_model_outputs(model); i++) {
         tiba_port port = tiba_model_output(model, i);
         tiba_tensor here = x->run ? tiba_run_output(x->run, i) : (tiba_tensor){0};
-        write_port(w, &port, x->run ? &here : NULL);
+        const char *op = NULL, *of = tiba_model_behind(model, i, &op);
+        write_port(w, &port, x->run ? &here : NULL, of, op);
     }
     tb_json_close(w, ']');
     const char *name, *kind;

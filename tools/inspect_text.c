@@ -62,7 +62,8 @@ static void print_ports(const tb_inspection *x) {
     for (int i = 0; i < tiba_model_outputs(model); i++) {
         tiba_port port = tiba_model_output(model, i);
         tiba_tensor here = x->run ? tiba_run_output(x->run, i) : (tiba_tensor){0};
-        print_port("output", &port, x->run ? &here : NULL, "here");
+        const char *op, *of = tiba_model_behind(model, i, &op);
+        print_port(of ? "behind" : "output", &port, x->run ? &here : NULL, "here");
     }
     const char *name, *kind;
     for (int i = 0; (name = tiba_model_left_out(model, i, &kind)); i++)

@@ -143,7 +143,13 @@ tiba_status tb_report_scores(tb_report *r, tiba_error *error) {
     int index = tiba_run_explained_output(r->run);
     tiba_tensor y = tiba_run_output(r->run, index), before = tiba_run_logits(r->run);
     if (tb_tensor_count(&y) == 0) return TIBA_OK;
-    r->kind = find_kind(r, &y, tiba_model_output(r->subject->model, index).name);
+    const char *name = tiba_model_output(r->subject->model, index).name;
+    const char *op, *of = tiba_model_behind(r->subject->model, index, &op);
+    if (of)
+        tb_report_note(r, tb_arena_format(
+                              r->arena, "explained: '%.200s', of which %.60s makes output '%.200s'",
+                              name, op, of));
+    r->kind = find_kind(r, &y, name);
     r->labels = r->subject->labels;
     int64_t n = y.rank ? y.dims[y.rank - 1] : 1, samples = y.rank > 1 ? y.dims[0] : 1;
     if (r->kind == TB_KIND_VALUES) return TIBA_OK;
