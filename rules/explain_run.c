@@ -548,10 +548,11 @@ static tiba_status check_samples(const collect *c, int t, tiba_error *error) {
     int64_t read = 0, n = readout_samples(c, t);
     for (int64_t s = 0; s < n; s++) read += c->touched[t][s] > 0.0;
     if (read <= 1 || asked_sample(c, t) >= 0 || c->options->n_seeds) return TIBA_OK;
+    const tb_value *input = c->x->graph->inputs[c->x->towers[t].tower.input];
     return tb_fail(error, TIBA_ERROR_INPUT,
-                   "the target reads %lld samples of input '%s' at once: each has tokens of its "
-                   "own, and no one map shows them",
-                   (long long)read, c->x->graph->inputs[c->x->towers[t].tower.input]->name);
+                   "the target reads %lld samples of input '%s' at once (%lld along its dimension "
+                   "0): each has tokens of its own, and no one map shows them",
+                   (long long)read, input->name, (long long)(input->t.rank ? input->t.dims[0] : 1));
 }
 
 /* One reverse pass of a method that is not TiBA: to the readouts, or from the target to the blocks
