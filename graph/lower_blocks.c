@@ -55,9 +55,11 @@ static bool groups_fit(const blocks *w, const tb_value *groups) {
     return true;
 }
 
-/* Sizes of packed weights from the attributes, checked against what is given. */
-static bool blocks_fit(tb_call *c, blocks *w) {
-    const tb_value *b = tb_call_in(c, 1), *scales = tb_call_in(c, 2), *zeros = tb_call_in(c, 3);
+/* Sizes of packed weights from the attributes, checked against what is given: the weight as input
+ * `first`, its scales behind it, zero points as input `zero` (-1: none). */
+static bool blocks_fit(tb_call *c, blocks *w, int first, int zero) {
+    const tb_value *b = tb_call_in(c, first), *scales = tb_call_in(c, first + 1),
+                   *zeros = zero < 0 ? NULL : tb_call_in(c, zero);
     bool sizes = w->rows > 0 && w->columns > 0 && w->size >= 16 && (w->size & (w->size - 1)) == 0 &&
                  (w->bits == 2 || w->bits == 4 || w->bits == 8);
     int64_t elements, need;
@@ -107,6 +109,18 @@ static tb_value *rounded(tb_call *c, tb_value *x, int64_t size) {
     return tb_emit(c, TB_OP_DequantizeLinear, 2, in, 2, attrs);
 }
 
+/* x·Wᵀ. */
+static tb_value *multiply(tb_call *c, const blocks *w, tb_value *x, int64_t level) {
+    tb_value *weight;
+    tiba_tensor *t = tb_emit_tensor(c, &weight, TIBA_FLOAT32, 2, (int64_t[]){w->columns, w->rows});
+    if (t) dequantize(w, t->data);
+    bool whole = level == 4 && !w->groups &&
+                 (w->bits > 2 || w->size >= 32) && /* for others it has no such kernel */
+                 (!w->zeros || w->zeros->dtype == TIBA_UINT8);
+    if (whole && x) x = rounded(c, x, w->size);
+    return tb_emit2(c, TB_OP_MatMul, x, weight);
+}
+
 /* A·Wᵀ (+ bias), W given as [n, blocks, bytes] with a scale and a zero point per block. */
 void tb_lower_MatMulNBits(tb_call *c) {
     const tb_node *node = c->node;
@@ -125,21 +139,87 @@ void tb_lower_MatMulNBits(tb_call *c) {
                         "points only");
         return;
     }
-    if (!blocks_fit(c, &w) || (groups && !groups_fit(&w, groups))) {
+    if (!blocks_fit(c, &w, 1, 3) || (groups && !groups_fit(&w, groups))) {
         tb_call_fail(c, "its packed weight does not fit its attributes");
         return;
     }
     w.groups = groups ? &groups->t : NULL;
-    tb_value *weight;
-    tiba_tensor *t = tb_emit_tensor(c, &weight, TIBA_FLOAT32, 2, (int64_t[]){w.columns, w.rows});
-    if (t) dequantize(&w, t->data);
-    tb_value *x = tb_call_in(c, 0);
-    bool whole = tb_attr_int(node, "accuracy_level", 0) == 4 && !groups &&
-                 (w.bits > 2 || w.size >= 32) && /* for others it has no such kernel */
-                 (!w.zeros || w.zeros->dtype == TIBA_UINT8);
-    if (whole && x) x = rounded(c, x, w.size);
-    tb_value *y = tb_emit2(c, TB_OP_MatMul, x, weight);
+    tb_value *y = multiply(c, &w, tb_call_in(c, 0), tb_attr_int(node, "accuracy_level", 0));
     c->out[0] = tb_emit_add_optional(c, y, tb_call_in(c, 5));
+}
+
+/* x by the packed weight at input `first` (its scales behind it) without zero points. */
+static tb_value *multiply_by(tb_call *c, tb_value *x, int first, int64_t rows, int64_t columns,
+                             int64_t level) {
+    blocks w = {.rows = rows,
+                .columns = columns,
+                .bits = tb_attr_int(c->node, "bits", 4),
+                .size = tb_attr_int(c->node, "block_size", 0)};
+    if (!blocks_fit(c, &w, first, -1))
+        return tb_call_fail(c, "its packed weight (input %d) does not fit its attributes", first);
+    return multiply(c, &w, x, level);
+}
+
+/* One of several fused products, with the bias that stands behind its scales. */
+static tb_value *fused_product(tb_call *c, tb_value *x, int first, const char *rows) {
+    tb_value *y =
+        multiply_by(c, x, first, tb_attr_int(c->node, rows, 0), tb_attr_int(c->node, "K", 0),
+                    tb_attr_int(c->node, "accuracy_level", 0));
+    return tb_emit_add_optional(c, y, tb_call_in(c, first + 2));
+}
+
+/* A, skip, norm_scale: the normalised (sum of the first two), which output `sum_at` has. */
+static tb_value *normalized_input(tb_call *c, int sum_at) {
+    tb_value *x = tb_call_in(c, 0), *skip = tb_call_in(c, 1), *scale = tb_call_in(c, 2);
+    if (!x || (skip && !scale)) return tb_call_fail(c, "A, or the scale of its norm, is missing");
+    if (skip) x = tb_emit2(c, TB_OP_Add, x, skip);
+    if (skip && c->n_out > sum_at) c->out[sum_at] = x;
+    if (!scale) return x;
+    tb_attr attr = TB_FLOAT_ATTR("epsilon", tb_attr_float(c->node, "epsilon", 1e-5f));
+    return tb_emit(c, TB_OP_RMSNormalization, 2, (tb_value *[]){x, scale}, 1, &attr);
+}
+
+/* act(x·G) ⊙ x·U. */
+void tb_lower_MatMulNBitsMlp(tb_call *c) {
+    const char *act = tb_attr_string(c->node, "activation", "");
+    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0) {
+        tb_call_fail(c, "activation '%.40s' is not supported", act);
+        return;
+    }
+    tb_value *x = normalized_input(c, 1);
+    tb_value *gate = fused_product(c, x, 3, "N"), *up = fused_product(c, x, 6, "N");
+    c->out[0] = tb_emit2(c, TB_OP_Mul, tb_emit1(c, TB_OP_Swish, gate), up);
+}
+
+void tb_lower_MatMulNBitsQkv(tb_call *c) {
+    if (!tb_call_in(c, 2)) tb_call_fail(c, "the scale of its norm (input 2) is missing");
+    tb_value *x = normalized_input(c, 3);
+    for (int i = 0; i < 3; i++)
+        if (i < c->n_out) c->out[i] = fused_product(c, x, 3 + 3 * i, i ? "Nkv" : "Nq");
+}
+
+/* x·W + (x·A)·B; an adapter of no elements adds nothing. */
+void tb_lower_MatMulNBitsQLoRA(tb_call *c) {
+    const tb_value *a = tb_call_in(c, 3), *b = tb_call_in(c, 5);
+    int64_t n = tb_attr_int(c->node, "N", 0), k = tb_attr_int(c->node, "K", 0),
+            level = tb_attr_int(c->node, "accuracy_level", 0);
+    tb_value *x = tb_call_in(c, 0);
+    c->out[0] = multiply_by(c, x, 1, n, k, level);
+    if (!a || !b || !a->t.data || !b->t.data || a->t.rank < 1) {
+        tb_call_fail(c, "its adapter must be given, and constant");
+        return;
+    }
+    if (c->status != TIBA_OK || tb_tensor_count(&a->t) == 0 || tb_tensor_count(&b->t) == 0) return;
+    int64_t bits = tb_attr_int(c->node, "lora_bits", 4),
+            size = tb_attr_int(c->node, "lora_block_size", 32);
+    blocks down = {.rows = a->t.dims[0], .columns = k, .bits = bits, .size = size};
+    blocks up = {.rows = n, .columns = a->t.dims[0], .bits = bits, .size = size};
+    if (!blocks_fit(c, &down, 3, -1) || !blocks_fit(c, &up, 5, -1)) {
+        tb_call_fail(c, "its packed adapter does not fit its attributes");
+        return;
+    }
+    tb_value *low = multiply(c, &down, x, level);
+    c->out[0] = tb_emit2(c, TB_OP_Add, c->out[0], multiply(c, &up, low, 0));
 }
 
 /* ---- MatMulBnb4 ----------------------------------------------------------------------------- */

@@ -1047,10 +1047,54 @@ def expert_parts():
              expert_weight_bits=4, normalize_routing_weights=normal, **silu)
 
 
+def causal_convolutions():
+    x, w, b, past = f(2, 6, 5), f(6, 1, 3), f(6), f(2, 6, 2)
+    op = "CausalConvWithState"
+    case("causal_conv", op, [x, w, b, past], 2, domain=MS, activation="silu")
+    case("causal_conv_first", op, [x, w], 2, domain=MS)
+    case("causal_conv_dilated", op, [x, w, b], 2, domain=MS, dilation=2, activation="swish")
+    case("causal_conv_features_last", op, [x.transpose(0, 2, 1), w, None, past.transpose(0, 2, 1)], 2, domain=MS, channels_last=1)
+    whole = np.concatenate([past, x], axis=2)
+    y = sum(whole[:, :, k:k + 5] * w[:, 0, k, None] for k in range(3)) + b[:, None]
+    case("causal_conv_27", op, [x, w, b, past], 2, opset=27, wanted=[y, whole[:, :, -2:]])
+
+
+def fused_blocks():
+    """Products with weights in blocks that share their activations: onnxruntime's CPU provider has none of these kernels."""
+    k, block = 40, 32
+    blocks = (k + block - 1) // block
+
+    def weight(n, k=k):
+        count = (k + block - 1) // block
+        codes, scales = u8(n, count, block // 2), np.abs(f(n, count, scale=0.1))
+        numbers = np.stack([codes & 15, codes >> 4], axis=-1).reshape(n, count, block).astype(np.float32) - 8
+        return codes, scales, (numbers * scales[:, :, None]).reshape(n, -1)[:, :k].T
+
+    def normal(v, scale):
+        return v / np.sqrt((v * v).mean(-1, keepdims=True) + np.float32(1e-5)) * scale
+
+    x, skip, scale = f(2, 3, k), f(2, 3, k), 1 + f(k, scale=0.1)
+    more = dict(domain=MS, bits=4, block_size=block, K=k)
+    (g, gs, gate), (u, us, up), bias = weight(6), weight(6), f(6)
+    mlp = lambda v: (lambda a: a / (1 + np.exp(-a)) * (v @ up))(v @ gate + bias)
+    case("matmul_nbits_mlp", "MatMulNBitsMlp", [x, None, None, g, gs, bias, u, us], wanted=[mlp(x)], fixed=(3, 4, 5, 6, 7), N=6, activation="silu", **more)
+    case("matmul_nbits_mlp_skip", "MatMulNBitsMlp", [x, skip, scale, g, gs, bias, u, us], 2, wanted=[mlp(normal(x + skip, scale)), x + skip], fixed=(2, 3, 4, 5, 6, 7), N=6,
+         activation="silu", **more)
+    parts = [weight(n) for n in (6, 4, 4)]
+    given = [a for (codes, scales, _), b in zip(parts, (bias, None, f(4))) for a in (codes, scales, b)]
+    heads = [normal(x, scale) @ w + (0 if b is None else b) for (_, _, w), b in zip(parts, given[2::3])]
+    case("matmul_nbits_qkv", "MatMulNBitsQkv", [x, None, scale, *given], 3, wanted=heads, fixed=range(2, 12), Nq=6, Nkv=4, **more)
+    (a, as_, down), (b, bs, wide) = weight(5), weight(6, 5)
+    lora = dict(fixed=range(1, 7), N=6, lora_bits=4, lora_block_size=block, **more)
+    case("matmul_nbits_lora", "MatMulNBitsQLoRA", [x, g, gs, a, as_, b, bs], wanted=[x @ gate + x @ down @ wide], **lora)
+    case("matmul_nbits_lora_none", "MatMulNBitsQLoRA", [x, g, gs, a, as_, b[:, :0], bs], wanted=[x @ gate], **lora)
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
-    later = (caches, channel_blocks, decoder_steps, expert_parts, experts, gates, grouped_queries, integers_last, narrow_types, optimised, packed_tokens, quantised_pairs, rotaries, sparse_keys,
+    later = (caches, causal_convolutions, channel_blocks, decoder_steps, expert_parts, experts, fused_blocks, gates, grouped_queries, integers_last, narrow_types, optimised,
+             packed_tokens, quantised_pairs, rotaries, sparse_keys,
              weights_in_blocks, whole_products, recurrent, signals, versions)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
