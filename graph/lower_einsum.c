@@ -206,6 +206,12 @@ static void contract(tb_call *c, const equation *e, term *a, const term *b) {
                       : i < p.n_batch + p.n_left ? 1
                                                  : y->t.dims[i - p.n_left];
         a->x = tb_emit2(c, TB_OP_Mul, x, tb_emit_reshape(c, y, rank, wide));
+    } else if (x == y && p.n_left == 0 && p.n_right == 0) {
+        /* a sum of squares: what norms are made of */
+        int64_t axes[TIBA_MAX_RANK];
+        for (int i = 0; i < p.n_sum; i++) axes[i] = p.n_batch + i;
+        tb_value *in[] = {tb_emit2(c, TB_OP_Mul, x, x), tb_emit_ints(c, p.n_sum, axes)};
+        a->x = tb_emit(c, TB_OP_ReduceSum, 2, in, 1, &TB_INT_ATTR("keepdims", 0));
     } else {
         /* Without batch axes the left operand keeps its leading axes, as Linear has them. */
         x = grouped(c, x, p.n_batch, p.n_left, p.n_sum, p.n_batch == 0 && p.n_left > 0);

@@ -33,11 +33,13 @@ typedef enum tb_term_kind {
 
 /** What a constant is for; matching does not look at it, tests make constants by it. */
 typedef enum tb_constant_use {
-    TB_FOR_NORM,   /**< scale or shift of a normalisation: the shape of the reduced axes */
-    TB_FOR_ONES,   /**< a scale that a constant factor is yet to replace */
-    TB_FOR_WEIGHT, /**< weight of a MatMul */
-    TB_FOR_MATRIX, /**< the same without leading axes */
-    TB_FOR_ROWS,   /**< in front of a MatMul: takes rows as they are */
+    TB_FOR_NORM,    /**< scale or shift of a normalisation: the shape of the reduced axes */
+    TB_FOR_ONES,    /**< a scale that a constant factor is yet to replace */
+    TB_FOR_WEIGHT,  /**< weight of a MatMul */
+    TB_FOR_MATRIX,  /**< the same without leading axes */
+    TB_FOR_ROWS,    /**< in front of a MatMul: takes rows as they are */
+    TB_FOR_ROW_SUM, /**< likewise: one row of equal numbers */
+    TB_FOR_SUM,     /**< behind a MatMul: one column of equal numbers */
     TB_FOR_BIAS,
     TB_FOR_SHAPE /**< of Reshape */
 } tb_constant_use;

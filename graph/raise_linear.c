@@ -2,12 +2,14 @@
  * raise_linear.c: tiba.Linear out of MatMul, Gemm and Add with constants; Gemm of two activations
  * becomes MatMul.
  *
- * A constant in front whose rows have a 1 each and are 0 else takes rows as they are: that is
- * Gather.
+ * A row of equal numbers in front of a value and a column of them behind it are no weights: they
+ * make sums and means of tokens or features. A constant in front whose rows have a 1 each and are 0
+ * else takes rows as they are: that is Gather.
  *
  * A bias is a constant that varies along the last axis only. One that varies along others (a
  * position embedding) stays in an Add of its own.
  */
+#include <math.h>
 #include <string.h>
 
 #include "graph/raise.h"
@@ -85,6 +87,13 @@ static tiba_status add_bias(tb_builder *builder, tb_match *match, tiba_error *er
     return TIBA_OK;
 }
 
+static tiba_status scale(tb_value **value, tb_builder *builder, double factor, tiba_error *error) {
+    if (factor == 1) return TIBA_OK;
+    tb_value *by;
+    TB_TRY(tb_build_scalar(builder, &by, (float)factor, error));
+    return tb_build1(builder, value, TB_OP_Mul, 2, (tb_value *[]){*value, by}, 0, NULL, error);
+}
+
 /* --- rows by their numbers ---------------------------------------------------------------- */
 
 /* The place of the one 1 in row i, -1: it is no such row. */
@@ -122,19 +131,46 @@ static tiba_status build_rows(tb_value **out, tb_builder *builder, tb_match *mat
     return tb_build1(builder, out, TB_OP_Gather, 2, (tb_value *[]){x, list}, 1, &attr, error);
 }
 
+/* --- sums and means ----------------------------------------------------------------------- */
+
+/* The constant is one row (or one column) of equal numbers, not a single one. */
+static bool is_even(const tb_value *w, bool row) {
+    double number;
+    if (!is_matrix(w) || !tb_uniform_constant(w, &number) || number == 0) return false;
+    const int64_t *last = w->t.dims + w->t.rank - 2;
+    return last[row ? 0 : 1] == 1 && last[row ? 1 : 0] > 1;
+}
+
+static bool check_row_sum(const tb_match *match) {
+    const tb_value *x = tb_match_value(match, "x"), *w = tb_match_value(match, "even row");
+    return is_even(w, true) && !x->t.data && x->t.rank >= w->t.rank;
+}
+
+static bool check_sum(const tb_match *match) {
+    const tb_value *x = tb_match_value(match, "x"), *w = tb_match_value(match, "even column");
+    return is_even(w, false) && !x->t.data && x->t.rank >= w->t.rank;
+}
+
+static tiba_status build_sum(tb_value **out, tb_builder *builder, tb_match *match,
+                             tiba_error *error) {
+    tb_value *x = tb_match_value(match, "x"), *w = tb_match_value(match, "even row"), *axes;
+    int64_t axis = x->t.rank - (w ? 2 : 1);
+    double number = 0, count = (double)x->t.dims[axis];
+    tb_uniform_constant(w ? w : tb_match_value(match, "even column"), &number);
+    bool mean = fabs(number * count - 1) < 1e-6;
+    TB_TRY(tb_build_ints(builder, &axes, 1, &axis, error));
+    tb_attr attr = TB_INT_ATTR("keepdims", 1);
+    TB_TRY(tb_build1(builder, out, mean ? TB_OP_ReduceMean : TB_OP_ReduceSum, 2,
+                     (tb_value *[]){x, axes}, 1, &attr, error));
+    return mean ? TIBA_OK : scale(out, builder, number, error);
+}
+
 /* --- Gemm --------------------------------------------------------------------------------- */
 
 static tiba_status transpose(tb_value **value, tb_builder *builder, tiba_error *error) {
     const int64_t order[2] = {1, 0};
     tb_attr attr = TB_INTS_ATTR("perm", 2, order);
     return tb_build1(builder, value, TB_OP_Transpose, 1, (tb_value *[]){*value}, 1, &attr, error);
-}
-
-static tiba_status scale(tb_value **value, tb_builder *builder, double factor, tiba_error *error) {
-    if (factor == 1) return TIBA_OK;
-    tb_value *by;
-    TB_TRY(tb_build_scalar(builder, &by, (float)factor, error));
-    return tb_build1(builder, value, TB_OP_Mul, 2, (tb_value *[]){*value, by}, 0, NULL, error);
 }
 
 /* alpha A B + beta C: a Linear where B alone is constant, else a MatMul; C is its bias where it can
@@ -187,6 +223,10 @@ static const tb_term gemm_3 = {
 
 /* clang-format off */
 static const tb_pattern linears[] = {
+    {"sum-of-features", OP(MatMul, X, CONSTANT("even column", TB_FOR_SUM)), .check = check_sum,
+     .build = build_sum},
+    {"sum-of-rows", OP(MatMul, CONSTANT("even row", TB_FOR_ROW_SUM), X), .check = check_row_sum,
+     .build = build_sum},
     {"linear", OP(MatMul, X, WEIGHT), .with = MAKE(Linear, GET("x"), GET("w")),
      .check = check_matmul, .prepare = flatten_weight},
     {"rows", OP(MatMul, CONSTANT("rows", TB_FOR_ROWS), X), .check = check_rows, .build = build_rows},

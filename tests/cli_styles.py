@@ -48,6 +48,7 @@ x = random.randn(1, T, D).astype(np.float32)
 class Style:
     """The usual spelling. A style replaces methods of it."""
     opset, ir, masked, count = 17, 8, False, 0
+    want = "usual"  # the style whose numbers it has; None: it has its own
 
     def __init__(self, graph=None):
         self.graph = graph or Graph()
@@ -215,6 +216,7 @@ style("norm_tf", norm=lambda s, v, g, b: (lambda m: (lambda r: s.op("Add", s.op(
     s.op("Mul", s.op("Reciprocal", s.op("Sqrt", s.op("Add", s.mean(s.op("Mul", s.op("Sub", v, m), s.op("Sub", v, m))), EPSILON))), s.weight(g))))(s.mean(v)))
 style("norm_twice_centred", norm=lambda s, v, g, b: s.op("Add", s.op("Mul", s.op("Div", s.op("Sub", v, s.mean(v)), s.op("Sqrt", s.op(
     "Add", s.mean(s.op("Pow", s.op("Sub", v, s.mean(v)), 2.0)), EPSILON))), s.weight(g)), s.weight(b)))
+style("norm_means_by_product", mean=lambda s, v: s.op("MatMul", v, np.full((D, 1), 1 / D, np.float32)), norm=written(by_pow, square_root))
 style("norm_twice_negated", norm=written(lambda s, v, c, m: s.mean(s.op("Abs", s.op("Mul", c, s.op("Neg", s.op("Neg", c))))), square_root))
 style("norm_sums", mean=lambda s, v: s.op("Div", s.op("ReduceSum", v, s.ints(-1), keepdims=1), float(D)), norm=written(by_pow, square_root))
 style("norm_unsqueezed", mean=lambda s, v: s.op("Unsqueeze", s.op("ReduceMean", v, axes=[2], keepdims=0), s.ints(2)), norm=written(by_pow, square_root))
@@ -334,17 +336,17 @@ style("softmax_values_first", attention=lambda s, v, w: (lambda q, k, u: s.op("R
 style("divided_after", attention=lambda s, v, w: (lambda q, k, u: (lambda e: s.merge(s.op("Div", s.op("MatMul", e, u), s.op(
     "ReduceSum", e, s.ints(-1), keepdims=1))))(s.op("Exp", s.scores(q, k))))(*s.qkv(v, w)))
 
-MASKED = style("masked", masked=True)
-style("mask_where", MASKED, mask=lambda s, v: s.op("Where", MASK.astype(bool), v, -10000.0))
-style("mask_where_not", MASKED, mask=lambda s, v: s.op("Where", s.op("Equal", MASK[None, None, None], 0.0), -np.float32(np.inf), v))
-style("mask_subtracted", MASKED, mask=lambda s, v: s.op("Sub", v, s.op("Mul", s.op("Sub", 1.0, MASK[None, None, None]), 10000.0)))
-style("mask_mixed", MASKED, mask=lambda s, v: s.op("Sub", s.op("Mul", v, MASK), s.op("Mul", s.op("Sub", 1.0, MASK), 1e9)))
-style("mask_infinite", MASKED, mask=lambda s, v: s.op("Add", v, np.where(MASK > 0, 0, -np.inf).astype(np.float32)))
-style("mask_full", MASKED, mask=lambda s, v: s.op("Add", s.op("Expand", s.op("Mul", s.op("Cast", s.op("Not", MASK.astype(bool)[None, None, None]), to=FLOAT), -3.4e38), s.op(
+MASKED = style("masked", masked=True, want=None)
+style("mask_where", MASKED, want="masked", mask=lambda s, v: s.op("Where", MASK.astype(bool), v, -10000.0))
+style("mask_where_not", MASKED, want="masked", mask=lambda s, v: s.op("Where", s.op("Equal", MASK[None, None, None], 0.0), -np.float32(np.inf), v))
+style("mask_subtracted", MASKED, want="masked", mask=lambda s, v: s.op("Sub", v, s.op("Mul", s.op("Sub", 1.0, MASK[None, None, None]), 10000.0)))
+style("mask_mixed", MASKED, want="masked", mask=lambda s, v: s.op("Sub", s.op("Mul", v, MASK), s.op("Mul", s.op("Sub", 1.0, MASK), 1e9)))
+style("mask_infinite", MASKED, want="masked", mask=lambda s, v: s.op("Add", v, np.where(MASK > 0, 0, -np.inf).astype(np.float32)))
+style("mask_full", MASKED, want="masked", mask=lambda s, v: s.op("Add", s.op("Expand", s.op("Mul", s.op("Cast", s.op("Not", MASK.astype(bool)[None, None, None]), to=FLOAT), -3.4e38), s.op(
     "Shape", v)), v))
-style("mask_minimum", MASKED, mask=lambda s, v: s.op("Min", v, np.where(MASK > 0, 1e30, -1e4).astype(np.float32)))
-style("mask_scattered", MASKED, mask=lambda s, v: s.op("ScatterElements", v, np.full((1, H, T, 1), T - 1, np.int64), np.full((1, H, T, 1), -10000, np.float32), axis=3))
-style("mask_renormalised", MASKED, mask=lambda s, v: v, softmax=lambda s, v: (lambda p: s.op("Div", p, s.op("ReduceSum", p, s.ints(-1), keepdims=1)))(
+style("mask_minimum", MASKED, want="masked", mask=lambda s, v: s.op("Min", v, np.where(MASK > 0, 1e30, -1e4).astype(np.float32)))
+style("mask_scattered", MASKED, want="masked", mask=lambda s, v: s.op("ScatterElements", v, np.full((1, H, T, 1), T - 1, np.int64), np.full((1, H, T, 1), -10000, np.float32), axis=3))
+style("mask_renormalised", MASKED, want="masked", mask=lambda s, v: v, softmax=lambda s, v: (lambda p: s.op("Div", p, s.op("ReduceSum", p, s.ints(-1), keepdims=1)))(
     s.op("Mul", s.op("Softmax", v, axis=-1), MASK)))
 
 # ---- residual sums ----
@@ -637,6 +639,37 @@ style("read_behind", first=lambda s, v: s.op("Gather", v, np.int64(-T), axis=1))
 style("read_nd", first=lambda s, v: s.op("GatherND", v, np.array([[0, 0]], np.int64)))
 style("read_one_hot", first=lambda s, v: s.op("Squeeze", s.op("MatMul", np.eye(T, dtype=np.float32)[:1], v), s.ints(1)))
 style("read_summed", first=lambda s, v: s.op("ReduceSum", s.op("Mul", v, np.eye(T, dtype=np.float32)[0][:, None]), s.ints(1), keepdims=0))
+style("pooled", want=None, first=lambda s, v: s.op("ReduceMean", v, axes=[1], keepdims=0))
+style("pooled_product", want="pooled", first=lambda s, v: s.op("Squeeze", s.op("MatMul", np.full((1, T), 1 / T, np.float32), v), s.ints(1)))
+style("pooled_einsum", want="pooled", first=lambda s, v: s.op("Mul", s.op("Einsum", v, equation="btd->bd"), 1 / T))
+style("pooled_window", want="pooled", first=lambda s, v: s.op("Squeeze", s.op("AveragePool", s.op("Transpose", v, perm=[0, 2, 1]), kernel_shape=[T]), s.ints(2)))
+
+
+# ---- another norm, another activation ----
+def root_mean(square):
+    return lambda s, v, gamma, beta: s.op("Mul", s.op("Div", v, s.op("Sqrt", s.op("Add", square(s, v), EPSILON))), s.weight(gamma))
+
+
+style("rms", want=None, norm=root_mean(lambda s, v: s.mean(s.op("Pow", v, 2.0))))
+style("rms_op", want="rms", norm=lambda s, v, g, b: s.op("SimplifiedLayerNormalization", v, s.weight(g), epsilon=EPSILON, axis=-1))
+style("rms_einsum", want="rms", norm=root_mean(lambda s, v: s.op("Div", s.op("Unsqueeze", s.op("Einsum", v, v, equation="btd,btd->bt"), s.ints(2)), float(D))))
+style("rms_product", want="rms", norm=root_mean(lambda s, v: s.op("MatMul", s.op("Mul", v, v), np.full((D, 1), 1 / D, np.float32))))
+style("rms_log", want="rms", norm=lambda s, v, g, b: s.op("Mul", s.weight(g), s.op("Mul", v, s.op("Exp", s.op("Mul", s.op("Log", s.op(
+    "Add", s.mean(s.op("Mul", v, v)), EPSILON)), -0.5)))))
+ROOT = float((2 / np.pi) ** 0.5)
+
+
+def polynomial(s, v):
+    return s.op("Mul", ROOT, s.op("Add", v, s.op("Mul", 0.044715, s.op("Pow", v, 3.0))))
+
+
+style("tanh", want=None, act=lambda s, v: s.op("Mul", s.op("Mul", 0.5, v), s.op("Add", 1.0, s.op("Tanh", polynomial(s, v)))))
+style("tanh_product", want="tanh", act=lambda s, v: s.op("Mul", v, s.op("Mul", 0.5, s.op("Add", 1.0, s.op("Tanh", s.op("Mul", s.op("Mul", v, ROOT), s.op(
+    "Add", 1.0, s.op("Mul", s.op("Mul", v, v), 0.044715))))))))
+style("tanh_sigmoid", want="tanh", act=lambda s, v: s.op("Mul", v, s.op("Sigmoid", s.op("Mul", 2.0, polynomial(s, v)))))
+style("tanh_exp", want="tanh", act=lambda s, v: s.op("Mul", v, s.op("Div", 1.0, s.op("Add", 1.0, s.op("Exp", s.op("Neg", s.op("Mul", 2.0, polynomial(s, v))))))))
+style("tanh_ms", want="tanh", act=lambda s, v: s.op("FastGelu", v, domain=MS))
+
 style("read_sequence", first=lambda s, v: s.op("SequenceAt", s.op("SplitToSequence", v, axis=1, keepdims=0), np.int64(0)))
 
 
@@ -699,11 +732,15 @@ def compare(name, got, want):
 
 if __name__ == "__main__":
     np.save(os.path.join(folder, "x.npy"), x)
-    plain, masked = explained("usual", Style), explained("masked", MASKED)
-    check(len(plain) == 5 and len(masked) == 5, sorted(plain))
+    plain = explained("usual", Style)
+    found = {"usual": plain}
     for name, cls in STYLES.items():
-        if name != "masked" and (len(sys.argv) <= 3 or name in sys.argv[3:]):
-            compare(name, explained(name, cls), masked if cls.masked else plain)
+        if cls.want and len(sys.argv) > 3 and name not in sys.argv[3:]:
+            continue
+        found[name] = explained(name, cls)
+        check(len(found[name]) == 5, name, sorted(found[name]))
+        if cls.want:
+            compare(name, found[name], found[cls.want])
     for name, (outputs, said) in ENDS.items():
         out, r = run(name, type(name, (Style,), {"outputs": outputs}))
         check(r.returncode == 0 and (said in r.stdout if said else "of which" not in r.stdout), name, r.stderr, r.stdout)

@@ -153,6 +153,10 @@ static inline tb_value *maker_constant(maker *m, tb_constant_use use) {
         ((float *)rows->t.data)[last] = ((float *)rows->t.data)[last + 1] = 1; /* last, first */
         return rows;
     }
+    case TB_FOR_ROW_SUM:
+        return maker_tensor(m, 2, (int64_t[]){1, m->dims[1]}, 0.4, 0.4);
+    case TB_FOR_SUM:
+        return maker_tensor(m, 2, (int64_t[]){m->dims[2], 1}, 0.4, 0.4);
     case TB_FOR_BIAS:
         return extra ? maker_tensor(m, 3, (int64_t[]){1, 1, maker_pick(m, 2) ? row : 1}, -1, 1)
                      : maker_tensor(m, 1, &row, -1, 1);
