@@ -57,13 +57,20 @@ static bool better_look_up(const tb_label *a, const tb_label *b) {
     return b->rows != a->rows ? b->rows > a->rows : b->input < a->input;
 }
 
+/* Is b's input what is read and a's a mask of it? Masks given as floats are lined up with tokens as
+ * the tokens themselves are, but are neither looked up nor vectors. */
+static bool masks(const tb_label *a, const tb_label *b) {
+    if (a->kind != TB_LABEL_INPUT || a->vectors) return false;
+    return b->kind == TB_LABEL_LOOKUP || (b->kind == TB_LABEL_INPUT && b->vectors && a->dim > 1);
+}
+
 /* The older label stays, if it is as good. */
 void tb_axes_unify(tb_axes *axes, int a, int b) {
     a = tb_axes_root(axes, a);
     b = tb_axes_root(axes, b);
     if (a == b || axes->labels[a].count != axes->labels[b].count) return;
     const tb_label *first = &axes->labels[a < b ? a : b], *second = &axes->labels[a < b ? b : a];
-    if ((a < b) != better_look_up(first, second))
+    if ((a < b) != (better_look_up(first, second) || masks(first, second)))
         axes->labels[b].same_as = a;
     else
         axes->labels[a].same_as = b;

@@ -46,6 +46,7 @@ typedef struct tb_label {
     int input, dim;
     int64_t rows; /**< LOOKUP: of the largest table looked up in; 0 for positions and segments */
     bool partial; /**< LOOKUP: by a part of the input only, such as a column of boxes */
+    bool vectors; /**< INPUT: the axis of a sequence of vectors, or of numbers that are projected */
     int64_t step;
     int n_parents;
     int *parents;     /**< labels, -1 for an operand without one (a constant class token) */

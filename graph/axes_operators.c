@@ -703,6 +703,29 @@ static void carry_node(pass *p, const tb_value *out, int which) {
     }
 }
 
+/* Do the value's elements become features by a Linear or a convolution, before anything else? */
+static bool is_projected(const tb_value *value, unsigned char *seen, int depth) {
+    for (int i = 0; i < value->n_uses && depth < 12 && !seen[value->id]; i++) {
+        const tb_node *node = value->uses[i].node;
+        int actives = 0;
+        for (int k = 0; k < node->n_in; k++) actives += node->in[k] && node->in[k]->active;
+        bool passes = node->op->class == TB_CLASS_MOVE ||
+                      (actives == 1 &&
+                       (node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_BINARY));
+        if (node->op->class == TB_CLASS_CONTRACT && actives == 1) return true;
+        for (int k = 0; k < node->n_out && passes; k++)
+            if (node->out[k] && is_projected(node->out[k], seen, depth + 1)) return true;
+    }
+    seen[value->id] = 1;
+    return false;
+}
+
+/* [batch, tokens, features], but not a mask of tokens by tokens, or a series of numbers. */
+static bool is_sequence(const tb_value *input, unsigned char *seen) {
+    const tiba_tensor *t = &input->t;
+    return t->rank == 3 ? t->dims[1] != t->dims[2] : t->rank == 2 && is_projected(input, seen, 0);
+}
+
 tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, tiba_error *error) {
     tb_axes *axes = TB_NEW(arena, tb_axes, 1);
     if (!axes) return tb_out_of_memory(error);
@@ -711,6 +734,8 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
     axes->values = TB_NEW(arena, tb_value_axes *, graph->n_values);
     if (!axes->values) return tb_out_of_memory(error);
     pass p = {.graph = graph, .axes = axes};
+    unsigned char *seen = TB_NEW(arena, unsigned char, graph->n_values);
+    if (!seen) return tb_out_of_memory(error);
     for (int i = 0; i < graph->n_inputs; i++) {
         const tb_value *input = graph->inputs[i];
         if (!input || !input->active) continue;
@@ -719,6 +744,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
         p.to = va;
         for (int d = 0; d < input->t.rank; d++) {
             tb_label label = {.kind = TB_LABEL_INPUT, .input = i, .dim = d};
+            label.vectors = d == 1 && is_sequence(input, seen);
             new_axis(&p, input, d, label, NULL, NULL);
         }
         axes->values[input->id] = va;
