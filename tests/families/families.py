@@ -417,6 +417,47 @@ add("pixio", hf(lambda c: models.Pooled(tf.PixioModel(c)), "PixioConfig", n_cls_
 add("owlv2", hf("Owlv2Model", "Owlv2Config", **{**CLIP, "text_config": without(CLIP["text_config"], "eos_token_id", "bos_token_id")}), TWO, outputs=("logits_per_image",), target="0,0", attentions=("eager",))
 add("time_series", hf("TimeSeriesTransformerModel", "TimeSeriesTransformerConfig", prediction_length=4, context_length=12, lags_sequence=[1, 2], num_time_features=1, d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48), lambda: {"past_values": torch.rand(1, 14, generator=torch.Generator().manual_seed(7)), "past_time_features": torch.rand(1, 14, 1, generator=torch.Generator().manual_seed(8)), "past_observed_mask": torch.ones(1, 14), "future_values": torch.rand(1, 4, generator=torch.Generator().manual_seed(9)), "future_time_features": torch.rand(1, 4, 1, generator=torch.Generator().manual_seed(10))}, outputs=("last_hidden_state",), target="0,3,5", attentions=("eager",), **vis)
 
+# ------------------------------------------------------------------ pictures and sounds in front of a language model
+def noise(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
+
+
+def among(n, more):
+    """two words, n places of a picture or sound (id 9), six words"""
+    x = torch.randint(10, 50, (1, 8), generator=torch.Generator().manual_seed(7))
+    return lambda: {"input_ids": torch.cat([x[:, :2], torch.full((1, n), 9), x[:, 2:]], 1), "attention_mask": torch.ones(1, n + 8, dtype=torch.int64), **more}
+
+
+LM = without(LL, "num_labels")
+SEEN = dict(image_size=32, patch_size=8, **C)
+OPT = lambda: tf.OPTConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=48, word_embed_proj_dim=32, max_position_embeddings=40, **without(G, "num_labels"))
+QUERIES = dict(encoder_hidden_size=32, vocab_size=60, max_position_embeddings=40, **{**C, "num_hidden_layers": 2})
+for name, arch, n, config, more in [
+        ("llava", "Llava", 16, lambda: dict(vision_config=tf.CLIPVisionConfig(**SEEN), text_config=tf.LlamaConfig(**LM), image_token_index=9, vision_feature_layer=-1), {}),
+        ("vipllava", "VipLlava", 16, lambda: dict(vision_config=tf.CLIPVisionConfig(**SEEN), text_config=tf.LlamaConfig(**LM), image_token_index=9, vision_feature_layers=[-1, -2]), {}),
+        ("paligemma", "PaliGemma", 16, lambda: dict(vision_config=tf.SiglipVisionConfig(**SEEN), text_config=tf.GemmaConfig(head_dim=8, num_key_value_heads=1, **LM), image_token_index=9, projection_dim=32, hidden_size=32), {}),
+        ("mistral3", "Mistral3", 4, lambda: dict(vision_config=tf.PixtralVisionConfig(head_dim=8, **{**SEEN, "num_hidden_layers": 2}), text_config=tf.MistralConfig(head_dim=8, num_key_value_heads=2, **LM), image_token_index=9, spatial_merge_size=2, vision_feature_layer=-1), {"image_sizes": torch.tensor([[32, 32]])}),
+        ("internvl", "InternVL", 4, lambda: dict(vision_config=dict(**{**C, "num_hidden_layers": 2}, image_size=[32, 32], patch_size=[8, 8]), text_config=tf.Qwen2Config(num_key_value_heads=2, **LM), image_token_id=9, downsample_ratio=0.5), {}),
+        ("blip2", "Blip2", 4, lambda: dict(vision_config=dict(**SEEN), qformer_config=QUERIES, text_config=OPT(), num_query_tokens=4, image_token_index=9), {}),
+        ("instructblip", "InstructBlip", 4, lambda: dict(vision_config=dict(**SEEN), qformer_config=QUERIES, text_config=OPT(), num_query_tokens=4, image_token_index=9), {"qformer_input_ids": ids(6)}),
+        ("kosmos2", "Kosmos2", 4, lambda: dict(vision_config=dict(**SEEN), text_config=dict(vocab_size=60, max_position_embeddings=64, embed_dim=32, layers=2, ffn_dim=48, attention_heads=4), latent_query_num=4), {"image_embeds_position_mask": torch.tensor([[0] * 2 + [1] * 4 + [0] * 6])})]:
+    add(name, lambda a, arch=arch, config=config: hf(arch + "ForConditionalGeneration", arch + "Config", **config())(a), among(n, {**image()(), **more}), attentions=("eager",), target=f"0,{n + 7},5")
+HEARD = dict(num_mel_bins=16, max_source_positions=20)
+add("qwen2_audio", lambda a: hf("Qwen2AudioForConditionalGeneration", "Qwen2AudioConfig", audio_config=dict(encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=48, d_model=32, **HEARD), text_config=tf.Qwen2Config(num_key_value_heads=2, **LM), audio_token_index=9, audio_token_id=9)(a), among(10, {"input_features": noise(1, 16, 40), "feature_attention_mask": torch.ones(1, 40, dtype=torch.int64)}), attentions=("eager",), target="0,17,5")
+add("voxtral", lambda a: hf("VoxtralForConditionalGeneration", "VoxtralConfig", audio_config=dict(hidden_size=32, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, **HEARD), text_config=tf.LlamaConfig(**LM), audio_token_id=9)(a), among(5, {"input_features": noise(1, 16, 40)}), attentions=("eager",), target="0,12,5")
+add("mllama", hf("MllamaForCausalLM", "MllamaTextConfig", cross_attention_layers=[1], rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, num_key_value_heads=2, **LM), lambda: {**text()(), "cross_attention_states": noise(1, 6, 32), "cross_attention_mask": torch.zeros(1, 1, 16, 6), "full_text_row_masked_out_mask": torch.ones(1, 1, 16, 1)}, attentions=("eager",), target="0,15,8")
+add("vision_encoder_decoder", lambda a: tf.VisionEncoderDecoderModel(encoder=tf.ViTModel(tf.ViTConfig(attn_implementation=a, **SEEN), add_pooling_layer=False), decoder=tf.BertLMHeadModel(tf.BertConfig(is_decoder=True, add_cross_attention=True, use_cache=False, attn_implementation=a, **without(ENC, "num_labels")))), lambda: {**image()(), "decoder_input_ids": ids(7)}, attentions=("eager",), target="0,6,5")
+SPOKEN = lambda: {"input_values": noise(1, 512), "decoder_input_ids": ids(7)}
+add("speecht5_asr", hf("SpeechT5ForSpeechToText", "SpeechT5Config", vocab_size=60, hidden_size=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=48, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=48, conv_dim=[16, 16], conv_stride=[4, 4], conv_kernel=[8, 8], num_feat_extract_layers=2, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2), SPOKEN, attentions=("eager",), target="0,6,5", **vis)
+add("moonshine", hf("MoonshineForConditionalGeneration", "MoonshineConfig", vocab_size=60, hidden_size=32, intermediate_size=48, encoder_num_hidden_layers=2, decoder_num_hidden_layers=2, encoder_num_attention_heads=4, decoder_num_attention_heads=4, max_position_embeddings=40, partial_rotary_factor=0.5), lambda: {**SPOKEN(), "input_values": noise(1, 4000)}, target="0,6,5", **vis)
+add("speech_to_text", hf("Speech2TextForConditionalGeneration", "Speech2TextConfig", max_source_positions=40, max_target_positions=40, input_feat_per_channel=16, conv_channels=16, num_conv_layers=2, **without(ED, "max_position_embeddings")), lambda: {"input_features": noise(1, 40, 16), "decoder_input_ids": ids(7)}, attentions=("eager",), target="0,6,5", **vis)
+add("pop2piano", hf("Pop2PianoForConditionalGeneration", "Pop2PianoConfig", **T5), lambda: {"inputs_embeds": noise(1, 16, 32), "decoder_input_ids": ids(7)}, attentions=("eager",), target="0,6,5", **vis)
+add("musicgen_decoder", hf("MusicgenForCausalLM", "MusicgenDecoderConfig", vocab_size=60, max_position_embeddings=40, num_hidden_layers=2, ffn_dim=48, num_attention_heads=4, hidden_size=32, num_codebooks=2, pad_token_id=60, bos_token_id=60), lambda: {"input_ids": torch.cat([ids(9), ids(9).flip(1)]), "encoder_hidden_states": noise(1, 6, 32)}, target="0,8,5", **vis)
+add("bark_semantic", hf("BarkSemanticModel", "BarkSemanticConfig", input_vocab_size=60, output_vocab_size=60, num_layers=2, num_heads=4, hidden_size=32, block_size=40), text(), attentions=("eager",), target="0,15,8")
+add("lasr_ctc", hf("LasrForCTC", "LasrCTCConfig", vocab_size=60, pad_token_id=0, encoder_config=dict(**{**C, "num_hidden_layers": 2}, num_mel_bins=16, subsampling_conv_channels=8)), lambda: {"input_features": noise(1, 64, 16)}, target="0,3,5", **vis)
+add("clap", hf("ClapModel", "ClapConfig", text_config=dict(projection_dim=16, **without(ENC, "num_labels")), audio_config=dict(num_mel_bins=16, spec_size=32, patch_size=4, patch_stride=[4, 4], window_size=4, patch_embeds_hidden_size=16, depths=[2, 2], num_attention_heads=[2, 4], hidden_size=32, projection_dim=16, enable_fusion=False), projection_dim=16), lambda: {**text()(), "input_features": noise(1, 1, 64, 16)}, outputs=("logits_per_audio",), attentions=("eager",), target="0,0")
+add("timesfm", hf("TimesFmModel", "TimesFmConfig", patch_length=8, context_length=64, horizon_length=8, freq_size=3, num_hidden_layers=2, hidden_size=32, intermediate_size=48, head_dim=8, num_attention_heads=4, quantiles=[0.1, 0.9]), lambda: {"past_values": noise(1, 64), "past_values_padding": torch.zeros(1, 64), "freq": torch.zeros(1, 1, dtype=torch.int64)}, outputs=("last_hidden_state",), attentions=("eager",), target="0,7,5", **vis)
+
 # ------------------------------------------------------------------ timm, torchvision
 for name, arch, kw in [
     ("timm_vit", "vit_base_patch16_224", {}), ("timm_gap", "vit_base_patch16_224", dict(global_pool="avg", class_token=False)),
