@@ -286,9 +286,17 @@ class Reference:
                 frontier.remove(top)
                 members.add(top)
                 frontier |= {i for i in n.input if i in self.active}
-            if found and sum(len([i for i in self.producer[m].input if i in self.active]) > 1 for m in found[1]) > 0:
+            if found and sum(len([i for i in self.producer[m].input if i in self.active]) > 1 for m in found[1]) > 0 and not self.residual(y, *found):
                 self.region_entry[y] = found[0]
                 self.inside |= found[1] - {y}
+
+    def residual(self, y, entry, members):
+        """is the last sum of the region x + f(x), with f(x) no statistic that is broadcast?"""
+        n = self.producer[y]
+        while len([i for i in n.input if i in self.active]) == 1 and n.input[0] in members:
+            n = self.producer[n.input[0]]
+        others = [i for i in n.input if i in self.active and i != entry]
+        return n.op_type in ("Add", "Sub") and entry in n.input and len(others) == 1 and np.shape(self.values[others[0]]) == np.shape(self.values[entry])
 
     # ---------------------------------------------------------------- forward
     def const_of(self, name):
