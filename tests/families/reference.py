@@ -94,6 +94,24 @@ def attention_spelled_out(model):
     return model
 
 
+def sums_spelled_out(model):
+    """SkipLayerNormalization and BiasGelu as the sums and functions that they are"""
+    nodes, make = [], onnx.helper.make_node
+    for k, n in enumerate(model.graph.node):
+        if n.op_type not in ("SkipLayerNormalization", "BiasGelu"):
+            nodes.append(n)
+            continue
+        skip = n.op_type == "SkipLayerNormalization"
+        total = n.output[3] if len(n.output) > 3 and n.output[3] else f"sum.{k}"
+        bias = n.input[4] if len(n.input) > 4 else ""
+        nodes += [make("Add", [n.input[0], bias], [f"biased.{k}"])] if bias else []
+        nodes.append(make("Add", [f"biased.{k}" if bias else n.input[0], n.input[1]], [total]))
+        nodes.append(make("LayerNormalization", [total, *n.input[2:4]], n.output[:1], epsilon=attr(n, "epsilon", 1e-12)) if skip else make("Gelu", [total], n.output, domain="com.microsoft"))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
 # operator: (plain operator, how many operands of scale and zero point it has, where they begin)
 INTEGERS = {"QLinearMatMul": ("MatMul", 2, 0), "QGemm": ("Gemm", 2, 0), "QLinearConv": ("Conv", 2, 0), "QLinearAdd": ("Add", 2, 0), "QLinearMul": ("Mul", 2, 0),
             "QLinearSoftmax": ("Softmax", 1, 0), "QLinearSigmoid": ("Sigmoid", 1, 0), "QLinearGlobalAveragePool": ("GlobalAveragePool", 1, 0),
@@ -184,7 +202,7 @@ class Reference:
         """`ties`: integers are onnxruntime's, of the graph as its optimiser leaves it or of the "plain" one, or "exact".
         `single`: every value and relevance is rounded to float32, which tells how much of an explanation float32 can hold"""
         self.ties, self.single = ties, single
-        self.original = onnx.shape_inference.infer_shapes(attention_spelled_out(in_order(widened(onnx.load(path)))))
+        self.original = onnx.shape_inference.infer_shapes(sums_spelled_out(attention_spelled_out(in_order(widened(onnx.load(path))))))
         if ties == "optimised":
             self.original = optimised(self.original)
         self.model = onnx.shape_inference.infer_shapes(integers_spelled_out(onnx.ModelProto.FromString(self.original.SerializeToString())))
