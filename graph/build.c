@@ -20,8 +20,9 @@ static bool reads_shape_only(tb_op_kind kind) {
 }
 
 static bool is_lookup_table(const tiba_tensor *t) {
-    return t->rank >= 2 &&
-           (t->dtype == TIBA_FLOAT32 || t->dtype == TIBA_INT8 || t->dtype == TIBA_UINT8);
+    bool narrow = t->dtype == TIBA_INT8 || t->dtype == TIBA_UINT8 || t->dtype == TIBA_INT16 ||
+                  t->dtype == TIBA_UINT16;
+    return t->rank >= 2 && (t->dtype == TIBA_FLOAT32 || narrow);
 }
 
 /* Constants only, and yet an activation: the embedding of an input's ids. */

@@ -17,7 +17,7 @@ from onnx_wire import FLOAT, Graph, block, tensor
 tool = os.path.abspath(sys.argv[1])
 folder = tempfile.TemporaryDirectory()
 TOKENS, FEATURES, HIDDEN = 5, 8, 16
-TYPES = {"float32": FLOAT, "float64": 11, "int8": 3, "int64": 7}
+TYPES = {"float32": FLOAT, "float64": 11, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int64": 7}
 random = np.random.RandomState(1)
 
 
@@ -208,4 +208,33 @@ drawn = explained("drawn", initializer, method="random")
 WEIGHTS["head"] = WEIGHTS["head"] + 2.0 ** -10
 again = explained("again", initializer, method="random")
 check(np.array_equal(drawn["tokens.x.npy"], again["tokens.x.npy"]) and not np.array_equal(drawn["output.y.npy"], again["output.y.npy"]), drawn, again)
+
+# ---- an embedding table of integers, as static quantisation with folded constants leaves it ----
+
+def of_table(kind):
+    graph, table = Graph(), np.random.RandomState(2).randint(-24, 25, (9, FEATURES))
+    graph.input("ids", [1, TOKENS], TYPES["int64"])
+    if kind == "float32":
+        graph.node("Gather", [put(graph, "table", (table / 16).astype(np.float32)), "ids"], "words")
+    else:
+        zero = 100 if kind[0] == "u" else 3
+        graph.node("Gather", [put(graph, "table", (table + zero).astype(kind)), "ids"], "rows")
+        graph.node("DequantizeLinear", ["rows", put(graph, "step", np.float32(1 / 16)), put(graph, "zero", np.array(zero, kind))], "words")
+    graph.attention("words", "mixed", FEATURES, TOKENS)
+    graph.ints("first", [0])
+    graph.node("Gather", ["mixed", "first"], "cls", axis=1)
+    graph.node("MatMul", ["cls", put(graph, "head", WEIGHTS["head"])], "y")
+    graph.output("y")
+    model, out = os.path.join(folder.name, kind + ".onnx"), os.path.join(folder.name, kind)
+    graph.save(model, 21)
+    np.save(os.path.join(folder.name, "ids.npy"), np.array([[3, 1, 4, 0, 8]], np.int64))
+    r = subprocess.run([tool, model, f"ids={folder.name}/ids.npy", "--target", "0,1", "--npy", out], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, kind, r.stderr)
+    return np.load(os.path.join(out, "tokens.ids.npy")) if r.returncode == 0 else None
+
+
+want = of_table("float32")
+for kind in ("int8", "uint8", "int16", "uint16"):
+    got = of_table(kind)
+    check(got is not None and np.abs(got - want).max() <= 1e-6 * np.abs(want).max(), kind, got, want)
 close()

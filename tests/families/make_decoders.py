@@ -4,7 +4,7 @@ optimum's exporters; the same folder layout as make_families.py, so each is comp
 
     make_decoders.py OUT genai|optimum [FAMILY...]
 
-A developer's tool: besides what make_families.py needs, it imports the exporter that is named.
+A developer's tool: besides what make_families.py needs, it imports the exporter that is named; optimum's of today wants transformers 4.
 """
 import os, shutil, sys, tempfile
 import numpy as np

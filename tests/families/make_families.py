@@ -168,7 +168,8 @@ def store(folder, variant, inputs, notes):
     path = f"{folder}/{variant}.onnx"
     inputs = inputs(path) if callable(inputs) else inputs
     s = session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)  # as people run it
-    feeds = {k: v.numpy() for k, v in inputs.items() if k in {i.name for i in s.get_inputs()}}
+    half = {i.name for i in s.get_inputs() if i.type == "tensor(float16)"}
+    feeds = {k: v.half().numpy() if k in half else v.numpy() for k, v in inputs.items() if k in {i.name for i in s.get_inputs()}}
     names = [o.name for o in s.get_outputs()]
     np.savez(f"{folder}/{variant}.npz", **dict(zip(names, s.run(None, feeds))))
     notes[variant] = "ok"

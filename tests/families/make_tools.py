@@ -101,6 +101,8 @@ row("fused_level99", level=99)
 row("fp16_fused", gpu=True, half=True)
 for kind in ("bert", "bert_keras", "bert_tf", "gpt2", "gpt_neox", "phi", "swin", "vit", "clip", "bart", "t5", "tnlr", "conformer", "unet", "vae", "mmdit", "sam2"):
     row("fused_as_" + kind, kind=kind)
+    for level in (1, 2, 99):
+        row(f"fused_as_{kind}_level{level}", kind=kind, level=level)
 
 
 @tool("fused_gqa")
@@ -238,6 +240,7 @@ def qop_saved(a, b, fam, x, level=L.ORT_ENABLE_EXTENDED, **kw):
 tool("int8_qop_saved", per_channel=True)(qop_saved)
 tool("int8_qop_saved_all", level=L.ORT_ENABLE_ALL, act="QUInt8", weight="QUInt8")(qop_saved)
 tool("int8_qop_saved_u8s8", level=L.ORT_ENABLE_ALL, act="QUInt8")(qop_saved)
+tool("int8_qop_saved_a16", level=L.ORT_ENABLE_ALL, act="QUInt16")(qop_saved)
 
 
 # ------------------------------------------------------------------ few bits
@@ -334,6 +337,16 @@ def surgeon(m):
     return gs.export_onnx(g)
 
 
+@tool("spox")
+def through_spox(a, b, fam, x):
+    """inlined into a model that spox builds"""
+    import spox
+    m = onnx.load(a)
+    shapes = {i.name: i.type.tensor_type for i in m.graph.input}
+    given = {k: spox.argument(spox.Tensor(helper.tensor_dtype_to_np_dtype(t.elem_type), tuple(d.dim_value or d.dim_param or None for d in t.shape.dim))) for k, t in shapes.items()}
+    onnx.save(spox.build(given, spox.inline(m)(**given)), b)
+
+
 @model_tool("sanitize")
 def sanitize(m):
     from polygraphy.backend.onnx import fold_constants
@@ -413,6 +426,58 @@ def inferred(m):
 def symbolic(m):
     from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
     return SymbolicShapeInference.infer_shapes(m, auto_merge=True)
+
+
+@tool("extracted")
+def extracted(a, b, fam, x):
+    """onnx.utils.extract_model, of everything"""
+    m = onnx.load(a)
+    onnx.utils.extract_model(a, b, [i.name for i in m.graph.input], [o.name for o in m.graph.output])
+
+
+@model_tool("sparse")
+def sparse(m):
+    """matrices as sparse_initializer"""
+    dense = []
+    for t in m.graph.initializer:
+        v = numpy_helper.to_array(t)
+        if t.data_type != 1 or v.ndim != 2:
+            dense.append(t)
+            continue
+        at = np.flatnonzero(v).astype(np.int64)
+        m.graph.sparse_initializer.append(helper.make_sparse_tensor(numpy_helper.from_array(v.ravel()[at], t.name), numpy_helper.from_array(at, t.name + "_at"), v.shape))
+    del m.graph.initializer[:]
+    m.graph.initializer.extend(dense)
+    return m
+
+
+@model_tool("fp16_bfloat")
+def bfloat(m):
+    """matrices as bfloat16 with a Cast behind each"""
+    for t in list(m.graph.initializer):
+        v = numpy_helper.to_array(t)
+        if t.data_type == 1 and v.ndim > 1:
+            half = (v.view(np.uint32) + 0x8000 >> 16).astype(np.uint16)
+            name = t.name
+            t.CopyFrom(helper.make_tensor(name + "_bf16", TensorProto.BFLOAT16, v.shape, half.tobytes(), raw=True))
+            m.graph.node.insert(0, helper.make_node("Cast", [name + "_bf16"], [name], to=1))
+    return m
+
+
+@model_tool("unicode")
+def strange_names(m):
+    """names with quotes, slashes, spaces and letters of other alphabets"""
+    keep = {v.name for v in [*m.graph.input, *m.graph.output]}
+    if any(a.type == onnx.AttributeProto.GRAPH for n in m.graph.node for a in n.attribute) or m.functions:
+        raise ValueError("sub-graphs")
+    new = {v: f"名 / ünï {k} \"<&>'" for k, v in enumerate(dict.fromkeys(v for v in [*[t.name for t in m.graph.initializer], *[o for n in m.graph.node for o in n.output]] if v and v not in keep))}
+    for t in m.graph.initializer:
+        t.name = new[t.name]
+    for k, n in enumerate(m.graph.node):
+        n.name = "" if k % 2 else f"узел {k}"
+        n.input[:], n.output[:] = [[new.get(v, v) for v in names] for names in (n.input, n.output)]
+    del m.graph.value_info[:]
+    return m
 
 
 def external(a, b, fam, x, **kw):
