@@ -281,7 +281,10 @@ REMARKS = """
 ## Remarks
 
 - Sections "by an earlier program" hold cells of families that were not exported again: what the program of their day gave, one
-  file a cell. All others are by the present program.
+  file a cell. All others are of one day: decoders, Keras and graphs by the present program, PyTorch and rewriting tools by that
+  of two hours before, which knew no 16-bit tables and no tokens taken out one by one.
+- optimum's bart and t5 decoders: the encoder's states are an input, and the normalized rollout is refused where self- and
+  cross-attention share a residual sum; `--rollout raw` explains them.
 - Not made: torch's exporter at opset 11 and JAX's and Paddle's of today; Olive, neural-compressor and tflite2onnx (none could be
   installed beside what they need); SmoothQuant, GPTQ and k-quants, which want wider models than these; models that onnxruntime-genai
   does not know or whose heads are too narrow for it (phi, nemotron, gemma3); ernie4_5 by optimum.
@@ -303,7 +306,6 @@ REMARKS = """
 - genai_mistral, genai_olmo, genai_smollm3: onnxruntime-genai's builder leaves out Mistral's window, gives OLMo RMS norms and
   computes another SmolLM3, as onnxruntime's outputs say; half precision and integers explain as its own float file to 1e-3.
 - optimum_t5 `decoder_with_past`: keys of the encoder are inputs there, so there is no encoder to explain.
-- graphs_text `sequence_tokens17`: tokens that are taken out one by one and joined again are not traced to the input.
 - beit_shared `dyn23-sdpa`: the exporter adds 1 to the whole bias; Softmax does not see it, the Add rule does.
 - att_divide_after `qdq`: rounding stands between the product with the values and the division by the sum of exponentials, so no
   softmax is multiplied by values.
