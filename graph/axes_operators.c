@@ -501,6 +501,11 @@ static void op_resized(pass *p, const tb_value *out) {
     some_change(p, out, 0);
 }
 
+/* All axes of places are axes of their own, though of the same size. */
+static void op_sampled(pass *p, const tb_value *out) {
+    some_change(p, out, ~3u);
+}
+
 /* Elements of one axis are chosen, each line's on its own. */
 static void op_chosen(pass *p, const tb_value *out) {
     int64_t axis = tb_is(p->node, TB_OP_TopK) ? -1 : 0;
@@ -654,9 +659,11 @@ static const struct {
     {TB_OP_Where, op_elementwise},
     {TB_OP_Pad, op_pad},
     {TB_OP_Resize, op_resized},
+    {TB_OP_GridSample, op_sampled},
     {TB_OP_Tile, op_resized},
     {TB_OP_Trilu, op_first},
     {TB_OP_CumSum, op_first},
+    {TB_OP_CumProd, op_first},
     {TB_OP_ScatterND, op_scatter},
     {TB_OP_ScatterElements, op_scatter},
     {TB_OP_ArgMax, op_reduce},

@@ -253,7 +253,8 @@ static bool fits(const tb_route *r, const tb_node *node) {
     case TB_CLASS_SHAPE:
         return false;
     case TB_CLASS_OTHER: /* choices and resampling; sums and transforms along tokens are neither */
-        return actives == 1 && (tb_is(node, TB_OP_TopK) || tb_is(node, TB_OP_Resize));
+        return actives == 1 && (tb_is(node, TB_OP_TopK) || tb_is(node, TB_OP_Resize) ||
+                                (tb_is(node, TB_OP_GridSample) && node->in[0]->active));
     default:
         return !tb_is(node, TB_OP_Sum) || actives <= 2; /* nothing says which is the skip */
     }

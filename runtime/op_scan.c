@@ -1,6 +1,6 @@
 /*
  * op_scan.c: operators along one axis that are no reductions to a number: ArgMax, ArgMin, CumSum,
- * TopK. An array is seen as [outer, n, inner] around that axis.
+ * CumProd, TopK. An array is seen as [outer, n, inner] around that axis.
  */
 #include <math.h>
 #include <string.h>
@@ -98,9 +98,9 @@ const tb_op_def tb_op_def_ArgMax = {
 const tb_op_def tb_op_def_ArgMin = {
     .shape = arg_shape, .forward = ArgMin_forward, .no_vjp = "integer result"};
 
-/* ---------------------------------------------------------------- CumSum */
+/* ---------------------------------------------------------------- CumSum, CumProd */
 
-static tiba_status CumSum_axis(around *out, const tb_node *node, tiba_error *error) {
+static tiba_status running_axis(around *out, const tb_node *node, tiba_error *error) {
     const tiba_tensor *x = &node->in[0]->t;
     int64_t value;
     int count, axis;
@@ -111,42 +111,44 @@ static tiba_status CumSum_axis(around *out, const tb_node *node, tiba_error *err
     return TIBA_OK;
 }
 
-static tiba_status CumSum_shape(tb_node *node, tiba_error *error) {
+static tiba_status running_shape(tb_node *node, tiba_error *error) {
     around a;
     TB_TRY(need_number(node, error));
-    TB_TRY(CumSum_axis(&a, node, error));
+    TB_TRY(running_axis(&a, node, error));
     const tiba_tensor *x = &node->in[0]->t;
     return tb_set_out(node, 0, x->dtype, x->rank, x->dims, error);
 }
 
-static void cumulate(const around *a, bool exclusive, bool reverse, const tiba_tensor *x,
-                     tiba_tensor *y) {
+static void cumulate(const around *a, bool product, bool exclusive, bool reverse,
+                     const tiba_tensor *x, tiba_tensor *y) {
     for (int64_t o = 0; o < a->outer; o++)
         for (int64_t i = 0; i < a->inner; i++) {
-            double sum = 0;
-            uint64_t total = 0;
+            double sum = product;
+            uint64_t total = product;
             for (int64_t k = 0; k < a->n; k++) {
                 const int64_t at = (o * a->n + (reverse ? a->n - 1 - k : k)) * a->inner + i;
                 if (x->dtype == TIBA_FLOAT32) {
                     const double value = (double)((const float *)x->data)[at];
-                    ((float *)y->data)[at] = (float)(exclusive ? sum : sum + value);
-                    sum += value;
+                    const double next = product ? sum * value : sum + value;
+                    ((float *)y->data)[at] = (float)(exclusive ? sum : next);
+                    sum = next;
                 } else {
                     const uint64_t value = (uint64_t)tb_get_i64(x, at);
-                    tb_set_i64(y, at, (int64_t)(exclusive ? total : total + value));
-                    total += value;
+                    const uint64_t next = product ? total * value : total + value;
+                    tb_set_i64(y, at, (int64_t)(exclusive ? total : next));
+                    total = next;
                 }
             }
         }
 }
 
-static tiba_status CumSum_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
-                                  tiba_tensor *const *out, tiba_error *error) {
+static tiba_status running_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                                   tiba_tensor *const *out, tiba_error *error) {
     (void)exec;
     around a;
-    TB_TRY(CumSum_axis(&a, node, error));
-    cumulate(&a, tb_attr_int(node, "exclusive", 0) != 0, tb_attr_int(node, "reverse", 0) != 0,
-             in[0], out[0]);
+    TB_TRY(running_axis(&a, node, error));
+    cumulate(&a, node->op->kind == TB_OP_CumProd, tb_attr_int(node, "exclusive", 0) != 0,
+             tb_attr_int(node, "reverse", 0) != 0, in[0], out[0]);
     return TIBA_OK;
 }
 
@@ -160,14 +162,57 @@ static tiba_status CumSum_vjp(tb_exec *exec, const tb_node *node, const tiba_ten
         return TIBA_OK;
     }
     around a;
-    TB_TRY(CumSum_axis(&a, node, error));
-    cumulate(&a, tb_attr_int(node, "exclusive", 0) != 0, tb_attr_int(node, "reverse", 0) == 0,
-             dout[0], din[0]);
+    TB_TRY(running_axis(&a, node, error));
+    cumulate(&a, false, tb_attr_int(node, "exclusive", 0) != 0,
+             tb_attr_int(node, "reverse", 0) == 0, dout[0], din[0]);
+    return TIBA_OK;
+}
+
+/* Σ over the products that x[i] is in of dy times the others, so that zeros divide nothing. */
+static double product_grad(const float *x, const float *dy, int64_t n, int64_t step, int64_t i,
+                           bool exclusive) {
+    double others = 1, sum = 0;
+    for (int64_t k = 0; k < i; k++) others *= (double)x[k * step];
+    for (int64_t k = i; k < n; k++) {
+        if (k > i && exclusive) sum += (double)dy[k * step] * others;
+        if (k > i) others *= (double)x[k * step];
+        if (!exclusive) sum += (double)dy[k * step] * others;
+    }
+    return sum;
+}
+
+static tiba_status CumProd_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                               const tiba_tensor *const *out, const tiba_tensor *const *dout,
+                               tiba_tensor *const *din, tiba_error *error) {
+    (void)exec, (void)out;
+    if (!din[0]) return TIBA_OK;
+    memset(din[0]->data, 0, tb_tensor_bytes(din[0]));
+    if (!dout[0]) return TIBA_OK;
+    around a;
+    TB_TRY(running_axis(&a, node, error));
+    const bool exclusive = tb_attr_int(node, "exclusive", 0) != 0;
+    const bool reverse = tb_attr_int(node, "reverse", 0) != 0;
+    for (int64_t line = 0; line < a.outer * a.inner; line++) {
+        int64_t first = line / a.inner * a.n * a.inner + line % a.inner, step = a.inner;
+        if (reverse) { /* the same from the other end */
+            first += (a.n - 1) * step;
+            step = -step;
+        }
+        const float *x = (const float *)in[0]->data + first;
+        const float *dy = (const float *)dout[0]->data + first;
+        for (int64_t i = 0; i < a.n; i++)
+            ((float *)din[0]->data + first)[i * step] =
+                (float)product_grad(x, dy, a.n, step, i, exclusive);
+    }
     return TIBA_OK;
 }
 
 const tb_op_def tb_op_def_CumSum = {
-    .shape = CumSum_shape, .forward = CumSum_forward, .vjp = CumSum_vjp};
+    .shape = running_shape, .forward = running_forward, .vjp = CumSum_vjp};
+const tb_op_def tb_op_def_CumProd = {.shape = running_shape,
+                                     .forward = running_forward,
+                                     .vjp = CumProd_vjp,
+                                     .needs = TB_NEEDS_IN(0)};
 
 /* ---------------------------------------------------------------- TopK */
 

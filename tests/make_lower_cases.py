@@ -1090,12 +1090,32 @@ def fused_blocks():
     case("matmul_nbits_lora_none", "MatMulNBitsQLoRA", [x, g, gs, a, as_, b[:, :0], bs], wanted=[x @ gate], **lora)
 
 
+def pictures():
+    """grids, windows put back together, crops, moved taps"""
+    for corners in (0, 1):
+        case(f"affine_grid_2d_{corners}", "AffineGrid", [f(2, 2, 3), i64(2, 3, 4, 5)], opset=20, fixed=(1,), align_corners=corners)
+        case(f"affine_grid_3d_{corners}", "AffineGrid", [f(1, 3, 4), i64(1, 3, 2, 3, 4)], opset=20, fixed=(1,), align_corners=corners)
+    case("ms_grid_sample", "GridSample", [f(2, 3, 4, 5), f(2, 2, 3, 2)], domain=MS, align_corners=1, padding_mode="border", mode="bilinear")
+    case("grid_sample_16", "GridSample", [f(1, 2, 5, 4), f(1, 2, 3, 2)], opset=16, padding_mode="reflection", mode="bicubic")
+    case("col2im", "Col2Im", [f(1, 8, 6), i64(5, 4), i64(2, 2)], opset=18, fixed=(1, 2), strides=[2, 1])
+    case("col2im_padded", "Col2Im", [f(2, 18, 15), i64(5, 6), i64(3, 3)], opset=18, fixed=(1, 2), pads=[1, 0, 1, 1], strides=[2, 1], dilations=[1, 1])
+    case("col2im_dilated", "Col2Im", [f(1, 4, 20), i64(6, 6), i64(2, 2)], opset=18, fixed=(1, 2), dilations=[2, 1])
+    case("col2im_1d", "Col2Im", [f(1, 6, 3), i64(7), i64(3)], opset=18, fixed=(1, 2), strides=[2])
+    x = f(3, 5, 4)
+    case("center_crop_pad", "CenterCropPad", [x, i64(6, 2, 4)], opset=18, fixed=(1,))
+    case("center_crop_pad_axes", "CenterCropPad", [x, i64(2, 7)], opset=18, fixed=(1,), axes=[-3, 2])
+    offsets = f(2, 2 * 2 * 6, 3, 2)
+    case("deform_conv", "DeformConv", [f(2, 4, 5, 4), f(6, 2, 2, 3), offsets, f(6), np.abs(f(2, 2 * 6, 3, 2))], opset=19, fixed=(1, 3), group=2, offset_group=2,
+         pads=[1, 0, 0, 1], strides=[2, 2], dilations=[1, 1])
+    case("deform_conv_dilated", "DeformConv", [f(1, 2, 5, 6), f(3, 2, 2, 2), f(1, 8, 3, 5)], opset=19, fixed=(1,), dilations=[2, 1])
+
+
 def main():
     global rng
     os.makedirs(FOLDER, exist_ok=True)
     later = (caches, causal_convolutions, channel_blocks, decoder_steps, expert_parts, experts, fused_blocks, gates, grouped_queries, integers_last, narrow_types, optimised,
              packed_tokens, quantised_pairs, rotaries, sparse_keys,
-             weights_in_blocks, whole_products, recurrent, signals, versions)
+             weights_in_blocks, whole_products, recurrent, signals, versions, pictures)
     for part in () if sys.argv[1:] else (older_forms, small, einsums, fused, attentions, quantised, control):
         part()
     for part in later:

@@ -648,6 +648,22 @@ static void shifted_matrix(double *m) {
     for (int i = 1; i < 6; i++) m[i * 6 + i - 1] = 1;
 }
 
+/* Read between tokens, and outside of them. */
+static const double read_at[6] = {5, 0.5, 1.25, 9, 3, 2};
+
+static tb_value *sampled(subject *s, tb_value *x) {
+    float grid[6];
+    for (int i = 0; i < 6; i++) grid[i] = (float)(read_at[i] / 2.5 - 1);
+    tb_value *in[] = {make_transpose(&s->m, x, "0,2,1"), make_constant(&s->m, "1,6,1", grid)};
+    tb_value *y = make(&s->m, TB_OP_GridSample, 2, in, 1, &TB_INT_ATTR("align_corners", 1));
+    return make_transpose(&s->m, y, "0,2,1");
+}
+
+static void sampled_matrix(double *m) {
+    for (int i = 0; i < 6; i++)
+        for (int t = 0; t < 6; t++) m[i * 6 + t] = fmax(0, 1 - fabs(read_at[i] - t));
+}
+
 static tb_value *by_sequence(subject *s, tb_value *x) {
     tb_attr attrs[] = {TB_INT_ATTR("time_axis", 1), TB_INT_ATTR("batch_axis", 0)};
     tb_value *in[] = {x, make_ints(&s->m, 1, (int64_t[]){6})};
@@ -692,6 +708,7 @@ static const beside stays[] = {
     {"put to other places", put_elements, permute_matrix, false, false},
     {"put back", put_back, same_matrix, false, true},
     {"shifted beside", shifted, shifted_matrix, false, false},
+    {"sampled beside", sampled, sampled_matrix, false, false},
     {"reversed queries", reversed, reversed_matrix, true, false},
     {"reversed by lengths", by_sequence, NULL, false, false},
     {"mixed by a matrix", by_matrix, NULL, false, false},
