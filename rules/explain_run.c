@@ -97,7 +97,7 @@ static tiba_status weigh_heads(const collect *c, int t, int b, const tb_attentio
         double *held = TB_NEW(c->arena, double, a->groups * a->queries);
         float **none = TB_NEW(c->arena, float *, tower->n_attentions);
         if (!held || !none) return tb_out_of_memory(error);
-        tb_route_load load = {c->read[t], most_touched(c, t), none, false};
+        tb_route_load load = {c->read[t], most_touched(c, t), none, false, NULL};
         TB_TRY(tb_route_reach(plan->route, c->program, &load, b, held, c->budget, c->exec, error));
         how.read = held;
         how.groups = a->groups;
@@ -363,7 +363,7 @@ static tiba_status read_routed(collect *c, int t, const double *w, int64_t sampl
     double *none = TB_NEW(c->arena, double, n);
     float **blocks = TB_NEW(c->arena, float *, last + 1);
     if (!none || !blocks) return tb_out_of_memory(error);
-    tb_route_load load = {w, sample, blocks, false};
+    tb_route_load load = {w, sample, blocks, false, NULL};
     TB_TRY(tb_route_run(tower->route, c->program, &load, none, c->budget, c->exec, error));
     for (int64_t i = 0; i < size; i++) most = fmaxf(most, fabsf(e[i]));
     for (int64_t i = 0; i < size && most > 0.0f; i++) e[i] /= most;
@@ -380,8 +380,16 @@ static tiba_status roll_routed(collect *c, int t, const tb_explain_options *opti
     int64_t best = most_touched(c, t);
     c->towers[t].sample = best;
     if (c->method->reads == TB_READS_LAST) return read_routed(c, t, w, best, r, error);
-    tb_route_load load = {w, best, c->blocks[t], divides_rows(c, t)};
+    bool undivided = false;
+    tb_route_load load = {w, best, c->blocks[t], divides_rows(c, t), NULL};
+    /* unless the caller asks for it, rows are divided where each has one attention of its own */
+    if (options->rollout == TB_ROLLOUT_DEFAULT) load.undivided = &undivided;
     for (int b = 0; b < options->start_layer; b++) c->blocks[t][b] = NULL;
+    TB_TRY(tb_route_run(tower->route, c->program, &load, r, c->budget, c->exec, error));
+    if (!undivided) return TIBA_OK;
+    c->towers[t].note = "several attentions share a residual sum: the text's rows are not divided "
+                        "by their sums (--rollout raw)";
+    load.normalized = false;
     return tb_route_run(tower->route, c->program, &load, r, c->budget, c->exec, error);
 }
 

@@ -561,7 +561,12 @@ static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
     signed char what = w->r->skip[node->id];
     bool around = what == ADD_AROUND_LEFT || what == ADD_AROUND_RIGHT;
     if (what == ADD_LEFT || what == ADD_RIGHT) return TIBA_OK;
-    if (!around || !w->r->alone[node->id])
+    bool own = around && w->r->alone[node->id];
+    if (!own && w->load->undivided) {
+        *w->load->undivided = true;
+        return TIBA_OK;
+    }
+    if (!own)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                             "the normalized rollout is not defined where several attentions share "
                             "a residual sum: --rollout raw, or another method");

@@ -70,6 +70,7 @@ typedef struct tb_route_load {
     int64_t sample;
     float *const *blocks; /**< [member] E [groups, queries, keys] (see tb_attention); NULL: 0 */
     bool normalized;      /**< rows of I + E divided by their sums, see route_rows.c */
+    bool *undivided; /**< set where that is not defined; NULL: the run fails, naming the node */
 } tb_route_load;
 /** Carries it to `tokens` [source.tokens]. */
 tiba_status tb_route_run(const tb_route *route, const tb_program *program,

@@ -377,7 +377,7 @@ static void check_route_on_plain(readout how, bool transposed, written as) {
         for (int i = 0; i < TOKENS * TOKENS; i++) blocks[b][i] = (float)e[i];
         for (int i = 0; i < TOKENS * TOKENS; i++) rows[b][i] = (float)p[i];
     }
-    tb_route_load load = {w, 0, blocks, false};
+    tb_route_load load = {w, 0, blocks, false, NULL};
     making_try(tb_route_run(route, s.m.program, &load, got, NULL, &s.m.exec, &error), &error);
     for (int t = 0; t < TOKENS; t++)
         CHECK_CASE(fabs(got[t] - r[t]) <= 1e-5 * fabs(r[t]) + 1e-6,
@@ -387,7 +387,7 @@ static void check_route_on_plain(readout how, bool transposed, written as) {
         CHECK_CASE(fabs(got[t] - above[t]) <= 1e-5 * fabs(above[t]) + 1e-6,
                    "written as %d: %g reaches query %d, not %g", (int)as, got[t], t, above[t]);
     rows[0] = NULL; /* a start layer */
-    load = (tb_route_load){w, 0, rows, true};
+    load = (tb_route_load){w, 0, rows, true, NULL};
     tiba_status status = tb_route_run(route, s.m.program, &load, got, NULL, &s.m.exec, &error);
     if (as == LONG_SKIP || as == LONG_BRANCH) {
         CHECK(status == TIBA_ERROR_INPUT && strstr(error.message, "several attentions share"));
@@ -765,6 +765,30 @@ static void check_beside(const beside *c, bool normalized) {
     end(&s);
 }
 
+/* Two attentions in one residual sum, tokens moved for one of them: no row is one attention's, so a
+ * text's rows stay undivided, unless they are asked for. */
+static void check_shared_sum(void) {
+    subject s;
+    tb_value *y = block(&s, start(&s, "1,6,3"), false);
+    tb_value *both = make2(&s.m, TB_OP_Add, attend(&s, y, false), attend(&s, roll(&s, y), false));
+    tb_value *z = feed_forward(&s, make2(&s.m, TB_OP_Add, y, both));
+    finish(&s, read_out(&s, z, ONE_TOKEN));
+    double raw[6];
+    tb_tower_explanation tower = explain(&s, 0, (tb_explain_options){.rollout = TB_ROLLOUT_RAW});
+    CHECK(tower.routed && !tower.note);
+    for (int t = 0; t < 6; t++) raw[t] = (double)tower.tokens[t];
+    tower = explain(&s, 0, (tb_explain_options){0});
+    CHECK(tower.note && strstr(tower.note, "share a residual sum"));
+    check_tokens("shared sum", tower.tokens, raw, 6);
+    tiba_error error = {0};
+    tb_explain_options asked = {.rollout = TB_ROLLOUT_NORMALIZED};
+    tb_explain_job job = {1, &asked, &tower, s.m.arena};
+    CHECK(tb_explainer_run(s.explainer, s.m.program, 1, &job, &s.m.exec, &error) ==
+          TIBA_ERROR_INPUT);
+    CHECK_CASE(strstr(error.message, "share a residual sum"), "'%s'", error.message);
+    end(&s);
+}
+
 /* Between attentions whose tokens move, an operator that is neither a move nor a merge. */
 static void check_refused_step(void) {
     subject s;
@@ -850,6 +874,7 @@ int main(void) {
     for (size_t i = 0; i < sizeof stays / sizeof *stays; i++)
         check_beside(&stays[i], false), check_beside(&stays[i], true);
     check_refused_step();
+    check_shared_sum();
     check_two_encoders();
     check_two_readouts();
     for (int transposed = 0; transposed < 2; transposed++) {
