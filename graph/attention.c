@@ -437,16 +437,18 @@ tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_ax
 
 /* -------------------------------------------------------------------- readout */
 
-/* How often the value is read on the way to the target. */
+/* Is the node on the way to the target? */
+static bool leads_up(const tb_node *node, const unsigned char *above) {
+    bool on = false;
+    for (int o = 0; o < node->n_out; o++)
+        on |= node->out[o] && node->out[o]->active && above[node->out[o]->id];
+    return on;
+}
+
+/* How often the value is read on that way. */
 static int uses_above(const tb_value *value, const unsigned char *above) {
     int count = 0;
-    for (int k = 0; k < value->n_uses; k++) {
-        const tb_node *user = value->uses[k].node;
-        bool on = false;
-        for (int o = 0; o < user->n_out; o++)
-            on |= user->out[o] && user->out[o]->active && above[user->out[o]->id];
-        count += on;
-    }
+    for (int k = 0; k < value->n_uses; k++) count += leads_up(value->uses[k].node, above);
     return count;
 }
 
@@ -467,7 +469,7 @@ const tb_value *tb_tower_readout(const tb_graph *graph, const tb_axes *axes,
     const tb_value *best = NULL;
     int waiting = 0;
     for (const tb_node *node = last->product; node; node = node->next) {
-        for (int i = 0; i < node->n_in; i++) {
+        for (int i = 0; i < node->n_in && leads_up(node, above); i++) {
             const tb_value *in = node->in[i];
             bool on = in && below[in->id] && above[in->id] && left[in->id] > 0;
             if (on && --left[in->id] == 0) waiting--;

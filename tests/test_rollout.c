@@ -789,6 +789,30 @@ static void check_shared_sum(void) {
     end(&s);
 }
 
+/* What only another output reads does not count among the ways to the target. */
+static void check_side_reader(void) {
+    subject s;
+    tb_value *y = block(&s, start(&s, "1,6,3"), false);
+    make1(&s.m, TB_OP_Relu, y);
+    tb_value *parts[] = {make1(&s.m, TB_OP_Gelu, y), y};
+    for (int i = 0; i < 2; i++) {
+        tb_value *in[] = {parts[i], make_ints(&s.m, 1, (int64_t[]){1})};
+        parts[i] = make(&s.m, TB_OP_ReduceMean, 2, in, 1, &TB_INT_ATTR("keepdims", 0));
+    }
+    tb_value *sum = make2(&s.m, TB_OP_Add, parts[0], parts[1]);
+    finish(&s, make2(&s.m, TB_OP_MatMul, sum, make_random(&s.m, "4,3")));
+    seen *at = watch(&s, 2, y);
+    double w[6] = {0}, all = 0;
+    for (int t = 0; t < 6; t++) {
+        for (int d = 0; d < FEATURES; d++) w[t] += at[s.n_ps].relevance[t * FEATURES + d];
+        all += w[t] = fmax(0, w[t]);
+    }
+    for (int t = 0; t < 6; t++) w[t] /= all;
+    tb_tower_explanation tower = explain(&s, 2, (tb_explain_options){0});
+    check_tokens("side reader", tower.readout, w, 6);
+    end(&s);
+}
+
 /* Between attentions whose tokens move, an operator that is neither a move nor a merge. */
 static void check_refused_step(void) {
     subject s;
@@ -875,6 +899,7 @@ int main(void) {
         check_beside(&stays[i], false), check_beside(&stays[i], true);
     check_refused_step();
     check_shared_sum();
+    check_side_reader();
     check_two_encoders();
     check_two_readouts();
     for (int transposed = 0; transposed < 2; transposed++) {
