@@ -437,60 +437,14 @@ tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_ax
 
 /* -------------------------------------------------------------------- readout */
 
-/* Is the node on the way to the target? */
-static bool leads_up(const tb_node *node, const unsigned char *above) {
-    bool on = false;
-    for (int o = 0; o < node->n_out; o++)
-        on |= node->out[o] && node->out[o]->active && above[node->out[o]->id];
-    return on;
-}
-
-/* How often the value is read on that way. */
-static int uses_above(const tb_value *value, const unsigned char *above) {
-    int count = 0;
-    for (int k = 0; k < value->n_uses; k++) count += leads_up(value->uses[k].node, above);
-    return count;
-}
-
 const tb_value *tb_tower_readout(const tb_graph *graph, const tb_axes *axes,
                                  const tb_attentions *found, const tb_tower *tower,
                                  const tb_value *target, int64_t *inner) {
-    tb_arena *arena = axes->arena;
     const tb_attention *last = &found->attentions[tower->attentions[tower->n_attentions - 1]];
-    unsigned char *below = TB_NEW(arena, unsigned char, graph->n_values); /* the attention */
-    unsigned char *above = TB_NEW(arena, unsigned char, graph->n_values); /* reaches target */
-    int *left = TB_NEW(arena, int, graph->n_values); /* uses on the way that are still to come */
-    if (!below || !above || !left) return NULL;
-    tb_mark_descendants(graph, last->product->out[0], below);
-    tb_mark_ancestors(graph, target, above);
-    if (!below[target->id]) return NULL;
-    /* In execution order, a value is on every path if no other value is still waiting to be read
-     * when it has been made. */
-    const tb_value *best = NULL;
-    int waiting = 0;
-    for (const tb_node *node = last->product; node; node = node->next) {
-        for (int i = 0; i < node->n_in && leads_up(node, above); i++) {
-            const tb_value *in = node->in[i];
-            bool on = in && below[in->id] && above[in->id] && left[in->id] > 0;
-            if (on && --left[in->id] == 0) waiting--;
-        }
-        for (int i = 0; i < node->n_out; i++) {
-            const tb_value *out = node->out[i];
-            if (!out || !below[out->id] || !above[out->id]) continue;
-            left[out->id] = uses_above(out, above);
-            waiting += left[out->id] > 0;
-        }
-        for (int i = 0; i < node->n_out; i++) {
-            const tb_value *out = node->out[i];
-            if (!out || !below[out->id] || !above[out->id]) continue;
-            int64_t stride;
-            if (waiting == (left[out->id] > 0) &&
-                tb_axes_carries(axes, out, tower->label, &stride)) {
-                best = out;
-                *inner = stride;
-            }
-            if (out == target) return best;
-        }
-    }
-    return best;
+    int n;
+    const tb_value **passed =
+        tb_values_passed(&n, graph, last->product->out[0], target, axes->arena);
+    while (passed && n-- > 0)
+        if (tb_axes_carries(axes, passed[n], tower->label, inner)) return passed[n];
+    return NULL;
 }

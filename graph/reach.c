@@ -21,6 +21,57 @@ void tb_mark_ancestors(const tb_graph *graph, const tb_value *to, unsigned char 
     }
 }
 
+/* Does the node lie on the way to what `above` marks? */
+static bool leads_up(const tb_node *node, const unsigned char *above) {
+    bool on = false;
+    for (int o = 0; o < node->n_out; o++)
+        on |= node->out[o] && node->out[o]->active && above[node->out[o]->id];
+    return on;
+}
+
+/* How often the value is read on that way. */
+static int uses_above(const tb_value *value, const unsigned char *above) {
+    int count = 0;
+    for (int k = 0; k < value->n_uses; k++) count += leads_up(value->uses[k].node, above);
+    return count;
+}
+
+const tb_value **tb_values_passed(int *n, const tb_graph *graph, const tb_value *from,
+                                  const tb_value *to, tb_arena *arena) {
+    const tb_value **passed = TB_NEW(arena, const tb_value *, graph->n_values);
+    unsigned char *below = TB_NEW(arena, unsigned char, graph->n_values); /* comes from `from` */
+    unsigned char *above = TB_NEW(arena, unsigned char, graph->n_values); /* reaches `to` */
+    int *left = TB_NEW(arena, int, graph->n_values); /* uses on the way that are still to come */
+    *n = 0;
+    if (!passed || !below || !above || !left) return NULL;
+    tb_mark_descendants(graph, from, below);
+    tb_mark_ancestors(graph, to, above);
+    if (!below[to->id]) return passed;
+    /* In execution order, a value is on every path if no other value is still waiting to be read
+     * when it has been made. */
+    int waiting = 0;
+    for (const tb_node *node = from->producer; node; node = node->next) {
+        for (int i = 0; i < node->n_in && leads_up(node, above); i++) {
+            const tb_value *in = node->in[i];
+            bool on = in && below[in->id] && above[in->id] && left[in->id] > 0;
+            if (on && --left[in->id] == 0) waiting--;
+        }
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_value *out = node->out[i];
+            if (!out || !below[out->id] || !above[out->id]) continue;
+            left[out->id] = uses_above(out, above);
+            waiting += left[out->id] > 0;
+        }
+        for (int i = 0; i < node->n_out; i++) {
+            const tb_value *out = node->out[i];
+            if (!out || !below[out->id] || !above[out->id]) continue;
+            if (waiting == (left[out->id] > 0)) passed[(*n)++] = out;
+            if (out == to) return passed;
+        }
+    }
+    return passed;
+}
+
 typedef struct visit {
     tb_node **order, **stack;
     int *next; /* by node id: operand to visit next, from 1 on; 0: not seen */

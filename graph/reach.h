@@ -13,6 +13,11 @@ void tb_mark_descendants(const tb_graph *graph, const tb_value *from, unsigned c
 /** Sets marks[id] for `to` and every active value that it depends on. */
 void tb_mark_ancestors(const tb_graph *graph, const tb_value *to, unsigned char *marks);
 
+/** The *n values that every path from `from`, which a node makes, to `to` passes through, from
+ * there up. NULL: out of memory. */
+const tb_value **tb_values_passed(int *n, const tb_graph *graph, const tb_value *from,
+                                  const tb_value *to, tb_arena *arena);
+
 /** All n_nodes nodes, operands before what reads them: the outputs' in their order, each node's
  * first operand first. It is an order of execution, and the same one however a tool sorted the
  * nodes that stand beside each other. NULL: out of memory. */

@@ -165,11 +165,30 @@ static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, boo
                         (long long)to->tower.tokens);
 }
 
-static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, tiba_error *error) {
+/* Members that are no cross-attention: queries from another input's tokens are no part of a chain.
+ * NULL: out of memory. */
+static int *own_members(const tb_explainer *x, const tb_tower *group, int *n) {
+    int *own = TB_NEW(x->arena, int, group->n_attentions);
+    *n = 0;
+    for (int i = 0; own && i < group->n_attentions; i++) {
+        const tb_attention *a = &x->analysis->attentions->attentions[group->attentions[i]];
+        int input = a->tower < 0 ? tb_label_input(x->analysis->axes, a->query_label) : -1;
+        if (input < 0 || input == group->input) own[(*n)++] = group->attentions[i];
+    }
+    return own;
+}
+
+static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, const unsigned char *beyond,
+                               tiba_error *error) {
     const tb_analysis *on = x->analysis;
     tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
-    int *members = to->tower.attentions, n = to->tower.n_attentions;
-    TB_TRY(tb_route_create(&to->route, from, x->target, n, members, x->arena, error));
+    int n, *members = own_members(x, &to->tower, &n);
+    if (!members) return tb_out_of_memory(error);
+    if (n == 0) {
+        members = to->tower.attentions;
+        n = to->tower.n_attentions;
+    }
+    TB_TRY(tb_route_create(&to->route, from, x->target, beyond, n, members, x->arena, error));
     to->tower = to->route->tower;
     if (to->tower.input < 0)
         return tb_node_fail(error, TIBA_ERROR_INPUT, on->attentions->attentions[members[0]].product,
@@ -191,11 +210,21 @@ static bool reads_tower(const tb_explainer *x, const tb_plan_tower *group, const
     return false;
 }
 
+/* A group of its own for some of another's attentions, the last of all. */
+static tb_plan_tower *add_group(tb_explainer *x, int input, int *attentions, int n,
+                                const tiba_error *apart) {
+    tb_plan_tower *to = &x->towers[x->n_towers++];
+    *to = (tb_plan_tower){.tower = {.input = input}, .apart = apart};
+    to->tower.attentions = attentions;
+    to->tower.n_attentions = n;
+    return to;
+}
+
 /* Towers of one input that no row vector connects (a picture's, and one of its tokens joined with
  * a text's; two sizes of patches) have a result each. The group becomes its first tower, the
  * others follow behind the last one. False if it is one tower only or has attentions that are
  * part of none. */
-static bool split(tb_explainer *x, int t, tiba_error *error) {
+static bool split(tb_explainer *x, int t, const tiba_error *apart, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     tb_plan_tower *group = &x->towers[t];
     const int *members = group->tower.attentions;
@@ -210,10 +239,7 @@ static bool split(tb_explainer *x, int t, tiba_error *error) {
             if (found->attentions[members[i]].tower == of) own[n_own++] = members[i];
         if (!own) return tb_out_of_memory(error), false;
         if (n_own == 0) continue;
-        tb_plan_tower *to = &x->towers[x->n_towers++];
-        *to = (tb_plan_tower){.tower = {.input = found->towers[of].input}};
-        to->tower.attentions = own;
-        to->tower.n_attentions = n_own;
+        add_group(x, found->towers[of].input, own, n_own, apart);
         towers++;
     }
     if (towers > 1) *group = x->towers[before];
@@ -222,20 +248,14 @@ static bool split(tb_explainer *x, int t, tiba_error *error) {
     return towers > 1;
 }
 
-static tiba_status plan_group(tb_explainer *x, int t, tiba_error *error) {
+/* Plans the group as one tower; a value in `beyond` (NULL: none) is not read as its tokens. */
+static tiba_status plan_whole(tb_explainer *x, int t, const unsigned char *beyond,
+                              tiba_error *error) {
     int of;
     tb_plan_tower *to = &x->towers[t];
     bool plain = is_plain(x, to, &of);
     if (plain) TB_TRY(plan_plain(x, to, of, &plain, error));
-    if (!plain) {
-        tiba_error why = {0};
-        tiba_status status = plan_routed(x, to, &why);
-        if (status == TIBA_ERROR_INPUT && split(x, t, &why)) return plan_group(x, t, error);
-        if (status != TIBA_OK) {
-            if (error) *error = why;
-            return status;
-        }
-    }
+    if (!plain) TB_TRY(plan_routed(x, to, beyond, error));
     const tb_attentions *found = x->analysis->attentions;
     if (to->tower.reordered && !to->tower.image)
         return tb_node_fail(error, TIBA_ERROR_INPUT,
@@ -243,6 +263,88 @@ static tiba_status plan_group(tb_explainer *x, int t, tiba_error *error) {
                             "the tokens of this attention are not in the order of the input that "
                             "they come from");
     return TIBA_OK;
+}
+
+/* Do all of these attentions read the value? */
+static bool all_above(const tb_explainer *x, int n, const int *attentions, const tb_value *value) {
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    bool all = above != NULL;
+    if (above) tb_mark_descendants(x->graph, value, above);
+    for (int i = 0; i < n && all; i++)
+        all = above[found->attentions[attentions[i]].product->out[0]->id];
+    return all;
+}
+
+/* Is one of the first k attentions of a tower that one of the others is of as well? */
+static bool shares_tower(const tb_explainer *x, const int *members, int k, int n) {
+    const tb_attention *all = x->analysis->attentions->attentions;
+    for (int i = 0; i < k; i++)
+        for (int j = k; j < n && all[members[i]].tower >= 0; j++)
+            if (all[members[i]].tower == all[members[j]].tower) return true;
+    return false;
+}
+
+/* The first attentions of the group that make a tower, if what follows lies above its readout:
+ * queries that were chosen among its tokens, which are a group of their own, and learned ones that
+ * read it, which belong to the readout. *fits: is there such a part? */
+static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *apart,
+                        tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_plan_tower group = x->towers[t];
+    int *members = group.tower.attentions, n = group.tower.n_attentions, k, n_above = 0;
+    tb_plan_tower *to = &x->towers[t];
+    unsigned char *beyond = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!beyond) return tb_out_of_memory(error);
+    *fits = false;
+    for (k = n - 1; k > 0 && !*fits; k--) {
+        tb_mark_descendants(x->graph, found->attentions[members[k]].product->out[0], beyond);
+        if (shares_tower(x, members, k, n)) continue;
+        tiba_error why = {0};
+        *to = (tb_plan_tower){.tower = {.input = group.tower.input}, .apart = apart};
+        to->tower.attentions = members;
+        to->tower.n_attentions = k;
+        tiba_status status = plan_whole(x, t, beyond, &why);
+        if (status != TIBA_OK && status != TIBA_ERROR_INPUT) {
+            if (error) *error = why;
+            return status;
+        }
+        *fits = status == TIBA_OK && all_above(x, n - k, members + k, to->readout);
+    }
+    if (!*fits) {
+        *to = group;
+        return TIBA_OK;
+    }
+    int *above = TB_NEW(x->arena, int, n);
+    if (!above) return tb_out_of_memory(error);
+    for (int i = k + 1; i < n; i++)
+        if (found->attentions[members[i]].query_label >= 0) above[n_above++] = members[i];
+    if (n_above > 0) add_group(x, group.tower.input, above, n_above, apart);
+    return TIBA_OK;
+}
+
+static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
+    tiba_error why = {0}, *apart = TB_NEW(x->arena, tiba_error, 1);
+    if (!apart) return tb_out_of_memory(error);
+    tiba_status status = plan_whole(x, t, NULL, &why);
+    if (status == TIBA_ERROR_INPUT) {
+        *apart = why;
+        if (split(x, t, apart, &why)) return plan_tower(x, t, error);
+        bool fits = false;
+        TB_TRY(peel(&fits, x, t, apart, error));
+        if (fits) return TIBA_OK;
+    }
+    if (status != TIBA_OK && error) *error = why;
+    return status;
+}
+
+/* What is wrong with a part of a group that came apart is what it came apart for. */
+static tiba_status plan_group(tb_explainer *x, int t, tiba_error *error) {
+    tiba_error why = {0};
+    tiba_status status = plan_tower(x, t, &why);
+    const tiba_error *apart = x->towers[t].apart;
+    if (status != TIBA_OK && error) *error = status == TIBA_ERROR_INPUT && apart ? *apart : why;
+    return status;
 }
 
 /* Marks what carries an input's tokens, or might: everything that depends on an input by a way that

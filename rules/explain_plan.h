@@ -18,11 +18,13 @@ typedef struct tb_plan_tower {
     /** Where methods that go to the input end: the picture, or the value where the tokens begin;
      *  NULL: there is none. */
     const tb_value *source;
-    bool pixels;          /**< it is the picture */
-    int64_t source_inner; /**< plain tokens: stride of the token axis in it */
-    int64_t samples;      /**< without attentions: of the source, outermost; else 0 */
-    bool nested;          /**< the target reads it only by way of another tower's readout */
-    tb_reading reading;   /**< how the target reads the readout's tokens */
+    bool pixels;             /**< it is the picture */
+    int64_t source_inner;    /**< plain tokens: stride of the token axis in it */
+    int64_t samples;         /**< without attentions: of the source, outermost; else 0 */
+    const tiba_error *apart; /**< why no row vector connects it with other towers of its input;
+                                NULL: nobody asked */
+    bool nested;             /**< the target reads it only by way of another tower's readout */
+    tb_reading reading;      /**< how the target reads the readout's tokens */
 } tb_plan_tower;
 
 struct tb_explainer {

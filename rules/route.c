@@ -227,22 +227,6 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
     return TIBA_OK;
 }
 
-/* The value nearest the target that all ways from the members to it pass through and that has token
- * axes: walk up the target's dominators. Ways from elsewhere (another tower) do not count. */
-static tiba_status find_readout(tb_route *r, const tb_value *target, tiba_error *error) {
-    const tb_graph *graph = r->on.graph;
-    unsigned char *from = TB_NEW(r->arena, unsigned char, graph->n_values);
-    tb_dominators *ways;
-    if (!from) return tb_out_of_memory(error);
-    for (int i = 0; i < r->n_attentions; i++) from[member(r, i)->product->out[0]->id] = 1;
-    TB_TRY(tb_dominators_find(&ways, graph, from, r->arena, error));
-    for (int at = target->id; at >= 0; at = ways->parent[at])
-        if (token_axes(&r->readout, r, graph->values[at])) return TIBA_OK;
-    return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, r->n_attentions - 1)->product,
-                        "no value with tokens lies on every path from this attention to the "
-                        "target");
-}
-
 static bool fits(const tb_route *r, const tb_node *node) {
     if (tb_route_member_of(r, node) >= 0) return true;
     int actives = 0;
@@ -264,6 +248,7 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     const tb_graph *graph = r->on.graph;
     unsigned char *below = TB_NEW(r->arena, unsigned char, graph->n_values);
     unsigned char *above = TB_NEW(r->arena, unsigned char, graph->n_values);
+    r->n_steps = 0;
     r->between = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
@@ -286,13 +271,85 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Marks the operands that a step hands weight to. */
+static void mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {
+    int index = tb_route_member_of(r, node), region = r->on.regions->of_node[node->id];
+    if (region >= 0) {
+        const tb_region *whole = &r->on.regions->list[region];
+        if (whole->exit->producer == node) reached[whole->entry->id] = 1;
+    } else if (index >= 0) {
+        reached[member(r, index)->v->id] = 1;
+    } else {
+        for (int i = 0; i < node->n_in; i++) {
+            signed char what = r->skip[node->id];
+            bool asked = !tb_route_is_sum(node) || tb_add_gets[what].stream[i] > 0 ||
+                         tb_add_gets[what].asked[i] > 0;
+            if (node->in[i] && asked) reached[node->in[i]->id] = 1;
+        }
+    }
+}
+
+/* Can every step that weight comes to be taken? If not, *stopped is the first that cannot. */
+static tiba_status check_steps(const tb_route *r, const tb_node **stopped, tiba_error *error) {
+    unsigned char *reached = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
+    if (!reached) return tb_out_of_memory(error);
+    reached[r->readout.value->id] = 1;
+    for (int s = 0; s < r->n_steps; s++) {
+        const tb_node *node = r->steps[s];
+        bool on = false;
+        for (int i = 0; i < node->n_out; i++) on |= node->out[i] && reached[node->out[i]->id];
+        if (!on) continue;
+        if (r->on.regions->of_node[node->id] < 0 && !fits(r, node)) {
+            *stopped = node;
+            return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                                "the rollout cannot follow tokens through it");
+        }
+        mark_step(r, node, reached);
+    }
+    return TIBA_OK;
+}
+
+/* The readout is the value nearest the target that all ways from the members to it pass through and
+ * that has token axes, from where weight comes to the source; ways from elsewhere (another tower)
+ * do not count. Where weight does not come there (queries that were chosen among the tokens and
+ * read others at places of their own), the next one is. */
+static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
+                                     const unsigned char *beyond, tiba_error *error) {
+    const tb_graph *graph = r->on.graph;
+    unsigned char *from = TB_NEW(r->arena, unsigned char, graph->n_values);
+    unsigned char *above = TB_NEW(r->arena, unsigned char, graph->n_values);
+    const tb_node *stopped = NULL;
+    tb_dominators *ways;
+    if (!from || !above) return tb_out_of_memory(error);
+    for (int i = 0; i < r->n_attentions; i++) from[member(r, i)->product->out[0]->id] = 1;
+    TB_TRY(tb_dominators_find(&ways, graph, from, r->arena, error));
+    if (beyond) memcpy(above, beyond, (size_t)graph->n_values);
+    tiba_error first = {0};
+    for (int at = target->id; at >= 0; at = ways->parent[at]) {
+        if (above[at] || !token_axes(&r->readout, r, graph->values[at])) continue;
+        tiba_error why = {0};
+        TB_TRY(plan_steps(r, error));
+        tiba_status status = check_steps(r, &stopped, &why);
+        if (status != TIBA_ERROR_INPUT) {
+            if (error) *error = why;
+            return status;
+        }
+        if (!first.code) first = why;
+        tb_mark_descendants(graph, stopped->out[0], above);
+    }
+    if (first.code && error) *error = first;
+    if (first.code) return TIBA_ERROR_INPUT;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, r->n_attentions - 1)->product,
+                        "no value with tokens lies on every path from this attention to the "
+                        "target");
+}
+
 tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
-                            int n_attentions, const int *members, tb_arena *arena,
-                            tiba_error *error) {
+                            const unsigned char *beyond, int n_attentions, const int *members,
+                            tb_arena *arena, tiba_error *error) {
     tb_route *r = TB_NEW(arena, tb_route, 1);
     if (!r) return tb_out_of_memory(error);
     *r = (tb_route){.on = on, .arena = arena, .n_attentions = n_attentions, .members = members};
-    const tb_node *first = member(r, 0)->product;
     r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
     if (!r->told_apart) return tb_out_of_memory(error);
     for (int i = 0; i < n_attentions; i++) {
@@ -301,11 +358,10 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     }
     TB_TRY(find_source(r, error));
     if (!r->source.value)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, first,
+        return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, 0)->product,
                             "the tokens of this attention and of those above it do not come from "
                             "one value with tokens");
-    TB_TRY(find_readout(r, target, error));
-    TB_TRY(plan_steps(r, error));
+    TB_TRY(plan_from_readout(r, target, beyond, error));
     *out = r;
     return TIBA_OK;
 }
@@ -613,9 +669,6 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
         const tb_region *region = &r->on.regions->list[index];
         return region->exit->producer == node ? step_region(w, region, error) : TIBA_OK;
     }
-    if (!fits(r, node))
-        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
-                            "the rollout cannot follow tokens through it");
     int attention = tb_route_member_of(r, node);
     tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
     m.data = held(w, node->out[0]);

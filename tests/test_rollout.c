@@ -353,7 +353,8 @@ static void check_route_on_plain(readout how, bool transposed, written as) {
     tiba_error error = {0};
     tb_route *route;
     static const int members[LAYERS] = {0, 1, 2};
-    making_try(tb_route_create(&route, on, target, LAYERS, members, s.m.arena, &error), &error);
+    making_try(tb_route_create(&route, on, target, NULL, LAYERS, members, s.m.arena, &error),
+               &error);
     CHECK(route->source.tokens == TOKENS);
     double w[MOST] = {0}, r[MOST] = {0}, even[MOST] = {0}, got[MOST];
     if (route->readout.tokens == 1) { /* the class token that was cut out */

@@ -73,6 +73,8 @@ CASES = {
     "parallel": (models.TEXT["order_parallel"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], True),
     "unfold": (models.VISION["patch_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
+    "chosen_queries": (models.VISION["chosen_queries"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
+    "chosen_in_windows": (models.VISION["chosen_in_windows"], lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="chosen_in_windows", options=["--method", "rollout", "--rollout", "raw"])),
     "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
     "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False, dict(outputs=("output",), also={"usual": models.TEXT["att_packed_unbind"]})),

@@ -670,6 +670,31 @@ class Hybrid(VisionModel):
         return self.head(x.mean((2, 3)))
 
 
+class ChosenQueries(nn.Module):
+    """RT-DETR: the best tokens become queries, which attend to each other and read the others between their places, where they
+    themselves say. With `windows`, the encoder's attentions are in rows."""
+    def __init__(self, windows):
+        super().__init__()
+        self.enc, self.windows = VisionModel(pool="mean", depth=2), windows
+        self.score, self.offset, self.weight = nn.Linear(D, 1), nn.Linear(D, 6), nn.Linear(D, 3)
+        self.blocks = nn.ModuleList([Block() for _ in range(2)])
+        self.value, self.head = nn.Linear(D, D), nn.Linear(D, 5)
+
+    def forward(self, x):
+        x = self.enc.embed(x) + self.enc.pos[:, 1:]
+        b, n, d = x.shape
+        for blk in self.enc.blocks:
+            x = blk(x.reshape(b * 4, 4, d)).reshape(b, n, d).reshape(b, 4, 4, d).transpose(1, 2).reshape(b, n, d) if self.windows else blk(x)
+        best = self.score(x)[..., 0].topk(4, dim=1)[1]
+        q = x.gather(1, best[..., None].expand(-1, -1, d))
+        for blk in self.blocks:
+            q = blk(q)
+            places = torch.tanh(self.offset(q)).reshape(b, 4, 3, 2)
+            seen = F.grid_sample(self.value(x).transpose(1, 2).reshape(b, d, 4, 4), places, align_corners=False)  # [b, d, queries, places]
+            q = q + (seen * self.weight(q).softmax(-1)[:, None]).sum(-1).transpose(1, 2)
+        return self.head(q[:, 1])
+
+
 class CrossPooled(nn.Module):
     """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
     def __init__(self, self_attention):
@@ -712,5 +737,5 @@ TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin"
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
-           "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True),
+           "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True), "chosen_queries": lambda a: ChosenQueries(False), "chosen_in_windows": lambda a: ChosenQueries(True),
            "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_normalised_heads": vision(attention="normalised_heads", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}

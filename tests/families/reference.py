@@ -438,16 +438,31 @@ class Reference:
             x = x.to(F64)
             return [x.scatter_add(d, i, a[2].to(F64)) if how == b"add" else x.scatter(d, i, a[2].to(F64))]
         if t == "Resize":
-            assert x.ndim == 4 and attr(n, "mode") == b"linear" and attr(n, "coordinate_transformation_mode", b"half_pixel") in (b"half_pixel", b"pytorch_half_pixel")
-            return [torch.nn.functional.interpolate(x, np.shape(self.values[n.output[0]])[2:], mode="bilinear", align_corners=False)]
+            assert x.ndim == 4
+            size, how = np.shape(self.values[n.output[0]])[2:], attr(n, "coordinate_transformation_mode", b"half_pixel")
+            if attr(n, "mode", b"nearest") == b"nearest":  # whole factors only: every spelling takes the same element
+                assert all(a % b == 0 for a, b in zip(size, x.shape[2:]))
+                return [torch.nn.functional.interpolate(x, size, mode="nearest")]
+            assert attr(n, "mode") == b"linear" and how in (b"half_pixel", b"pytorch_half_pixel", b"align_corners")
+            return [torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=how == b"align_corners")]
+        if t == "ConvTranspose":
+            assert x.ndim == 4
+            p = attr(n, "pads", [0] * 4)
+            assert p[:2] == p[2:]
+            return [torch.nn.functional.conv_transpose2d(x, a[1], a[2] if len(a) > 2 else None, attr(n, "strides", [1, 1]), p[:2], attr(n, "output_padding", [0, 0]), attr(n, "group", 1), attr(n, "dilations", [1, 1]))]
+        if t == "PRelu":
+            return [torch.where(x < 0, x * a[1], x)]
+        if t == "GridSample":
+            mode = {b"linear": "bilinear", b"cubic": "bicubic"}.get(attr(n, "mode", b"linear"), attr(n, "mode", b"linear").decode())
+            return [torch.nn.functional.grid_sample(a[0], a[1], mode, attr(n, "padding_mode", b"zeros").decode(), bool(attr(n, "align_corners", 0)))]
         if t == "CumSum":
             assert not attr(n, "exclusive", 0) and not attr(n, "reverse", 0)
             return [x.cumsum(int(self.values[n.input[1]]))]
         if t == "Tile":
             return [x.repeat([int(v) for v in self.values[n.input[1]]])]
-        if t in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"):
+        if t in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"):
             d, keep = self.ints(n, 1, "axes") or list(range(x.ndim)), bool(attr(n, "keepdims", 1))
-            f = {"ReduceMean": lambda: x.mean(d, keepdim=keep), "ReduceSum": lambda: x.sum(d, keepdim=keep), "ReduceMax": lambda: x.amax(d, keepdim=keep),
+            f = {"ReduceMean": lambda: x.mean(d, keepdim=keep), "ReduceSum": lambda: x.sum(d, keepdim=keep), "ReduceMax": lambda: x.amax(d, keepdim=keep), "ReduceMin": lambda: x.amin(d, keepdim=keep),
                  "ReduceL2": lambda: x.pow(2).sum(d, keepdim=keep).sqrt(), "ReduceSumSquare": lambda: x.pow(2).sum(d, keepdim=keep),
                  "ReduceLogSumExp": lambda: x.logsumexp(d, keepdim=keep)}
             return [f[t]()]
@@ -583,6 +598,10 @@ class Reference:
             return out
         if t == "Mul" and len(act) == 2:
             return {i: sum(reduce_to(r[0] / 2, x[i].shape) for j in act if j == i) for i in set(act)}
+        if t == "Div" and len(act) == 2 and x[n.input[1]].shape == r[0].shape and self.producer[n.input[1]].op_type != "Expand":  # no norm: the general rule
+            leaves = {i: x[i].clone().requires_grad_() for i in act}
+            y = self.op(n, [leaves[i] for i in n.input])[0]
+            return {i: x[i] * g for i, g in zip(leaves, torch.autograd.grad(y, list(leaves.values()), guarded(r[0], y.detach())))}
         if t == "Div" and len(act) == 2:
             return {n.input[0]: r[0]} if x[n.input[0]].shape == r[0].shape else {n.input[0]: reduce_to(r[0], x[n.input[0]].shape)}
         if t in ("Mul", "Div"):
@@ -594,15 +613,23 @@ class Reference:
             p = (v * v.sum(d, keepdim=True).sign()).clip(min=0)
             z = p.sum(d, keepdim=True)
             return {one: p * guarded(r[0].reshape(z.shape), z)}
-        if t in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Where", "Identity", "ReduceMax", "MaxPool", "Pad", "ScatterND", "ScatterElements", "TopK", "Tile"):
+        if t == "AveragePool":  # the same in each window
+            above = self.op(n, [x[one]])[0] > 0
+            total = 0
+            for part, mine in ((x[one].clip(min=0), above), ((-x[one]).clip(min=0), ~above)):
+                leaf = part.clone().requires_grad_()
+                z = self.op(n, [leaf])[0]
+                total = total + part * torch.autograd.grad(z, leaf, torch.where(mine, guarded(r[0], z.detach()), torch.zeros_like(z)))[0]
+            return {one: total}
+        if t in ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Concat", "Split", "Slice", "Gather", "GatherND", "GatherElements", "Where", "Identity", "ReduceMax", "ReduceMin", "MaxPool", "Pad", "ScatterND", "ScatterElements", "TopK", "Tile"):
             leaves = {i: x[i].clone().requires_grad_() for i in act}
             outs = self.op(n, [leaves[i] if i in leaves else self.const_of(i) if i else None for i in n.input])
             total = sum((o * q).sum() for o, q in zip(outs, r) if q is not None and o is not None)
             return dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()))))
-        if t in ("Resize", "CumSum", "ReduceLogSumExp"):  # the general rule
-            leaf = x[one].clone().requires_grad_()
-            y = self.op(n, [leaf])[0]
-            return {one: x[one] * torch.autograd.grad(y, leaf, guarded(r[0], y.detach()))[0]}
+        if t in ("Resize", "GridSample", "ConvTranspose", "CumSum", "ReduceLogSumExp"):  # the general rule
+            leaves = {i: x[i].clone().requires_grad_() for i in act}
+            y = self.op(n, [leaves[i] if i in leaves else self.const_of(i) if i else None for i in n.input])[0]
+            return {i: x[i] * g for i, g in zip(leaves, torch.autograd.grad(y, list(leaves.values()), guarded(r[0], y.detach())))}
         if x[one].shape == r[0].shape:
             return {one: r[0]}
         raise NotImplementedError("relevance of " + t)

@@ -140,10 +140,17 @@ def hiera(p, w):
     return out.ravel()
 
 
+def chosen(p, w):
+    """4 x 4 in rows, then in columns; the queries' attentions follow"""
+    turned = lambda r: r.reshape(4, 4).T.ravel()
+    rows_of = np.arange(16).reshape(4, 4)
+    return step(turned(step(turned(w), p[1], rows_of)), p[0], rows_of)
+
+
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
+            "chosen_in_windows": (chosen, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
 
 
 def rows(model, name, feeds, results, family, way, method="rollout", single=False, ties="exact"):
