@@ -33,7 +33,7 @@ tiba_status tb_dominators_find(tb_dominators **out, const tb_graph *graph,
             const tb_value *value = node->out[i];
             if (!value || !value->active || common == -2) continue;
             counts[value->id] = 1;
-            if (common < 0 || (sources && sources[value->id])) continue; /* ways begin there too */
+            if (common < 0) continue;
             d->parent[value->id] = common;
             d->depth[value->id] = d->depth[common] + 1;
         }

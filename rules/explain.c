@@ -188,7 +188,8 @@ static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, const unsigne
         members = to->tower.attentions;
         n = to->tower.n_attentions;
     }
-    TB_TRY(tb_route_create(&to->route, from, x->target, beyond, n, members, x->arena, error));
+    TB_TRY(tb_route_create(&to->route, from, x->target, beyond, n, members, &to->stopped, x->arena,
+                           error));
     to->tower = to->route->tower;
     if (to->tower.input < 0)
         return tb_node_fail(error, TIBA_ERROR_INPUT, on->attentions->attentions[members[0]].product,
@@ -331,7 +332,9 @@ static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
         *apart = why;
         if (split(x, t, apart, &why)) return plan_tower(x, t, error);
         bool fits = false;
-        TB_TRY(peel(&fits, x, t, apart, error));
+        /* a product of two activations may be an attention in a form that is not known */
+        const tb_node *at = x->towers[t].stopped;
+        if (!at || at->op->class != TB_CLASS_CONTRACT) TB_TRY(peel(&fits, x, t, apart, error));
         if (fits) return TIBA_OK;
     }
     if (status != TIBA_OK && error) *error = why;

@@ -23,6 +23,7 @@ typedef struct tb_plan_tower {
     int64_t samples;         /**< without attentions: of the source, outermost; else 0 */
     const tiba_error *apart; /**< why no row vector connects it with other towers of its input;
                                 NULL: nobody asked */
+    const tb_node *stopped;  /**< what no row vector goes through, NULL: nothing, or not planned */
     bool nested;             /**< the target reads it only by way of another tower's readout */
     tb_reading reading;      /**< how the target reads the readout's tokens */
 } tb_plan_tower;

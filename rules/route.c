@@ -314,19 +314,24 @@ static tiba_status check_steps(const tb_route *r, const tb_node **stopped, tiba_
  * do not count. Where weight does not come there (queries that were chosen among the tokens and
  * read others at places of their own), the next one is. */
 static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
-                                     const unsigned char *beyond, tiba_error *error) {
+                                     const unsigned char *beyond, const tb_node **at_node,
+                                     tiba_error *error) {
     const tb_graph *graph = r->on.graph;
     unsigned char *from = TB_NEW(r->arena, unsigned char, graph->n_values);
     unsigned char *above = TB_NEW(r->arena, unsigned char, graph->n_values);
+    unsigned char *read = TB_NEW(r->arena, unsigned char, graph->n_values);
     const tb_node *stopped = NULL;
     tb_dominators *ways;
-    if (!from || !above) return tb_out_of_memory(error);
+    if (!from || !above || !read) return tb_out_of_memory(error);
     for (int i = 0; i < r->n_attentions; i++) from[member(r, i)->product->out[0]->id] = 1;
     TB_TRY(tb_dominators_find(&ways, graph, from, r->arena, error));
     if (beyond) memcpy(above, beyond, (size_t)graph->n_values);
+    for (int i = 0; i < r->n_attentions; i++) /* tokens that attend to each other are not out yet */
+        for (int k = 0; k < 2 && member(r, i)->tower >= 0; k++)
+            tb_mark_ancestors(graph, member(r, i)->product->in[k], read);
     tiba_error first = {0};
     for (int at = target->id; at >= 0; at = ways->parent[at]) {
-        if (above[at] || !token_axes(&r->readout, r, graph->values[at])) continue;
+        if (above[at] || read[at] || !token_axes(&r->readout, r, graph->values[at])) continue;
         tiba_error why = {0};
         TB_TRY(plan_steps(r, error));
         tiba_status status = check_steps(r, &stopped, &why);
@@ -334,7 +339,10 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
             if (error) *error = why;
             return status;
         }
-        if (!first.code) first = why;
+        if (!first.code) {
+            first = why;
+            *at_node = stopped;
+        }
         tb_mark_descendants(graph, stopped->out[0], above);
     }
     if (first.code && error) *error = first;
@@ -346,7 +354,8 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
 
 tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
                             const unsigned char *beyond, int n_attentions, const int *members,
-                            tb_arena *arena, tiba_error *error) {
+                            const tb_node **stopped, tb_arena *arena, tiba_error *error) {
+    *stopped = NULL;
     tb_route *r = TB_NEW(arena, tb_route, 1);
     if (!r) return tb_out_of_memory(error);
     *r = (tb_route){.on = on, .arena = arena, .n_attentions = n_attentions, .members = members};
@@ -361,7 +370,7 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
         return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, 0)->product,
                             "the tokens of this attention and of those above it do not come from "
                             "one value with tokens");
-    TB_TRY(plan_from_readout(r, target, beyond, error));
+    TB_TRY(plan_from_readout(r, target, beyond, stopped, error));
     *out = r;
     return TIBA_OK;
 }

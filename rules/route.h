@@ -59,10 +59,10 @@ typedef struct tb_route {
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Values that are
  *  marked in `beyond` (by id; NULL: none) are no readout. Fails naming the first node that does not
- *  fit. */
+ *  fit; *stopped is then the one that no weight goes through, NULL where it fails otherwise. */
 tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
                             const unsigned char *beyond, int n_attentions, const int *members,
-                            tb_arena *arena, tiba_error *error);
+                            const tb_node **stopped, tb_arena *arena, tiba_error *error);
 /** The forward values that a run reads. */
 void tb_route_keep(const tb_route *route, unsigned char *keep);
 /** What is carried back: w [readout.tokens] of a sample, through these E. */
