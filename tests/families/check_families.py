@@ -283,8 +283,8 @@ REMARKS = """
 - Sections "by an earlier program" hold cells of families that were not exported again: what the program of their day gave, one
   file a cell. All others are of one day: decoders, Keras and graphs by the present program, PyTorch and rewriting tools by that
   of two hours before, which knew no 16-bit tables and no tokens taken out one by one.
-- optimum's bart and t5 decoders: the encoder's states are an input, and the normalized rollout is refused where self- and
-  cross-attention share a residual sum; `--rollout raw` explains them.
+- optimum's bart and t5 decoders: the encoder's states are an input, whose cross-attentions share residual sums: rows are not
+  divided there, which a note says.
 - Not made: torch's exporter at opset 11 and JAX's and Paddle's of today; Olive, neural-compressor and tflite2onnx (none could be
   installed beside what they need); SmoothQuant, GPTQ and k-quants, which want wider models than these; models that onnxruntime-genai
   does not know or whose heads are too narrow for it (phi, nemotron, gemma3); ernie4_5 by optimum.
