@@ -499,7 +499,7 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
     return give(w, a->v, &v, 1.0f, error);
 }
 
-const tb_op_def *tb_route_even_op(const tb_node *node) {
+static const tb_op_def *even_op(const tb_node *node) {
     switch (node->op->class) {
     case TB_CLASS_REDUCE:
         return &tb_op_def_ReduceSum;
@@ -512,41 +512,50 @@ const tb_op_def *tb_route_even_op(const tb_node *node) {
     }
 }
 
+static tiba_status fill_ones(tiba_tensor *t, tb_exec *exec, tiba_error *error) {
+    int64_t count = tb_tensor_count(t);
+    float *x = t->data = tb_scratch(exec, (size_t)count, sizeof *x);
+    if (!x) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < count; i++) x[i] = 1.0f;
+    return TIBA_OK;
+}
+
+tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *program,
+                          tb_exec *exec, tiba_error *error) {
+    *even = (tb_even){even_op(node), node->in[0] && node->in[0]->active ? 0 : 1, .in = {NULL}};
+    even->ones = node->in[even->x]->t;
+    TB_TRY(fill_ones(&even->ones, exec, error));
+    if (node->op->class == TB_CLASS_CONTRACT) {
+        even->weight = node->in[1 - even->x]->t;
+        TB_TRY(fill_ones(&even->weight, exec, error));
+        even->in[1 - even->x] = &even->weight;
+    } else {
+        for (int i = 0; i < node->n_in && i < 8; i++)
+            even->in[i] = node->in[i] ? program->values[node->in[i]->id] : NULL;
+    }
+    even->in[even->x] = &even->ones;
+    return TIBA_OK;
+}
+
 /* A linear map with all weights alike: each of the k elements that an output is made of gets 1/k.
  */
 static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,
                               tiba_error *error) {
-    const tb_op_def *def = tb_route_even_op(node);
-    int x = node->in[0] && node->in[0]->active ? 0 : 1;
-    const tiba_tensor *in[8] = {NULL};
-    tiba_tensor *din[8] = {NULL}, *outs[1];
-    tiba_tensor ones = node->in[x]->t, weight = {0}, size = *m, part = ones;
-    bool weighted = node->op->class == TB_CLASS_CONTRACT;
-    int64_t n = tb_tensor_count(&ones), count = tb_tensor_count(m);
-    ones.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
+    tb_even even;
+    TB_TRY(tb_route_even(&even, node, w->program, w->exec, error));
+    tiba_tensor *din[8] = {NULL}, *outs[1], size = *m, part = even.ones;
+    int64_t n = tb_tensor_count(&part), count = tb_tensor_count(m);
     part.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
     size.data = tb_scratch(w->exec, (size_t)count, sizeof(float));
-    if (!ones.data || !part.data || !size.data) return tb_out_of_memory(error);
-    for (int64_t i = 0; i < n; i++) ((float *)ones.data)[i] = 1.0f;
-    for (int i = 0; i < node->n_in && i < 8 && !weighted; i++)
-        in[i] = node->in[i] ? w->program->values[node->in[i]->id] : NULL;
-    in[x] = &ones;
-    if (weighted) {
-        weight = node->in[1 - x]->t;
-        int64_t many = tb_tensor_count(&weight);
-        weight.data = tb_scratch(w->exec, (size_t)many, sizeof(float));
-        if (!weight.data) return tb_out_of_memory(error);
-        for (int64_t i = 0; i < many; i++) ((float *)weight.data)[i] = 1.0f;
-        in[1 - x] = &weight;
-    }
+    if (!part.data || !size.data) return tb_out_of_memory(error);
     outs[0] = &size;
-    TB_TRY(def->forward(w->exec, node, in, outs, error));
+    TB_TRY(even.def->forward(w->exec, node, even.in, outs, error));
     float *s = size.data;
     for (int64_t i = 0; i < count; i++) s[i] = s[i] != 0.0f ? ((float *)m->data)[i] / s[i] : 0.0f;
     const tiba_tensor *back[1] = {&size}, *of[1] = {&size};
-    din[x] = &part;
-    TB_TRY(def->vjp(w->exec, node, in, of, back, din, error));
-    return give(w, node->in[x], &part, 1.0f, error);
+    din[even.x] = &part;
+    TB_TRY(even.def->vjp(w->exec, node, even.in, of, back, din, error));
+    return give(w, node->in[even.x], &part, 1.0f, error);
 }
 
 /* The adjoint of a copy. */

@@ -106,32 +106,16 @@ static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
 
 /* The mean of the elements that were merged. */
 static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
-    const tb_op_def *def = tb_route_even_op(node);
-    int x = node->in[0] && node->in[0]->active ? 0 : 1;
-    const tiba_tensor *in[8] = {NULL};
-    tiba_tensor from = node->in[x]->t, weight = {0}, size = node->out[0]->t, to = size;
-    bool weighted = node->op->class == TB_CLASS_CONTRACT;
-    int64_t n = tb_tensor_count(&from), count = tb_tensor_count(&to);
-    from.data = tb_scratch(c->exec, (size_t)n, sizeof(float));
+    tb_even even;
+    TB_TRY(tb_route_even(&even, node, c->program, c->exec, error));
+    tiba_tensor size = node->out[0]->t, to = size, *ones[1] = {&size}, *sums[1] = {&to};
+    int64_t n = tb_tensor_count(&even.ones), count = tb_tensor_count(&to);
     size.data = tb_scratch(c->exec, (size_t)count, sizeof(float));
     to.data = room(c, node->out[0]);
-    if (!from.data || !size.data || !to.data) return tb_out_of_memory(error);
-    for (int i = 0; i < node->n_in && i < 8 && !weighted; i++)
-        in[i] = node->in[i] ? c->program->values[node->in[i]->id] : NULL;
-    if (weighted) {
-        weight = node->in[1 - x]->t;
-        int64_t many = tb_tensor_count(&weight);
-        weight.data = tb_scratch(c->exec, (size_t)many, sizeof(float));
-        if (!weight.data) return tb_out_of_memory(error);
-        for (int64_t i = 0; i < many; i++) ((float *)weight.data)[i] = 1.0f;
-        in[1 - x] = &weight;
-    }
-    in[x] = &from;
-    tiba_tensor *ones[1] = {&size}, *sums[1] = {&to};
-    for (int64_t i = 0; i < n; i++) ((float *)from.data)[i] = 1.0f;
-    TB_TRY(def->forward(c->exec, node, in, ones, error));
-    memcpy(from.data, c->at[node->in[x]->id], (size_t)n * sizeof(float));
-    TB_TRY(def->forward(c->exec, node, in, sums, error));
+    if (!size.data || !to.data) return tb_out_of_memory(error);
+    TB_TRY(even.def->forward(c->exec, node, even.in, ones, error));
+    memcpy(even.ones.data, c->at[node->in[even.x]->id], (size_t)n * sizeof(float));
+    TB_TRY(even.def->forward(c->exec, node, even.in, sums, error));
     for (int64_t i = 0; i < count; i++) {
         float all = ((float *)size.data)[i];
         ((float *)to.data)[i] = all != 0.0f ? ((float *)to.data)[i] / all : 0.0f;

@@ -22,8 +22,16 @@ extern const tb_add_shares tb_add_gets[];
 int tb_route_member_of(const tb_route *r, const tb_node *node);
 /** Is it a sum of two activations? */
 bool tb_route_is_sum(const tb_node *node);
-/** The operator that merges as `node` does with all elements alike: a maximum is a mean then. */
-const tb_op_def *tb_route_even_op(const tb_node *node);
+/** What merges as a node does with all elements alike: a maximum is a mean then, weights are 1. */
+typedef struct tb_even {
+    const tb_op_def *def;
+    int x;                    /**< the operand that is merged */
+    const tiba_tensor *in[8]; /**< in[x] is &ones */
+    tiba_tensor ones, weight; /**< of that operand's shape, all 1; likewise of the weight's */
+} tb_even;
+/** Fills `even`, which stays where it is; its memory is the kernel's scratch. */
+tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *program,
+                          tb_exec *exec, tiba_error *error);
 
 /** What step_binary and its transpose need: how many operands hold tokens, and how many of these
  *  have the result's own size. */
