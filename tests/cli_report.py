@@ -349,7 +349,7 @@ def test_keyboard():
     if not program:
         print("no chromium: the page was not opened")
         return
-    with tempfile.TemporaryDirectory() as folder, Chromium(program, os.path.join(folder, "profile")) as browser:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, Chromium(program, os.path.join(folder, "profile")) as browser:
         page = os.path.join(folder, "page.html")
 
         def after(*keys):
