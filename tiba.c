@@ -4,6 +4,7 @@
 #include "tiba.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -130,25 +131,54 @@ tiba_port tiba_model_output(const tiba_model *model, int index) {
 
 /* ------------------------------------------------------------------------------- runs */
 
-/* The output to explain: by name, or the first float one. */
-static tiba_status find_output(int *out, const tb_source *source, const tb_graph *graph,
-                               const char *name, tiba_error *error) {
-    int behind = tb_choice_behind(source, name);
-    for (int i = 0; i < graph->n_outputs && name && behind >= 0; i++) /* or the scores themselves */
-        if (strcmp(graph->outputs[i]->name, name) == 0 &&
-            tb_dtype_is_float(graph->outputs[i]->t.dtype))
-            behind = i;
-    if (behind >= 0 && tb_dtype_is_float(graph->outputs[behind]->t.dtype)) {
-        *out = behind;
-        return TIBA_OK;
+/* Does output `i` of the file hold floats? One that is blocked has only a declared type. */
+static bool is_float_output(const tb_source *source, const tb_bound *bound, int i) {
+    int at = bound->outputs[i].index;
+    if (at >= 0) return tb_dtype_is_float(bound->graph->outputs[at]->t.dtype);
+    tiba_dtype declared = source->graph->outputs[i]->t.dtype;
+    return declared == TIBA_UNDEFINED || tb_dtype_is_float(declared);
+}
+
+/* Something is in the way of output `i`; others may be free. */
+static tiba_status blocked(const tb_source *source, const tb_bound *bound, int i,
+                           tiba_error *error) {
+    char free[200] = "";
+    size_t used = 0;
+    for (int k = 0; k < source->graph->n_outputs; k++) {
+        if (bound->outputs[k].index < 0 || !is_float_output(source, bound, k)) continue;
+        int n = snprintf(free + used, sizeof free - used, "%s'%.60s'", used ? ", " : "",
+                         source->graph->outputs[k]->name);
+        if (n < 0 || (size_t)n >= sizeof free - used) {
+            free[used] = '\0';
+            break;
+        }
+        used += (size_t)n;
     }
-    for (int i = 0; i < graph->n_outputs; i++) {
-        const tb_value *value = graph->outputs[i];
-        bool found = name ? strcmp(value->name, name) == 0 : tb_dtype_is_float(value->t.dtype);
-        if (!found) continue;
-        if (!tb_dtype_is_float(value->t.dtype))
+    const tiba_error *why = bound->outputs[i].why;
+    tb_fail(error, why->code, "%.240s; output '%.60s' needs it%s%s", why->message,
+            source->graph->outputs[i]->name, used ? ", --output may name one that does not: " : "",
+            free);
+    if (error) memcpy(error->node, why->node, sizeof error->node);
+    return why->code;
+}
+
+/* The output to explain, as the file counts them: by name, or the first float one. */
+static tiba_status find_output(int *out, const tb_source *source, const tb_bound *bound,
+                               const char *name, tiba_error *error) {
+    const tb_graph *graph = source->graph;
+    int behind = tb_choice_behind(source, name), found = -1;
+    for (int i = 0; i < graph->n_outputs && name && behind >= 0; i++) /* or the scores themselves */
+        if (strcmp(graph->outputs[i]->name, name) == 0 && is_float_output(source, bound, i))
+            behind = i;
+    if (behind >= 0 && is_float_output(source, bound, behind)) found = behind;
+    for (int i = 0; i < graph->n_outputs && found < 0; i++)
+        if (name ? strcmp(graph->outputs[i]->name, name) == 0 : is_float_output(source, bound, i))
+            found = i;
+    if (found >= 0) {
+        if (!is_float_output(source, bound, found))
             return tb_fail(error, TIBA_ERROR_USAGE, "output '%s' is no float output", name);
-        *out = i;
+        if (bound->outputs[found].index < 0) return blocked(source, bound, found, error);
+        *out = found;
         return TIBA_OK;
     }
     if (!name) return tb_fail(error, TIBA_ERROR_INPUT, "the model has no float output");
@@ -160,13 +190,18 @@ static tiba_status find_output(int *out, const tb_source *source, const tb_graph
                    name, graph->n_outputs ? graph->outputs[0]->name : "");
 }
 
+/* The bound value that is explained. */
+static const tb_value *explained(const plan *p) {
+    return p->bound->graph->outputs[p->bound->outputs[p->output].index];
+}
+
 /* What the outputs read, and their logits, is all that a run for them computes. */
 static tiba_status narrow(plan *p, tb_exec *exec, tiba_error *error) {
     const tb_narrowing *narrowing;
     tb_graph *graph = p->bound->graph;
     unsigned char *keep = TB_NEW(graph->arena, unsigned char, graph->n_values);
     if (!keep) return tb_out_of_memory(error);
-    keep[tb_logit_value(graph->outputs[p->output])->id] = 1;
+    keep[tb_logit_value(explained(p))->id] = 1;
     return tb_narrow_rows(&narrowing, graph, NULL, keep, exec, graph->arena, error);
 }
 
@@ -175,8 +210,9 @@ static tiba_status plan_explanation(plan *p, tb_exec *exec, tiba_error *error) {
     tb_graph *graph = p->bound->graph;
     tb_budget *budget = exec->budget;
     TB_TRY(tb_analysis_create(&p->analysis, graph, budget, error));
-    tiba_status status = tb_explainer_create(&p->explainer, graph, p->analysis, p->output, exec,
-                                             budget, &p->why_not);
+    tiba_status status =
+        tb_explainer_create(&p->explainer, graph, p->analysis, p->bound->outputs[p->output].index,
+                            exec, budget, &p->why_not);
     if (status != TIBA_ERROR_RESOURCE) return TIBA_OK;
     if (error) *error = p->why_not;
     return status;
@@ -192,13 +228,13 @@ static tiba_status make_plan(plan *p, tiba_model *model, int n_feeds, const tb_f
     timings->bind = bound - start;
     tb_mark_factors(graph);
     TB_TRY(tb_raise(graph, &model->exec, &p->rewrites, -1, error));
-    TB_TRY(find_output(&p->output, model->source, graph, output, error));
+    TB_TRY(find_output(&p->output, model->source, p->bound, output, error));
     if (!p->only_forward) TB_TRY(plan_explanation(p, &model->exec, error));
     if (!p->explainer) TB_TRY(narrow(p, &model->exec, error));
     unsigned char *keep = tb_calloc(budget, (size_t)graph->n_values + 1, 1);
     if (!keep) return tb_out_of_memory(error);
     if (p->explainer) tb_explainer_keep(p->explainer, keep);
-    keep[tb_logit_value(graph->outputs[p->output])->id] = 1;
+    keep[tb_logit_value(explained(p))->id] = 1;
     size_t spare = p->explainer ? tb_explainer_spare(p->explainer) : 0;
     tiba_status status = tb_program_create(&p->program, graph, keep, spare, budget, error);
     tb_free(keep);
@@ -211,8 +247,7 @@ static bool fits(const plan *p, const tb_source *source, int n_feeds, const tb_f
                  const char *output) {
     if (!p || !tb_bound_fits(p->bound, n_feeds, feeds)) return false;
     int index;
-    return find_output(&index, source, p->bound->graph, output, NULL) == TIBA_OK &&
-           index == p->output;
+    return find_output(&index, source, p->bound, output, NULL) == TIBA_OK && index == p->output;
 }
 
 /* Float inputs as float32 in the run's arena, in the graph's order. */
@@ -314,8 +349,10 @@ void tiba_run_destroy(tiba_run *run) {
 }
 
 tiba_tensor tiba_run_output(const tiba_run *run, int index) {
-    const tb_graph *graph = run->plan->bound->graph;
-    return *run->plan->program->values[graph->outputs[index]->id];
+    const tb_bound *bound = run->plan->bound;
+    int at = bound->outputs[index].index;
+    if (at < 0) return (tiba_tensor){.rank = -1};
+    return *run->plan->program->values[bound->graph->outputs[at]->id];
 }
 
 int tiba_run_explained_output(const tiba_run *run) {
@@ -323,7 +360,7 @@ int tiba_run_explained_output(const tiba_run *run) {
 }
 
 tiba_tensor tiba_run_logits(const tiba_run *run) {
-    const tb_value *value = run->plan->bound->graph->outputs[run->plan->output];
+    const tb_value *value = explained(run->plan);
     return *run->plan->program->values[tb_logit_value(value)->id];
 }
 
@@ -358,7 +395,7 @@ static tiba_status check_index(const tiba_request *request, const tiba_tensor *y
 static tiba_status find_targets(tiba_result *result, const tiba_run *run,
                                 const tiba_request *request, tiba_error *error) {
     const plan *p = run->plan;
-    const tb_value *value = p->bound->graph->outputs[p->output];
+    const tb_value *value = explained(p);
     tiba_tensor y = *p->program->values[tb_logit_value(value)->id];
     int given = request->target_rank, rank = y.rank;
     char shape[128];
@@ -513,7 +550,7 @@ typedef struct asked {
 } asked;
 
 static int64_t element_of(const plan *p, const tiba_target *target) {
-    const tiba_tensor *y = p->program->values[p->bound->graph->outputs[p->output]->id];
+    const tiba_tensor *y = p->program->values[explained(p)->id];
     int64_t element = 0;
     for (int d = 0; d < target->rank; d++) element = element * y->dims[d] + target->index[d];
     return element;

@@ -95,7 +95,7 @@ tiba_status tiba_model_obstacles(const tiba_obstacle **out, int *count, tiba_mod
     for (int i = 0; i < n; i++)
         if (is_supported(found[i].node))
             all[(*count)++] = (tiba_obstacle){tb_node_title(found[i].node), found[i].node->op_type,
-                                              found[i].message};
+                                              found[i].why->message};
     *out = all;
     return TIBA_OK;
 }
@@ -184,6 +184,11 @@ const char *tiba_run_refusal(const tiba_run *run) {
     if (!run->plan->explainer) return run->plan->why_not.message;
     const tiba_error *refusal = tb_explainer_refusal(run->plan->explainer);
     return refusal ? refusal->message : NULL;
+}
+
+const char *tiba_run_blocked(const tiba_run *run, int index) {
+    const tiba_error *why = run->plan->bound->outputs[index].why;
+    return why ? why->message : NULL;
 }
 
 tiba_status tiba_run_listing(const char **out, tiba_run *run, tiba_listing listing,

@@ -15,9 +15,12 @@ static const int64_t MOST_NODES = 1 << 20;
 
 /* Marks every value that a needed node reads, last node first. Sub-graphs are gone through as a
  * whole: which branch of an If is taken is known only later. */
-static void mark_needed(const tb_graph *graph, unsigned char *needed) {
+static void mark_outputs(const tb_graph *graph, unsigned char *needed) {
     for (int i = 0; i < graph->n_outputs; i++)
         if (graph->outputs[i]) needed[graph->outputs[i]->id] = TB_NEEDED;
+}
+
+static void mark_needed(const tb_graph *graph, unsigned char *needed) {
     for (const tb_node *node = graph->last; node; node = node->prev) {
         bool wanted = false;
         for (int i = 0; i < node->n_out && !wanted; i++)
@@ -26,7 +29,10 @@ static void mark_needed(const tb_graph *graph, unsigned char *needed) {
         for (int i = 0; i < node->n_in; i++)
             if (node->in[i]) needed[node->in[i]->id] = TB_NEEDED;
         for (int i = 0; i < node->n_attrs; i++)
-            if (node->attrs[i].kind == TB_ATTR_GRAPH) mark_needed(node->attrs[i].graph, needed);
+            if (node->attrs[i].kind == TB_ATTR_GRAPH) {
+                mark_outputs(node->attrs[i].graph, needed);
+                mark_needed(node->attrs[i].graph, needed);
+            }
     }
 }
 
@@ -133,11 +139,20 @@ static tiba_status run_call(tb_binder *binder, tb_call *c, const tb_lower_row *l
                     c->error);
 }
 
+/* Operators that are known and never computed: no explanation follows from a random number. */
+static const char *why_never(const tb_node *node) {
+    static const char *const random[] = {"Bernoulli",     "Multinomial",      "RandomNormal",
+                                         "RandomUniform", "RandomNormalLike", "RandomUniformLike"};
+    for (size_t i = 0; i < sizeof random / sizeof *random && !node->domain[0]; i++)
+        if (strcmp(node->op_type, random[i]) == 0)
+            return "its result is random, another one in every run";
+    return "this operator is not supported";
+}
+
 static tiba_status bind_operator(tb_binder *binder, const tb_node *node, tiba_error *error) {
     const tb_lower_row *lower = tb_find_lower(node->domain, node->op_type);
     const tb_op *op = lower ? NULL : tb_find_op(node->domain, node->op_type);
-    if (!op && !lower)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "this operator is not supported");
+    if (!op && !lower) return tb_node_fail(error, TIBA_ERROR_INPUT, node, "%s", why_never(node));
     enum { FEW = 16 };
     tb_value *in_few[FEW] = {0}, *out_few[FEW] = {0};
     tb_attr attrs_few[FEW];
@@ -223,9 +238,10 @@ static tiba_status try_node(tb_binder *binder, const tb_node *node, tiba_error *
         o->items = items;
         o->capacity = capacity;
     }
-    const char *message = tb_arena_strdup(o->arena, why.message);
-    if (!message) return tb_out_of_memory(error);
-    o->items[o->count++] = (tb_obstacle){node, message};
+    tiba_error *copy = TB_NEW(o->arena, tiba_error, 1);
+    if (!copy) return tb_out_of_memory(error);
+    *copy = why;
+    o->items[o->count++] = (tb_obstacle){node, copy};
     return TIBA_OK;
 }
 
@@ -244,18 +260,45 @@ tiba_status tb_bind_nodes(tb_binder *binder, const tb_graph *graph, tiba_error *
     return TIBA_OK;
 }
 
-static tiba_status bind_outputs(tb_binder *binder, tiba_error *error) {
+/* What an output that has no value is in want of: the first obstacle that it depends on. */
+static tiba_status why_no_output(tb_binder *binder, int index, tiba_error *error) {
+    const tb_obstacles *o = binder->obstacles;
+    const tb_value *output = binder->source->graph->outputs[index];
+    unsigned char *needed = TB_NEW(binder->arena, unsigned char, binder->source->n_values);
+    if (!needed) return tb_out_of_memory(error);
+    needed[output->id] = TB_NEEDED;
+    mark_needed(binder->source->graph, needed);
+    for (int i = 0; o && i < o->count; i++)
+        for (int k = 0; k < o->items[i].node->n_out; k++)
+            if (o->items[i].node->out[k] && needed[o->items[i].node->out[k]->id]) {
+                *error = *o->items[i].why;
+                return TIBA_OK;
+            }
+    const tb_slot *slot = &binder->slots[output->id];
+    tb_fail(error, TIBA_ERROR_INPUT, "output '%.100s' %s", output->name,
+            slot->list ? "is a sequence" : "is computed by no node");
+    return TIBA_OK;
+}
+
+static tiba_status bind_outputs(tb_binder *binder, tb_bound *bound, tiba_error *error) {
     const tb_graph *source = binder->source->graph;
     tb_graph *graph = binder->b.graph;
     graph->outputs = TB_NEW(binder->arena, tb_value *, source->n_outputs);
-    if (!graph->outputs) return tb_out_of_memory(error);
+    bound->outputs = TB_NEW(binder->arena, tb_bound_output, source->n_outputs);
+    if (!graph->outputs || !bound->outputs) return tb_out_of_memory(error);
     binder->b.from = NULL;
     for (int i = 0; i < source->n_outputs; i++) {
         tb_slot slot;
         TB_TRY(tb_bind_slot(binder, source->outputs[i], &slot, error));
-        if (!slot.value)
-            return tb_fail(error, TIBA_ERROR_INPUT, "output '%.100s' %s", source->outputs[i]->name,
-                           slot.list ? "is a sequence" : "is computed by no node");
+        if (!slot.value) {
+            tiba_error *why = TB_NEW(binder->arena, tiba_error, 1);
+            if (!why) return tb_out_of_memory(error);
+            TB_TRY(why_no_output(binder, i, why));
+            bound->outputs[i] = (tb_bound_output){-1, why};
+            if (binder->obstacles) continue;
+            if (error) *error = *why;
+            return why->code;
+        }
         /* An output under two names, or one that is an input, needs a value of its own name. */
         if (slot.value->is_output || slot.value->input >= 0) {
             binder->b.origin = source->outputs[i]->name;
@@ -264,6 +307,7 @@ static tiba_status bind_outputs(tb_binder *binder, tiba_error *error) {
         }
         slot.value->name = source->outputs[i]->name;
         slot.value->is_output = true;
+        bound->outputs[i].index = graph->n_outputs;
         graph->outputs[graph->n_outputs++] = slot.value;
     }
     return TIBA_OK;
@@ -292,23 +336,30 @@ static tiba_status bind_all(tb_binder *binder, int n_feeds, const tb_feed *feeds
     TB_TRY(tb_bind_feeds(binder, n_feeds, feeds, error));
     binder->b.settler = tb_settler_create(binder->b.graph, n_feeds, feeds, binder->b.exec);
     if (!binder->b.settler) return tb_out_of_memory(error);
+    mark_outputs(source, binder->needed);
     mark_needed(source, binder->needed);
     TB_TRY(tb_bind_nodes(binder, source, error));
-    if (binder->obstacles) return TIBA_OK;
-    TB_TRY(bind_outputs(binder, error));
-    sweep(binder->b.graph);
     return TIBA_OK;
 }
 
-tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
-                    tb_exec *exec, tiba_error *error) {
+/* With obstacles: as far as they let it. */
+static tiba_status bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
+                        bool obstacles, tb_exec *exec, tiba_error *error) {
     *out = NULL;
     tb_arena *arena = tb_arena_create(exec->budget);
     if (!arena) return tb_out_of_memory(error);
     tb_bound *bound = TB_NEW(arena, tb_bound, 1);
-    tb_binder binder = {.b = {.exec = exec}, .arena = arena, .source = source};
+    tb_obstacles found = {.arena = arena};
+    tb_binder binder = {.b = {.exec = exec},
+                        .arena = arena,
+                        .source = source,
+                        .obstacles = obstacles ? &found : NULL};
     tiba_status status = bound ? bind_all(&binder, n_feeds, feeds, error) : tb_out_of_memory(error);
-    if (status == TIBA_OK) bound->settled = tb_settled_any(binder.b.settler);
+    if (status == TIBA_OK) status = bind_outputs(&binder, bound, error);
+    if (status == TIBA_OK) {
+        sweep(binder.b.graph);
+        bound->settled = tb_settled_any(binder.b.settler);
+    }
     tb_settler_destroy(binder.b.settler);
     if (status != TIBA_OK) {
         tb_arena_destroy(arena);
@@ -320,6 +371,23 @@ tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const 
     bound->n_written = binder.n_written;
     *out = bound;
     return TIBA_OK;
+}
+
+tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
+                    tb_exec *exec, tiba_error *error) {
+    tiba_error first = {0};
+    tiba_status status = bind(out, source, n_feeds, feeds, false, exec, &first);
+    if (status == TIBA_ERROR_INPUT && source->graph->n_outputs > 1) {
+        status = bind(out, source, n_feeds, feeds, true, exec, NULL);
+        if (status == TIBA_OK && (*out)->graph->n_outputs == 0) {
+            status = TIBA_ERROR_INPUT;
+            tb_bound_destroy(*out);
+            *out = NULL;
+        }
+    }
+    if (status == TIBA_ERROR_RESOURCE) return tb_out_of_memory(error);
+    if (status != TIBA_OK && error) *error = first;
+    return status;
 }
 
 tiba_status tb_bind_obstacles(const tb_obstacle **out, int *count, tb_arena *arena,

@@ -29,9 +29,16 @@ typedef struct tb_written {
     bool lowered; /**< a row of lower.def; else an older form brought to the newest (opset.c) */
 } tb_written;
 
+/** What became of an output of the file. */
+typedef struct tb_bound_output {
+    int index;             /**< among the bound graph's outputs; -1: something is in its way */
+    const tiba_error *why; /**< then: what */
+} tb_bound_output;
+
 typedef struct tb_bound {
     tb_arena *arena; /**< owns the graph */
     tb_graph *graph; /**< inputs and outputs in the source's order; integer inputs are constants */
+    tb_bound_output *outputs;  /**< [the source's n_outputs] */
     const tb_written *written; /**< [n_written] in execution order, unrolled ones once each */
     int n_written;
     bool settled; /**< sizes or branches follow from the values of float inputs */
@@ -40,8 +47,9 @@ typedef struct tb_bound {
 /** Binds `source` to the feeds, one for each graph input, in any order. A feed's type may be
  * another float type than declared, or another integer type if every value fits; shapes must fit
  * the declared ones, and symbolic dimensions of one name must agree. Constants that come from the
- * file are borrowed from `source`, which must outlive the result; integer feeds are copied. Errors
- * name the input or node. Free with tb_bound_destroy. */
+ * file are borrowed from `source`, which must outlive the result; integer feeds are copied. Outputs
+ * that need a node which is refused are left out; it fails where that leaves none. Errors name the
+ * input or node. Free with tb_bound_destroy. */
 tiba_status tb_bind(tb_bound **out, const tb_source *source, int n_feeds, const tb_feed *feeds,
                     tb_exec *exec, tiba_error *error);
 void tb_bound_destroy(tb_bound *bound);
@@ -52,7 +60,7 @@ bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds);
 /** A node that binding refuses, and why in one line that names it. */
 typedef struct tb_obstacle {
     const tb_node *node;
-    const char *message;
+    const tiba_error *why;
 } tb_obstacle;
 
 /** All nodes, in execution order, that tb_bind would refuse for these feeds; it stops at the first.

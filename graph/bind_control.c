@@ -422,7 +422,9 @@ static tiba_status bind_split_sequence(tb_binder *binder, const tb_node *node, t
     if (!list) return tb_out_of_memory(error);
     TB_TRY(tb_bind_input(binder, node, 0, &x, error));
     TB_TRY(tb_bind_input(binder, node, 1, &split, error));
-    if (!x || (split && !split->t.data))
+    bool settled = true;
+    if (split) TB_TRY(tb_settle(binder->b.settler, split, &settled, error));
+    if (!x || !settled)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "its sizes are not constant");
     int64_t axis = tb_attr_int(node, "axis", 0), start = 0;
     if (axis < 0) axis += x->t.rank;

@@ -314,7 +314,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
 
     bool constant = true, empty = true;
     for (int i = 0; i < n_in; i++)
-        if (in[i] && !is_constant(in[i])) constant = false;
+        if (node.in[i] && !is_constant(node.in[i])) constant = false;
     for (int i = 0; i < n_out; i++) {
         int64_t count;
         if (!tb_count(&count, out[i]->t.rank, out[i]->t.dims))

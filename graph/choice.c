@@ -18,6 +18,7 @@ static const struct {
     {"", "Transpose", 0, false},
     {"", "ArgMax", 0, true},
     {"", "TopK", 0, true},
+    {"", "NonMaxSuppression", 1, true},
     {"", "Greater", 0, true},
     {"", "GreaterOrEqual", 0, true},
     {"ai.onnx.ml", "ZipMap", 0, true},

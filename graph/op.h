@@ -80,6 +80,8 @@ typedef struct tb_op_def {
                         no copy is needed */
     bool straight; /**< the gradient of in[0] is that of out[0], the same elements in the same
                         order: no copy is needed */
+    unsigned sized_by; /**< TB_NEEDS_IN(i): the shape follows from the values of in[i], also where
+                            they are floats */
     unsigned inactive_outputs; /**< bit i: out[i] never carries gradient (a scale, an index, …) */
 } tb_op_def;
 

@@ -134,17 +134,41 @@ static tiba_status compute(tb_settler *s, const tb_value *value, tiba_error *err
     return TIBA_OK;
 }
 
-tiba_status tb_settle(tb_settler *settler, tb_value *value, bool *settled, tiba_error *error) {
-    *settled = value->t.data != NULL;
-    if (*settled || tb_dtype_is_float(value->t.dtype)) return TIBA_OK;
-    TB_TRY(make_room(settler, error));
-    TB_TRY(compute(settler, value, error));
-    const tiba_tensor *t = settler->known[value->id];
+/* The value's elements, in memory of the graph; NULL where they cannot be known. */
+static tiba_status find_out(tb_settler *s, const tb_value *value, void **data, tiba_error *error) {
+    *data = NULL;
+    TB_TRY(make_room(s, error));
+    if (!value->producer && !s->known[value->id]) TB_TRY(read_feed(s, value, error));
+    TB_TRY(compute(s, value, error));
+    const tiba_tensor *t = s->known[value->id];
     if (!t) return TIBA_OK;
     size_t bytes = tb_tensor_bytes(t);
-    void *data = tb_arena_alloc_raw(settler->graph->arena, 1, bytes ? bytes : 1);
-    if (!data) return tb_out_of_memory(error);
-    memcpy(data, t->data, bytes);
+    *data = tb_arena_alloc_raw(s->graph->arena, 1, bytes ? bytes : 1);
+    if (!*data) return tb_out_of_memory(error);
+    memcpy(*data, t->data, bytes);
+    return TIBA_OK;
+}
+
+/* A constant of its own that holds a float's elements. */
+static tiba_status settle_copy(tb_settler *s, tb_value **value, bool *settled, tiba_error *error) {
+    void *data;
+    TB_TRY(find_out(s, *value, &data, error));
+    if (!data) return TIBA_OK;
+    tb_value *copy = tb_graph_value(s->graph, (*value)->name);
+    if (!copy) return tb_out_of_memory(error);
+    copy->t = (*value)->t;
+    copy->t.data = data;
+    *value = copy;
+    *settled = s->any = true;
+    return TIBA_OK;
+}
+
+tiba_status tb_settle(tb_settler *settler, tb_value *value, bool *settled, tiba_error *error) {
+    *settled = value->t.data != NULL;
+    if (*settled || tb_dtype_is_float(value->t.dtype) || !value->producer) return TIBA_OK;
+    void *data;
+    TB_TRY(find_out(settler, value, &data, error));
+    if (!data) return TIBA_OK;
     /* The node that made it may need the result for its own gradient (TopK its indices). */
     tb_value *made = tb_graph_value(settler->graph, value->name);
     if (!made) return tb_out_of_memory(error);
@@ -156,13 +180,16 @@ tiba_status tb_settle(tb_settler *settler, tb_value *value, bool *settled, tiba_
     return TIBA_OK;
 }
 
-tiba_status tb_settle_inputs(tb_settler *settler, const tb_node *node, bool *settled,
-                             tiba_error *error) {
+tiba_status tb_settle_inputs(tb_settler *settler, tb_node *node, bool *settled, tiba_error *error) {
     *settled = false;
     for (int i = 0; i < node->n_in; i++) {
         bool known = false;
         if (!node->in[i] || node->in[i]->t.data) continue;
-        TB_TRY(tb_settle(settler, node->in[i], &known, error));
+        bool floats = tb_dtype_is_float(node->in[i]->t.dtype);
+        if (floats && i < 16 && (node->op->def->sized_by & TB_NEEDS_IN(i)))
+            TB_TRY(settle_copy(settler, &node->in[i], &known, error));
+        else
+            TB_TRY(tb_settle(settler, node->in[i], &known, error));
         *settled |= known;
     }
     return TIBA_OK;

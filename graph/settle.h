@@ -4,7 +4,8 @@
  * Some graphs choose sizes by what they compute: an expert's tokens are those that a router sends
  * to it (NonZero of its choice), a branch is taken by a score. A bound graph is static, so there
  * the part below such a value is run, with the data that is fed, and the value becomes a constant.
- * That changes no gradient and no relevance: integers and bools carry none. The bound graph then
+ * That changes no gradient and no relevance: integers and bools carry none, and neither do limits
+ * that are floats. The bound graph then
  * serves these feeds alone.
  */
 #ifndef TB_GRAPH_SETTLE_H
@@ -24,9 +25,9 @@ void tb_settler_destroy(tb_settler *settler);
  *  is a float, or where the data of an input below it is not there. */
 tiba_status tb_settle(tb_settler *settler, tb_value *value, bool *settled, tiba_error *error);
 /** The same for all inputs of a node that is not in the graph yet; *settled: one of them changed.
- */
-tiba_status tb_settle_inputs(tb_settler *settler, const tb_node *node, bool *settled,
-                             tiba_error *error);
+ *  Floats that its shape follows from (tb_op_def.sized_by) are replaced by constants in this node's
+ *  inputs alone: what else reads them still has an activation. */
+tiba_status tb_settle_inputs(tb_settler *settler, tb_node *node, bool *settled, tiba_error *error);
 /** Has anything been settled so far? */
 bool tb_settled_any(const tb_settler *settler);
 

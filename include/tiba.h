@@ -153,8 +153,12 @@ TIBA_API tiba_status tiba_run_forward(tiba_run **out, tiba_model *model, int n_f
                                       const tiba_feed *feeds, const char *output,
                                       tiba_error *error);
 TIBA_API void tiba_run_destroy(tiba_run *run);
-/** Output `index` of the graph; the data belongs to the run. Floats are float32. */
+/** Output `index` of the graph; the data belongs to the run. Floats are float32. Its rank is -1
+ *  where a node that the output needs is refused (tiba_run_blocked), which the explained one's are
+ *  not. */
 TIBA_API tiba_tensor tiba_run_output(const tiba_run *run, int index);
+/** Why output `index` has no value, in one line; NULL: it has one. */
+TIBA_API const char *tiba_run_blocked(const tiba_run *run, int index);
 /** The index of the output that is explained. */
 TIBA_API int tiba_run_explained_output(const tiba_run *run);
 /** The explained output in front of the Softmax, LogSoftmax or Sigmoid that ends it, if any:

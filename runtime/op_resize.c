@@ -442,5 +442,7 @@ static tiba_status resize_vjp(tb_exec *exec, const tb_node *node, const tiba_ten
     return TIBA_OK;
 }
 
-const tb_op_def tb_op_def_Resize = {
-    .shape = resize_shape, .forward = resize_forward, .vjp = resize_vjp};
+const tb_op_def tb_op_def_Resize = {.shape = resize_shape,
+                                    .forward = resize_forward,
+                                    .vjp = resize_vjp,
+                                    .sized_by = TB_NEEDS_IN(1) | TB_NEEDS_IN(2)};

@@ -154,7 +154,8 @@ static tiba_status range_forward(tb_exec *exec, const tb_node *node, const tiba_
 
 const tb_op_def tb_op_def_Range = {.shape = range_shape,
                                    .forward = range_forward,
-                                   .no_vjp = "its result is a sequence of indices"};
+                                   .no_vjp = "its result is a sequence of indices",
+                                   .sized_by = TB_NEEDS_INS};
 
 /* NonZero: [rank, number of elements that are not 0], row-major order. */
 
@@ -186,8 +187,10 @@ static tiba_status non_zero_forward(tb_exec *exec, const tb_node *node,
     return TIBA_OK;
 }
 
-const tb_op_def tb_op_def_NonZero = {
-    .shape = non_zero_shape, .forward = non_zero_forward, .no_vjp = "its result is indices"};
+const tb_op_def tb_op_def_NonZero = {.shape = non_zero_shape,
+                                     .forward = non_zero_forward,
+                                     .no_vjp = "its result is indices",
+                                     .sized_by = TB_NEEDS_IN(0)};
 
 /* OneHot: indices, depth, values [off, on]; indices outside of -depth … depth-1 give only `off`. */
 
@@ -230,8 +233,10 @@ static tiba_status one_hot_forward(tb_exec *exec, const tb_node *node, const tib
     return TIBA_OK;
 }
 
-const tb_op_def tb_op_def_OneHot = {
-    .shape = one_hot_shape, .forward = one_hot_forward, .no_vjp = "its result depends on indices"};
+const tb_op_def tb_op_def_OneHot = {.shape = one_hot_shape,
+                                    .forward = one_hot_forward,
+                                    .no_vjp = "its result depends on indices",
+                                    .sized_by = TB_NEEDS_IN(1)};
 
 /* EyeLike: ones on the k-th diagonal, in the input's type or `dtype`. */
 

@@ -100,10 +100,8 @@ def test_unsupported():
         graph = Graph()
         graph.input("x", ["batch", "tokens", 8])
         graph.node("Frobnicate", ["x"], "a", domain="org.example")
-        graph.constant("zero", 0.0)
-        graph.constant("one", 1.0)
-        graph.node("ReduceSum", ["x"], "length", keepdims=0)
-        graph.node("Range", ["zero", "length", "one"], "where")
+        graph.ints("odd", [-1, 5, 7])
+        graph.node("Reshape", ["x", "odd"], "where")
         graph.node("Det", ["x"], "det")
         graph.node("Frobnicate", ["a"], "b", domain="org.example")
         graph.node("Mul", ["b", "det"], "c")
@@ -116,12 +114,12 @@ def test_unsupported():
         check(out["unsupported"] == [
             {"domain": "org.example", "operator": "Frobnicate", "count": 2, "nodes": ["node_a", "node_b"]},
             {"domain": "", "operator": "Det", "count": 1, "nodes": ["node_det"]}], out["unsupported"])
-        check([(r["node"], r["operator"]) for r in out["refused"]] == [("node_where", "Range")], out["refused"])
-        check("values of a float input" in out["refused"][0]["reason"], out["refused"])
+        check([(r["node"], r["operator"]) for r in out["refused"]] == [("node_where", "Reshape")], out["refused"])
+        check("node 'node_where' (Reshape): " in out["refused"][0]["reason"], out["refused"])
         check(out["inputs"][0]["shape"] == ["batch", "tokens", 8] and "node_a" in out["refusal"], out)
         r = run(path, status=1)
         check("unsupported org.example.Frobnicate x 2: node_a, node_b\n" in r.stdout, r.stdout)
-        check("refused   node 'node_where' (Range)" in r.stdout and "opsets    ai.onnx 17" in r.stdout, r.stdout)
+        check("refused   node 'node_where' (Reshape)" in r.stdout and "opsets    ai.onnx 17" in r.stdout, r.stdout)
         check(r.stderr.count("\n") == 1 and "made-up inputs" in r.stderr, r.stderr)
         graph = Graph()  # what no output needs is listed and in no one's way
         graph.input("x", [1, 4, 8])
@@ -133,6 +131,32 @@ def test_unsupported():
         check(out["unsupported"][0]["count"] == 1 and "refused" not in out, out)
         check(out["towers"][0]["pooling"] == "none", out["towers"])
         check("unsupported org.example.Frobnicate x 1, which no output needs" in run(path).stdout, "said")
+
+
+def test_blocked():
+    """What one output needs is not in the way of the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "blocked.onnx")
+        graph = Graph()
+        graph.input("x", [1, 4, 8])
+        graph.attention("x", "y", 8, 4)
+        graph.node("RandomNormalLike", ["y"], "noise")
+        graph.node("Add", ["y", "noise"], "noisy")
+        graph.node("Frobnicate", ["y"], "odd", domain="org.example")
+        for name in ("noisy", "y", "odd"):
+            graph.output(name)
+        graph.save(path)
+        why = "node 'node_noise' (RandomNormalLike): its result is random, another one in every run"
+        out = about(path, status=1)
+        check(out["refusal"].startswith(f"{why}; output 'noisy' needs it, --output may name one that does not: 'y'"), out["refusal"])
+        r = run(path, "--output", "odd", status=1)
+        check("Frobnicate): this operator is not supported; output 'odd' needs it" in r.stderr and r.stderr.count("\n") == 1, r.stderr)
+        r = run(path, "--output", "y")
+        check(f"blocked   output noisy: {why}\n" in r.stdout and "tower     x: 4 tokens" in r.stdout, r.stdout)
+        check("Frobnicate x 1, which the output does not need" in r.stdout, r.stdout)
+        r = run(path, "--output", "y", "--json")
+        ports = json.loads(r.stdout)["outputs"]
+        check([p.get("blocked", "").partition(":")[0] for p in ports] == ["node 'node_noise' (RandomNormalLike)", "", "node 'node_odd' (org.example.Frobnicate)"], ports)
 
 
 def test_made_up():

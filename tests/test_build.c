@@ -190,8 +190,13 @@ static void test_feeds(void) {
         tb_bound *bound = NULL;
         tiba_status status =
             tb_bind(&bound, &h.source, rows[i].n, rows[i].feeds, &h.exec, &h.error);
-        if (rows[i].message) {
-            CHECK_CASE(status == TIBA_ERROR_INPUT && !bound, "row %zu", i);
+        if (rows[i].message && bound) { /* other outputs have a value */
+            CHECK(bound->graph->n_outputs == 2 && bound->outputs[0].index < 0);
+            CHECK(bound->outputs[1].index == 0 && bound->outputs[2].index == 1);
+            CHECK_STRING(bound->outputs[0].why->message, rows[i].message);
+            CHECK_STRING(bound->outputs[0].why->node, "total");
+        } else if (rows[i].message) {
+            CHECK_CASE(status == TIBA_ERROR_INPUT && i != 6, "row %zu", i);
             CHECK_STRING(h.error.message, rows[i].message);
         } else {
             CHECK_CASE(status == TIBA_OK, "row %zu: %s", i, h.error.message);
@@ -230,8 +235,8 @@ static void test_refusals(void) {
 }
 
 /* Where the data is there, it says what shapes and branches are: the rows of x that are positive,
- * by NonZero of a bool or of a float and by Compress, and a TopK whose indices become a constant
- * and whose values stay. */
+ * by NonZero of a bool or of a float and by Compress, a Range up to the largest of x, and a TopK
+ * whose indices become a constant and whose values stay. */
 static void test_settled(void) {
     hand h;
     hand_open(&h);
@@ -249,12 +254,19 @@ static void test_settled(void) {
     tb_node_set_input(h.source.graph, top, 1, k);
     for (int i = 0; i < 2; i++)
         tb_node_set_output(top, i, tb_graph_value(h.source.graph, i ? "at" : "best"));
-    set_outputs(&h, 5,
-                (tb_value *[]){add_node(&h, "NonZero", "where", 1, &positive),
-                               add_node(&h, "NonZero", "there", 1, &relu),
-                               add_node(&h, "Compress", "rows", 2, (tb_value *[]){x, positive}),
-                               add_node(&h, "Expand", "wide", 2, (tb_value *[]){zero, top->out[1]}),
-                               add_node(&h, "Exp", "sum", 1, (tb_value *[]){top->out[0]})});
+    float one = 1;
+    tb_value *largest = add_node(&h, "ReduceMax", "largest", 1, &x);
+    tb_value *zeroth = add_constant(&h, "start", TIBA_FLOAT32, 1, (int64_t[]){1}, &no);
+    tb_value *step = add_constant(&h, "step", TIBA_FLOAT32, 1, (int64_t[]){1}, &one);
+    set_outputs(
+        &h, 7,
+        (tb_value *[]){add_node(&h, "NonZero", "where", 1, &positive),
+                       add_node(&h, "NonZero", "there", 1, &relu),
+                       add_node(&h, "Compress", "rows", 2, (tb_value *[]){x, positive}),
+                       add_node(&h, "Expand", "wide", 2, (tb_value *[]){zero, top->out[1]}),
+                       add_node(&h, "Exp", "sum", 1, (tb_value *[]){top->out[0]}),
+                       add_node(&h, "Range", "up", 3, (tb_value *[]){zeroth, largest, step}),
+                       add_node(&h, "Neg", "least", 1, &largest)});
     float data[2][4] = {{1, -1, 2, 3}, {-3, -2, -1, 4}};
     for (int round = 0; round < 2; round++) {
         tb_feed feed = {"x", {TIBA_FLOAT32, 1, {4}, data[round]}};
@@ -272,6 +284,8 @@ static void test_settled(void) {
         CHECK(out[3]->t.dims[0] == 3 && out[3]->t.dims[1] == 2); /* the best two */
         CHECK(out[4]->active &&
               fabsf(((const float *)out[4]->t.data)[0] - expf(data[round][3])) < 1e-4f);
+        CHECK(out[5]->t.data && out[5]->t.dims[0] == (int64_t)data[round][3]);
+        CHECK(out[6]->active); /* the limit is still an activation for others */
         CHECK(bound->settled && !tb_bound_fits(bound, 1, &feed));
         tb_bound_destroy(bound);
     }

@@ -32,8 +32,14 @@ static const tb_option table[] = {
     {"--help", "-h", TB_ARG_FLAG, AT(help), NULL, "this text"},
     {0}};
 
-/* Binds to the inputs that are given, or to made-up ones until some of them fit. What fails first
- * is what is said. */
+static bool any_blocked(const tb_subject *subject, const tiba_run *run) {
+    for (int i = 0; i < tiba_model_outputs(subject->model); i++)
+        if (tiba_run_blocked(run, i)) return true;
+    return false;
+}
+
+/* Binds to the inputs that are given, or to made-up ones until some of them fit: all outputs, or
+ * where none do so the explained one. What fails first is what is said. */
 static tiba_status bind(tb_inspection *x, const options *o, tb_subject *subject, tb_sample *sample,
                         int n_inputs, const char *const *inputs, tiba_error *error) {
     tiba_status status = TIBA_OK;
@@ -52,14 +58,20 @@ static tiba_status bind(tb_inspection *x, const options *o, tb_subject *subject,
             *sample = tried;
             x->sample = sample;
         }
-        status =
-            tiba_run_plan(&x->run, subject->model, tried.n_feeds, tried.feeds, o->output, &why);
+        tiba_run *run;
+        status = tiba_run_plan(&run, subject->model, tried.n_feeds, tried.feeds, o->output, &why);
         if (i == 0 || status != TIBA_ERROR_INPUT) *error = why;
-        if (status != TIBA_ERROR_INPUT) {
+        if (status == TIBA_ERROR_INPUT) continue;
+        if (status != TIBA_OK || !any_blocked(subject, run) || !x->run) {
+            tiba_run_destroy(x->run);
+            x->run = run;
             *sample = tried;
-            return status;
+        } else {
+            tiba_run_destroy(run);
         }
+        if (status != TIBA_OK || !any_blocked(subject, x->run)) return status;
     }
+    if (x->run) return TIBA_OK;
     tiba_error first = *error;
     return tb_fail(error, TIBA_ERROR_INPUT, "%.380s (with made-up inputs; real ones may be given)",
                    first.message);

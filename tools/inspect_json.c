@@ -25,7 +25,7 @@ static void write_shape(tb_json_writer *w, const char *key, int rank, const int6
 
 /* `of`: the output that `op` makes of it, NULL: it is one of the file. */
 static void write_port(tb_json_writer *w, const tiba_port *port, const tiba_tensor *here,
-                       const char *of, const char *op) {
+                       const char *of, const char *op, const char *blocked) {
     tb_json_open(w, NULL, '{');
     text(w, "name", port->name);
     text(w, "dtype", tb_dtype_name(port->dtype));
@@ -33,6 +33,7 @@ static void write_port(tb_json_writer *w, const tiba_port *port, const tiba_tens
     if (here) write_shape(w, "bound_shape", here->rank, here->dims, NULL);
     if (of) text(w, "behind", of);
     if (of) text(w, "operator", op);
+    if (blocked) text(w, "blocked", blocked);
     tb_json_close(w, '}');
 }
 
@@ -43,7 +44,7 @@ static void write_ports(tb_json_writer *w, const tb_inspection *x) {
     for (int i = 0; i < tiba_model_inputs(model); i++) {
         tiba_port port = tiba_model_input(model, i);
         const tiba_tensor *here = tb_inspection_fed(x, port.name);
-        write_port(w, &port, here, NULL, NULL);
+        write_port(w, &port, here, NULL, NULL, NULL);
     }
     tb_json_close(w, ']');
     tb_json_open(w, "outputs", '[');
@@ -51,7 +52,8 @@ static void write_ports(tb_json_writer *w, const tb_inspection *x) {
         tiba_port port = tiba_model_output(model, i);
         tiba_tensor here = x->run ? tiba_run_output(x->run, i) : (tiba_tensor){0};
         const char *op = NULL, *of = tiba_model_behind(model, i, &op);
-        write_port(w, &port, x->run ? &here : NULL, of, op);
+        const char *blocked = x->run ? tiba_run_blocked(x->run, i) : NULL;
+        write_port(w, &port, x->run && !blocked ? &here : NULL, of, op, blocked);
     }
     tb_json_close(w, ']');
     const char *name, *kind;

@@ -63,7 +63,9 @@ static void print_ports(const tb_inspection *x) {
         tiba_port port = tiba_model_output(model, i);
         tiba_tensor here = x->run ? tiba_run_output(x->run, i) : (tiba_tensor){0};
         const char *op, *of = tiba_model_behind(model, i, &op);
-        print_port(of ? "behind" : "output", &port, x->run ? &here : NULL, "here");
+        const char *blocked = x->run ? tiba_run_blocked(x->run, i) : NULL;
+        print_port(of ? "behind" : "output", &port, x->run && !blocked ? &here : NULL, "here");
+        if (blocked) printf("blocked   output %s: %s\n", port.name, blocked);
     }
     const char *name, *kind;
     for (int i = 0; (name = tiba_model_left_out(model, i, &kind)); i++)
@@ -102,11 +104,19 @@ static void print_tower(const tiba_run *run, int index, const tiba_tower_facts *
     printf(" heads\npooling   %s: the target reads %s\n", t->pooling, t->reads);
 }
 
+static bool any_blocked(const tb_inspection *x) {
+    for (int i = 0; i < tiba_model_outputs(x->subject->model); i++)
+        if (tiba_run_blocked(x->run, i)) return true;
+    return false;
+}
+
 static void print_unsupported(const tb_inspection *x) {
     tiba_unsupported u;
     for (int i = 0; tiba_model_unsupported(&u, x->subject->model, i); i++) {
         printf("unsupported %s%s%s x %d%s: ", u.domain, u.domain[0] ? "." : "", u.op, u.count,
-               x->run ? ", which no output needs" : "");
+               !x->run          ? ""
+               : any_blocked(x) ? ", which the output does not need"
+                                : ", which no output needs");
         for (int k = 0; k < u.count && k < SHOWN; k++) printf("%s%s", k ? ", " : "", u.nodes[k]);
         if (u.count > SHOWN) printf(" and %d more", u.count - SHOWN);
         printf("\n");

@@ -63,6 +63,7 @@ static tiba_status add_graph(const writer *w, const tiba_model *model, const tib
                              const tiba_model *before, tiba_error *error) {
     for (int i = 0; i < tiba_model_outputs(model); i++) {
         tiba_tensor tensor = tiba_run_output(run, i);
+        if (tiba_run_blocked(run, i)) continue;
         const char *name = tiba_model_output(model, i).name;
         const char *suffix = before && tb_has_output(before, name) ? ".2" : "";
         name = tb_arena_format(w->report->arena, "output.%s%s.npy", name, suffix);

@@ -149,6 +149,11 @@ tiba_status tb_report_scores(tb_report *r, tiba_error *error) {
         tb_report_note(r, tb_arena_format(
                               r->arena, "explained: '%.200s', of which %.60s makes output '%.200s'",
                               name, op, of));
+    for (int i = 0; i < tiba_model_outputs(r->subject->model); i++)
+        if (tiba_run_blocked(r->run, i))
+            tb_report_note(r, tb_arena_format(r->arena, "output '%.200s' is left out: %s",
+                                              tiba_model_output(r->subject->model, i).name,
+                                              tiba_run_blocked(r->run, i)));
     r->kind = find_kind(r, &y, name);
     r->labels = r->subject->labels;
     int64_t n = y.rank ? y.dims[y.rank - 1] : 1, samples = y.rank > 1 ? y.dims[0] : 1;
