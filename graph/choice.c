@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { BESIDE = -1 /* not an operand: the scores are the operator's second output */ };
+
 /* What operators make of the operand `in`: the same numbers in another form, or a choice. */
 static const struct {
     const char *domain, *op;
@@ -24,6 +26,7 @@ static const struct {
     {"ai.onnx.ml", "ZipMap", 0, true},
     {"ai.onnx.ml", "LabelEncoder", 0, false},
     {"ai.onnx.ml", "ArrayFeatureExtractor", 1, false},
+    {"ai.onnx.ml", "LinearClassifier", BESIDE, true},
 };
 
 static bool is_ai_onnx(const char *domain) {
@@ -40,8 +43,10 @@ static tb_value *scores_behind(tb_value *value, const char **op) {
                                              : is_ai_onnx(node->domain);
             if (domain && strcmp(node->op_type, steps[i].op) == 0) break;
         }
+        bool beside = i < n && steps[i].in == BESIDE;
         if (i == n || node->n_in <= steps[i].in) return NULL;
-        value = node->in[steps[i].in];
+        if (beside && (node->n_out < 2 || node->out[0] != value)) return NULL;
+        value = beside ? node->out[1] : node->in[steps[i].in];
         if (!steps[i].chooses) continue;
         *op = node->op_type;
         return value && value->producer ? value : NULL;

@@ -687,6 +687,16 @@ def top_two(s, v):
     s.give(places, "classes", INT64)
 
 
+def linear_classifier(labels, **attributes):
+    """As scikit-learn's converter ends, in place of the head: labels, and probabilities as a map of them."""
+    def outputs(s, v):
+        s.graph.node("LinearClassifier", [v], ["label", "scores"], domain="ai.onnx.ml", post_transform="SOFTMAX", intercepts=[float(b) for b in BIAS],
+                     coefficients=[float(w) for w in HEAD.T.ravel()], **attributes)
+        s.op("ZipMap", s.op("Normalizer", "scores", domain="ai.onnx.ml", norm="L1"), domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+        s.graph.outputs.append(block(1, "label") + block(2, tensor_type(labels, [1])))
+    return {"outputs": outputs, "linear": lambda s, v, w, b: v if w is HEAD else Style.linear(s, v, w, b)}
+
+
 ENDS = {
     "probabilities": (lambda s, v: s.give(s.op("Softmax", v, axis=-1), "y", FLOAT), None),
     "log_probabilities": (lambda s, v: s.give(s.op("LogSoftmax", v, axis=-1), "y", FLOAT), None),
@@ -696,6 +706,8 @@ ENDS = {
     "top_k": (top_two, "TopK makes output 'scores'"),
     "threshold": (lambda s, v: s.give(s.op("Greater", v, 0.5), "y", BOOL), "Greater makes output 'y'"),
     "zip_map": (zip_map, "ArgMax makes output 'label'"),
+    "linear_classifier": (linear_classifier(INT64, classlabels_ints=[4, 0, 9]), "LinearClassifier makes output 'label'"),
+    "linear_classifier_of_texts": (linear_classifier(8, classlabels_strings=["a", "b", "c"]), "LinearClassifier makes output 'label'"),
     "scores_beside": (lambda s, v: (s.give(s.op("ArgMax", v, axis=-1), "y", INT64), s.give(v, "scores", FLOAT)), None),
 }
 
@@ -742,7 +754,7 @@ if __name__ == "__main__":
         if cls.want:
             compare(name, found[name], found[cls.want])
     for name, (outputs, said) in ENDS.items():
-        out, r = run(name, type(name, (Style,), {"outputs": outputs}))
+        out, r = run(name, type(name, (Style,), outputs if isinstance(outputs, dict) else {"outputs": outputs}))
         check(r.returncode == 0 and (said in r.stdout if said else "of which" not in r.stdout), name, r.stderr, r.stdout)
         got = {file: np.load(os.path.join(out, file)) for file in plain if not file.startswith("output") and r.returncode == 0}
         compare(name, got, {file: plain[file] for file in got})

@@ -51,6 +51,10 @@ def attribute(name, value):
         return head + block(6, value.body()) + number(20, 5)
     if isinstance(value, Reference):
         return head + block(21, value.name) + number(20, value.type)
+    if value and all(isinstance(v, float) for v in value):
+        return head + b"".join(varint(7 << 3 | 5) + struct.pack("<f", v) for v in value) + number(20, 6)
+    if value and all(isinstance(v, str) for v in value):
+        return head + b"".join(block(9, v) for v in value) + number(20, 8)
     return head + b"".join(number(8, v) for v in value) + number(20, 7)
 
 

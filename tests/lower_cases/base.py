@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data", "lower")
 MS = "com.microsoft"
+ML = "ai.onnx.ml"
 rng = np.random.default_rng(7)
 parts = {}
 count = 0
@@ -95,7 +96,7 @@ def case(name, op, inputs, outputs=1, domain="", opset=21, fixed=(), wanted=None
     nodes.append(helper.make_node(op, names, names_out, name="node", domain=domain, **attributes))
     infos = [helper.make_empty_tensor_value_info(n) for n in names_out if n and n not in unread]
     graph = helper.make_graph(nodes, name, declared, infos, initializers)
-    imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1)]
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid(MS, 1), *([helper.make_opsetid(ML, 3)] if domain == ML else [])]
     save(name, helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, wanted)
 
 
