@@ -49,6 +49,7 @@ class Style:
     """The usual spelling. A style replaces methods of it."""
     opset, ir, masked, count = 17, 8, False, 0
     want = "usual"  # the style whose numbers it has; None: it has its own
+    attentions = LAYERS
 
     def __init__(self, graph=None):
         self.graph = graph or Graph()
@@ -645,6 +646,45 @@ style("pooled_einsum", want="pooled", first=lambda s, v: s.op("Mul", s.op("Einsu
 style("pooled_window", want="pooled", first=lambda s, v: s.op("Squeeze", s.op("AveragePool", s.op("Transpose", v, perm=[0, 2, 1]), kernel_shape=[T]), s.ints(2)))
 
 
+# ---- a layer that mixes its tokens without weights of one in another ----
+class Delta(Style):
+    """The first layer has a gated delta rule in place of an attention."""
+    want, attentions = None, LAYERS - 1
+
+    def attention(self, v, w):
+        return self.rule(v, w) if w is WEIGHTS[0] else Style.attention(self, v, w)
+
+    def gates(self, v, w):
+        return [self.op("Neg", self.op("Sigmoid", self.op("MatMul", v, w["wo"][:, :H]))), self.op("Sigmoid", self.op("MatMul", v, w["wo"][:, H:2 * H]))]
+
+    def rule(self, v, w):
+        q, k, value = (self.linear(v, w["w" + n], w["b" + n]) for n in "qkv")
+        decay, beta = self.gates(v, w)
+        return self.op("LinearAttention", q, k, value, "", decay, beta, domain=MS, q_num_heads=H, kv_num_heads=H, outs=2)[0]
+
+
+class DeltaUnrolled(Delta):
+    """One token after the other."""
+    want = "delta_rule"
+
+    def rule(self, v, w):
+        q, k, value = self.qkv(v, w)
+        decay, beta = (self.op("Unsqueeze", self.op("Transpose", g, perm=[0, 2, 1]), self.ints(3)) for g in self.gates(v, w))
+        state, rows = None, []
+        for t in range(T):
+            q_t, k_t, v_t, g_t, b_t = (self.op("Slice", a, self.ints(t), self.ints(t + 1), self.ints(2)) for a in (q, k, value, decay, beta))
+            if state:
+                state = self.op("Mul", state, self.op("Exp", g_t))
+                v_t = self.op("Sub", v_t, self.op("MatMul", k_t, state))
+            added = self.op("MatMul", self.op("Transpose", k_t, perm=[0, 1, 3, 2]), self.op("Mul", v_t, b_t))
+            state = self.op("Add", state, added) if state else added
+            rows.append(self.op("Mul", self.op("MatMul", q_t, state), S ** -0.5))
+        return self.merge(self.op("Concat", *rows, axis=2))
+
+
+STYLES.update(delta_rule=Delta, delta_rule_unrolled=DeltaUnrolled)
+
+
 # ---- another norm, another activation ----
 def root_mean(square):
     return lambda s, v, gamma, beta: s.op("Mul", s.op("Div", v, s.op("Sqrt", s.op("Add", square(s, v), EPSILON))), s.weight(gamma))
@@ -750,7 +790,7 @@ if __name__ == "__main__":
         if cls.want and len(sys.argv) > 3 and name not in sys.argv[3:]:
             continue
         found[name] = explained(name, cls)
-        check(len(found[name]) == 5, name, sorted(found[name]))
+        check(len(found[name]) == 3 + cls.attentions, name, sorted(found[name]))
         if cls.want:
             compare(name, found[name], found[cls.want])
     for name, (outputs, said) in ENDS.items():

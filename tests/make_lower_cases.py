@@ -8,7 +8,7 @@ inputs and `want.NAME` what onnxruntime computed for output NAME. With arguments
 import os
 import sys
 
-from lower_cases import attention, base, basic, experts, fused, heads, quantised  # noqa: F401: each registers its parts
+from lower_cases import attention, base, basic, delta, experts, fused, heads, quantised  # noqa: F401: each registers its parts
 
 if __name__ == "__main__":
     os.makedirs(base.FOLDER, exist_ok=True)
