@@ -109,6 +109,10 @@ const char *tiba_model_left_out(const tiba_model *model, int index, const char *
     return model->source->left_out[index].name;
 }
 
+const char *tiba_model_class(const tiba_model *model, int64_t index) {
+    return tb_class_name(model->source, index);
+}
+
 const char *tiba_model_behind(const tiba_model *model, int index, const char **op) {
     return tb_choice_of(model->source, index, op);
 }

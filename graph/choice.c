@@ -107,3 +107,13 @@ const char *tb_choice_of(const tb_source *source, int index, const char **op) {
     }
     return NULL;
 }
+
+const char *tb_class_name(const tb_source *source, int64_t index) {
+    const tb_attr *names = NULL;
+    for (const tb_node *node = source->graph->first; node; node = node->next) {
+        if (!node->domain || strcmp(node->domain, "ai.onnx.ml") != 0) continue;
+        const tb_attr *own = tb_find_attr(node, "classlabels_strings");
+        if (own && own->kind == TB_ATTR_STRINGS && own->count > 0) names = own;
+    }
+    return names && index >= 0 && index < names->count ? names->strings[index] : NULL;
+}

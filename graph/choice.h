@@ -17,5 +17,8 @@ tiba_status tb_add_choices(tb_source *source, tiba_error *error);
 const char *tb_choice_of(const tb_source *source, int index, const char **op);
 /** The index of the scores behind output `name` (NULL: the first choice), -1: it is no choice. */
 int tb_choice_behind(const tb_source *source, const char *name);
+/** The name that the graph itself gives class `index` (classlabels_strings of the last operator of
+ *  ai.onnx.ml that has them); NULL if none does, or past the last one. */
+const char *tb_class_name(const tb_source *source, int64_t index);
 
 #endif

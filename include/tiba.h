@@ -110,6 +110,10 @@ TIBA_API const char *tiba_model_data_file(const tiba_model *model, int index,
  *  name, and in *kind what it is ("a sequence"). NULL past the last one. */
 TIBA_API const char *tiba_model_left_out(const tiba_model *model, int index, const char **kind);
 
+/** The name that the file itself gives class `index` of its scores (an operator of ai.onnx.ml that
+ *  turns them into labels); NULL if it gives none, or past the last one. */
+TIBA_API const char *tiba_model_class(const tiba_model *model, int64_t index);
+
 TIBA_API int tiba_model_inputs(const tiba_model *model);
 TIBA_API int tiba_model_outputs(const tiba_model *model);
 TIBA_API tiba_port tiba_model_input(const tiba_model *model, int index);

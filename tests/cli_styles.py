@@ -798,6 +798,7 @@ if __name__ == "__main__":
         check(r.returncode == 0 and (said in r.stdout if said else "of which" not in r.stdout), name, r.stderr, r.stdout)
         got = {file: np.load(os.path.join(out, file)) for file in plain if not file.startswith("output") and r.returncode == 0}
         compare(name, got, {file: plain[file] for file in got})
+        check((" b " in r.stdout) == (name == "linear_classifier_of_texts"), name, r.stdout)
     facts = json.loads(subprocess.run([tool, "inspect", f"{folder}/arg_max.onnx", "--json"], capture_output=True, text=True, timeout=60).stdout)
     check([(o.get("behind"), o.get("operator")) for o in facts["outputs"]] == [(None, None), ("y", "ArgMax")], facts)
     named = type("named", (Style,), {"outputs": top_two})

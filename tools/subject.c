@@ -79,11 +79,24 @@ static tiba_status find_model(tb_subject *s, const char *path, const tiba_option
                    other ? "; give the file itself, for instance " : "", other ? other : "");
 }
 
+/* Class names that the file has, where the folder has none. */
+static tiba_status add_labels(tb_subject *s, tiba_error *error) {
+    int64_t n = 0;
+    while (tiba_model_class(s->model, n)) n++;
+    if (s->labels.count > 0 || n == 0) return TIBA_OK;
+    s->labels.names = TB_NEW(s->arena, const char *, n);
+    if (!s->labels.names) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < n; i++) s->labels.names[i] = tiba_model_class(s->model, i);
+    s->labels.count = n;
+    return TIBA_OK;
+}
+
 static tiba_status open_all(tb_subject *s, const char *path, const tiba_options *options,
                             tiba_error *error) {
     TB_TRY(find_model(s, path, options, error));
     TB_TRY(tiba_model_open(&s->model, s->path, options, error));
-    return tb_labels_read(&s->labels, s->arena, s->folder, error);
+    TB_TRY(tb_labels_read(&s->labels, s->arena, s->folder, error));
+    return add_labels(s, error);
 }
 
 tiba_status tb_subject_open(tb_subject *out, const char *path, const tiba_options *options,
