@@ -271,8 +271,42 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     return TIBA_OK;
 }
 
-/* Marks the operands that a step hands weight to. */
-static void mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {
+/* An operand that was spread out to the result's size still says the same to all it was spread
+ * over. */
+static bool has_own_size(const tb_value *value, const tb_value *out) {
+    if (tb_tensor_count(&value->t) != tb_tensor_count(&out->t)) return false;
+    for (const tb_node *n = value->producer; n && n->n_out == 1; n = n->in[0]->producer) {
+        if (tb_tensor_count(&n->in[0]->t) != tb_tensor_count(&out->t))
+            return !tb_is(n, TB_OP_Expand);
+        if (n->op->class != TB_CLASS_UNARY && n->op->class != TB_CLASS_QUANT) break;
+    }
+    return true;
+}
+
+bool tb_route_carries(const tb_route *r, const tb_node *node, int i, int *among) {
+    int whole = 0, carry = 0;
+    bool mine = false;
+    for (int k = 0; k < node->n_in; k++) {
+        if (!node->in[k] || !r->between[node->in[k]->id]) continue;
+        bool own = has_own_size(node->in[k], node->out[0]);
+        if (k == i) mine = own;
+        carry++;
+        whole += own;
+    }
+    *among = whole ? whole : carry;
+    return node->in[i] && r->between[node->in[i]->id] && (mine || whole == 0);
+}
+
+static bool hands_to(const tb_route *r, const tb_node *node, int i) {
+    signed char what = r->skip[node->id];
+    int among;
+    if (!node->in[i]) return false;
+    if (tb_route_is_sum(node))
+        return tb_add_gets[what].stream[i] > 0 || tb_add_gets[what].asked[i] > 0;
+    return node->op->class != TB_CLASS_BINARY || tb_route_carries(r, node, i, &among);
+}
+
+void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {
     int index = tb_route_member_of(r, node), region = r->on.regions->of_node[node->id];
     if (region >= 0) {
         const tb_region *whole = &r->on.regions->list[region];
@@ -280,12 +314,8 @@ static void mark_step(const tb_route *r, const tb_node *node, unsigned char *rea
     } else if (index >= 0) {
         reached[member(r, index)->v->id] = 1;
     } else {
-        for (int i = 0; i < node->n_in; i++) {
-            signed char what = r->skip[node->id];
-            bool asked = !tb_route_is_sum(node) || tb_add_gets[what].stream[i] > 0 ||
-                         tb_add_gets[what].asked[i] > 0;
-            if (node->in[i] && asked) reached[node->in[i]->id] = 1;
-        }
+        for (int i = 0; i < node->n_in; i++)
+            if (hands_to(r, node, i)) reached[node->in[i]->id] = 1;
     }
 }
 
@@ -304,7 +334,7 @@ static tiba_status check_steps(const tb_route *r, const tb_node **stopped, tiba_
             return tb_node_fail(error, TIBA_ERROR_INPUT, node,
                                 "the rollout cannot follow tokens through it");
         }
-        mark_step(r, node, reached);
+        tb_route_mark_step(r, node, reached);
     }
     return TIBA_OK;
 }
@@ -596,27 +626,12 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
-int tb_route_carriers(const tb_route *r, const tb_node *node, int *whole) {
-    int carry = 0;
-    *whole = 0;
-    for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i] || !r->between[node->in[i]->id]) continue;
-        carry++;
-        *whole += tb_tensor_count(&node->in[i]->t) == tb_tensor_count(&node->out[0]->t);
-    }
-    return carry;
-}
-
 /* Operands of the result's own size carry the tokens, all others none (unless none has it). */
 static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
                                tiba_error *error) {
-    int whole, carry = tb_route_carriers(w->r, node, &whole);
-    for (int i = 0; i < node->n_in; i++) {
-        const tb_value *in = node->in[i];
-        if (!in || !w->r->between[in->id]) continue;
-        bool carries = whole == 0 || tb_tensor_count(&in->t) == tb_tensor_count(m);
-        if (carries) TB_TRY(give(w, in, m, 1.0f / (float)(whole ? whole : carry), error));
-    }
+    for (int i = 0, among; i < node->n_in; i++)
+        if (tb_route_carries(w->r, node, i, &among))
+            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
     return TIBA_OK;
 }
 

@@ -124,16 +124,11 @@ static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
 }
 
 static tiba_status up_binary(climb *c, const tb_node *node, tiba_error *error) {
-    int whole, carry = tb_route_carriers(c->r, node, &whole);
-    const tb_value *out = node->out[0];
-    float *to = room(c, out);
+    float *to = room(c, node->out[0]);
     if (!to) return tb_out_of_memory(error);
-    for (int i = 0; i < node->n_in; i++) {
-        const tb_value *in = node->in[i];
-        if (!in || !c->r->between[in->id]) continue;
-        bool carries = whole == 0 || tb_tensor_count(&in->t) == tb_tensor_count(&out->t);
-        if (carries) add_up(c, to, out, in, 1.0f / (float)(whole ? whole : carry));
-    }
+    for (int i = 0, among; i < node->n_in; i++)
+        if (tb_route_carries(c->r, node, i, &among))
+            add_up(c, to, node->out[0], node->in[i], 1.0f / (float)among);
     return TIBA_OK;
 }
 
@@ -189,15 +184,30 @@ static tiba_status step_up(climb *c, const tb_node *node, tiba_error *error) {
     }
 }
 
+/* Where the weight of the operands that are asked would come to. */
+static void mark_asked(const tb_route *r, const tb_node *sum, unsigned char *reached) {
+    int i = 0;
+    for (int k = 0; k < 2; k++)
+        if (tb_add_gets[r->skip[sum->id]].asked[k] > 0.0f) reached[sum->in[k]->id] = 1;
+    while (i < r->n_steps && r->steps[i] != sum) i++;
+    for (i++; i < r->n_steps; i++) {
+        const tb_node *node = r->steps[i];
+        bool on = false;
+        for (int k = 0; k < node->n_out; k++) on |= node->out[k] && reached[node->out[k]->id];
+        if (on) tb_route_mark_step(r, node, reached);
+    }
+}
+
 /* From where both operands come from up to the sum. */
 static tiba_status climb_to(climb *c, float *s, const tb_node *sum, const unsigned char *inside,
-                            tiba_error *error) {
+                            const unsigned char *reached, tiba_error *error) {
     const tb_route *r = c->r;
     for (int i = r->n_steps - 1; i >= 0 && r->steps[i] != sum; i--) {
         const tb_node *node = r->steps[i];
         bool on = false;
         for (int k = 0; k < node->n_out; k++)
-            on |= node->out[k] && inside[node->out[k]->id] && node->out[k] != r->base[sum->id];
+            on |= node->out[k] && inside[node->out[k]->id] && reached[node->out[k]->id] &&
+                  node->out[k] != r->base[sum->id];
         if (!on) continue;
         TB_TRY(step_up(c, node, error));
         tb_scratch_reset(c->exec);
@@ -214,15 +224,18 @@ tiba_status tb_route_row_sums(float *s, const tb_route *r, const tb_program *pro
     climb c = {.r = r, .program = program, .blocks = blocks, .budget = budget, .exec = exec};
     c.at = tb_calloc(budget, (size_t)n + 1, sizeof *c.at);
     unsigned char *inside = tb_calloc(budget, (size_t)n + 1, 1);
+    unsigned char *reached = tb_calloc(budget, (size_t)n + 1, 1);
     tiba_status status = TIBA_OK;
-    if (c.at && inside) {
+    if (c.at && inside && reached) {
+        mark_asked(r, sum, reached);
         tb_mark_descendants(r->on.graph, r->base[sum->id], inside);
-        status = climb_to(&c, s, sum, inside, error);
+        status = climb_to(&c, s, sum, inside, reached, error);
     } else {
         status = tb_out_of_memory(error);
     }
     for (int i = 0; i < n && c.at; i++) tb_free(c.at[i]);
     tb_free(c.at);
     tb_free(inside);
+    tb_free(reached);
     return status;
 }

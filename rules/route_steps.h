@@ -33,9 +33,10 @@ typedef struct tb_even {
 tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *program,
                           tb_exec *exec, tiba_error *error);
 
-/** What step_binary and its transpose need: how many operands hold tokens, and how many of these
- *  have the result's own size. */
-int tb_route_carriers(const tb_route *r, const tb_node *node, int *whole);
+/** Marks in reached [value id] the operands that a step hands weight to. */
+void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached);
+/** Does operand `i` hold tokens of the result, and `among` how many operands? */
+bool tb_route_carries(const tb_route *r, const tb_node *node, int i, int *among);
 
 /** The sum of each row of what the branches of a residual sum add to it: s [elements of the sum],
  *  where `blocks` are as in tb_route_load. */

@@ -190,9 +190,42 @@ def compare(spelling, want):
         check(same, spelling.__name__, name, got[name], want[name])
 
 
+def gated(spread):
+    """Pairs of tokens merge between two attentions; what is added is scaled by one number a token, of which the choice of the best
+    score is one. That number is spread over the features before it is squashed, or not."""
+    graph, name = Graph(), "gated" + str(spread)
+    graph.input("x", [BATCH, TOKENS, FEATURES])
+    graph.node("Add", ["x", written_out(graph, "x", 0)], "attended")
+    graph.ints("pairs", [BATCH, TOKENS // 2, 2, FEATURES])
+    graph.node("Reshape", ["attended", "pairs"], "paired")
+    graph.node("ReduceMean", ["paired"], "merged", axes=[2], keepdims=0)
+    graph.ints("one", [1])
+    graph.ints("whole", [BATCH, TOKENS // 2, FEATURES])
+    floats(graph, "mlp", weights[1][0][:, :FEATURES])
+    graph.node("TopK", ["merged", "one"], ["best", "which"], axis=-1)
+    graph.node("Expand", ["best", "whole"], "wide")
+    graph.node("Sigmoid", ["wide" if spread else "best"], "gate")
+    graph.attention("merged", "joined", FEATURES, TOKENS // 2)
+    graph.node("MatMul", ["joined", "mlp"], "more")
+    graph.node("Mul", ["more", "gate"], "scaled")
+    graph.node("Add", ["merged", "scaled"], "last")
+    floats(graph, "head", head)
+    graph.node("ReduceMean", ["last"], "pooled", axes=[1], keepdims=0)
+    graph.node("MatMul", ["pooled", "head"], "y")
+    graph.output("y")
+    model = os.path.join(folder.name, name + ".onnx")
+    graph.save(model, 13)
+    np.save(os.path.join(folder.name, "x.npy"), x)
+    r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2", "--rollout", "normalized", "--npy", model[:-5]], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, name, r.stderr)
+    return np.load(os.path.join(model[:-5], "tokens.x.npy")) if r.returncode == 0 else np.zeros(TOKENS)
+
+
 want = explained(written_out)
 check(len(want) == 3 + BLOCKS, sorted(want))
 for spelling in (onnx_attention, attention, multi_head, longformer, decoder, packed, packed_heads):
     compare(spelling, want)
 compare(sparse, explained(grouped))
+plain = gated(False)
+check(np.abs(gated(True) - plain).max() <= 1e-5 * np.abs(plain).max() > 0, plain, gated(True))
 close()
