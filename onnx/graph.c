@@ -63,7 +63,7 @@ static tiba_status read_inputs(tb_reader *r, tb_scope *scope, const Onnx__GraphP
         if (known >= 0 && scope->entries[known].value->input < 0) continue;
         tiba_tensor type;
         const char *const *dim_names;
-        TB_TRY(tb_read_type(r, proto->input[i], "input", &type, &dim_names));
+        TB_TRY(tb_read_type(r, proto->input[i], "input", scope->outer, &type, &dim_names));
         if (!scope->outer && type.dtype == TIBA_UNDEFINED)
             return tb_fail(r->error, TIBA_ERROR_INPUT, "input '%.100s' has no type", name);
         tb_value *value = tb_new_value(r, scope, name);
@@ -85,7 +85,7 @@ static tiba_status read_output(tb_reader *r, tb_scope *scope, const Onnx__ValueI
     const struct tb_entry *entry;
     tiba_tensor type;
     const char *const *unused;
-    TB_TRY(tb_read_type(r, info, "output", &type, &unused));
+    TB_TRY(tb_read_type(r, info, "output", scope->outer, &type, &unused));
     TB_TRY(tb_scope_find(r, scope, name, &entry));
     if (!entry || !entry->value)
         return tb_fail(r->error, TIBA_ERROR_INPUT, "output '%.100s' is not defined", name);

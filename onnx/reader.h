@@ -87,9 +87,10 @@ tiba_status tb_read_tensor(tb_reader *r, const Onnx__TensorProto *proto, bool wi
 tiba_status tb_read_sparse(tb_reader *r, const Onnx__SparseTensorProto *proto, tiba_tensor *out);
 /** What a declared value is if not a tensor of numbers ("a sequence"), else NULL. */
 const char *tb_no_tensor(const Onnx__ValueInfoProto *info);
-/** Element type and shape of a declared input or output; `what` names it in errors. */
+/** Element type and shape of a declared input or output; `what` names it in errors. `lists`: it may
+ *  be a sequence or an optional, which have neither (what the body of a loop hands on). */
 tiba_status tb_read_type(tb_reader *r, const Onnx__ValueInfoProto *info, const char *what,
-                         tiba_tensor *out, const char *const **dim_names);
+                         bool lists, tiba_tensor *out, const char *const **dim_names);
 
 /** What a graph's names mean, and the order of its nodes. One per graph and per inlined function.
  */

@@ -237,13 +237,16 @@ const char *tb_no_tensor(const Onnx__ValueInfoProto *info) {
 }
 
 tiba_status tb_read_type(tb_reader *r, const Onnx__ValueInfoProto *info, const char *what,
-                         tiba_tensor *out, const char *const **dim_names) {
+                         bool lists, tiba_tensor *out, const char *const **dim_names) {
     const char *name = tb_text(info->name);
     const Onnx__TypeProto *type = info->type;
     *out = (tiba_tensor){.rank = -1};
     *dim_names = NULL;
     if (!type) return TIBA_OK;
     if (type->value_case == ONNX__TYPE_PROTO__VALUE__NOT_SET) return TIBA_OK;
+    bool list = type->value_case == ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE ||
+                type->value_case == ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE;
+    if (lists && list) return TIBA_OK;
     if (type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
         return tb_fail(r->error, TIBA_ERROR_INPUT, "%s '%.100s' is %s, only tensors are supported",
                        what, name, kind_of(type));

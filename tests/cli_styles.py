@@ -23,6 +23,7 @@ T, D, H, HIDDEN, LAYERS, CLASSES = 5, 8, 2, 12, 2, 3
 S = D // H
 EPSILON = 2.0 ** -10
 BOOL, FLOAT16, DOUBLE = 9, 10, 11
+FLOATS = block(4, block(1, block(1, number(1, FLOAT))))  # the type of a sequence of such tensors
 KINDS = {"float32": FLOAT, "int64": INT64, "bool": BOOL, "float16": FLOAT16, "float64": DOUBLE, "int32": 6, "int8": 3}
 random = np.random.RandomState(7)
 
@@ -84,10 +85,10 @@ class Style:
         inside = (style or type(self))(Graph())
         inside.root = getattr(self, "root", self)
         for name, dtype in inputs:
-            known = tensor_type(dtype, []) if dtype in (INT64, BOOL) else block(1, number(1, dtype))
+            known = dtype if dtype == FLOATS else tensor_type(dtype, []) if dtype in (INT64, BOOL) else block(1, number(1, dtype))
             inside.graph.inputs.append(block(1, name) + block(2, known))
         for name, dtype in outputs_of(inside):
-            inside.graph.output(name, dtype)
+            inside.graph.outputs.append(block(1, name) + block(2, dtype)) if dtype == FLOATS else inside.graph.output(name, dtype)
         return inside.graph
 
     # ---- pieces ----
@@ -544,6 +545,16 @@ def loop_sliced(s, v):
     return s.op("Loop", "", np.array(True), np.int64(0), v, outs=2, body=graph)[1]
 
 
+def loop_listed(s, v, w):
+    """Tokens one by one into a sequence that a loop hands on, as torch's repeat_interleave."""
+    tokens = s.op("SplitToSequence", v, axis=1, keepdims=1)
+
+    def body(b):
+        return [(b.op("Identity", "going"), BOOL), (b.op("SequenceInsert", "list", b.op("SequenceAt", tokens, "i")), FLOATS)]
+    listed = s.op("Loop", np.int64(T), "", s.op("SequenceEmpty"), body=s.inner(body, [("i", INT64), ("going", BOOL), ("list", FLOATS)], Style))
+    return Style.layer(s, s.op("ConcatFromSequence", listed, axis=1), w)
+
+
 def branch(s, v, w):
     """If whose branches differ in rank; the one that is taken reads values outside."""
     yes = s.inner(lambda b: [(b.op("Squeeze", Style.layer(b, v, w), b.ints(0)), FLOAT)], (), Style)
@@ -572,6 +583,7 @@ style("functions", layer=function_layer)
 style("scan_layers", layers=scan_layers)
 style("loop_layers", layers=loop_layers)
 style("loop_sliced", layers=loop_sliced)
+style("loop_listed", layer=loop_listed)
 style("if_ranks", layer=branch)
 style("optionals", layer=optional)
 style("sequence_of_layers", layers=listed)
