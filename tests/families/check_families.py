@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs tiba-onnx on the files of make_families.py and its siblings and tells how well they agree. Needs numpy and onnx.
 
-    check_families.py TIBA_ONNX [TITLE=]FILES... [FAMILY...] [--plain] [--why] [--jobs N] [--save FILE] [--markdown FILE]
+    check_families.py TIBA_ONNX [TITLE=]FILES... [FAMILY...] [--plain] [--why] [--known SAVED] [--jobs N] [--save FILE] [--markdown FILE]
     check_families.py SAVED... --markdown FILE
 
 Every file holds the same weights as the others of its family, so all must give the same explanation. Two numbers per
@@ -9,8 +9,8 @@ file: the outputs' largest error against onnxruntime with that very file, and th
 the family's reference file, relative to the largest magnitude among the tokens that are not read out (rounded files: 1 − cosine).
 
 --why looks for the reason of what is outside the limits (why.py, needs torch): does an independent float64 computation give
-the same explanation for that very file, and how far does rounding of the weights alone move the explanation? --plain leaves
-rounded files out.
+the same explanation for that very file, and how far does rounding of the weights alone move the explanation? That takes long: --known
+SAVED (repeatable) takes the reasons of an earlier run for files whose numbers are what they were. --plain leaves rounded files out.
 """
 import concurrent.futures, glob, json, os, re, shutil, subprocess, sys, tempfile
 import numpy as np
@@ -122,7 +122,12 @@ def deviation(got, reference, rough):
     return worst, ""
 
 
-def check(tool, folder, plain, why, pool):
+def same_numbers(a, b):
+    """Evidence for one row is evidence for the other: the same file, and the program says what it said."""
+    return a["state"] == "differs" and all(abs(a[k] - b[k]) <= 0.01 * abs(b[k]) for k in ("forward", "tokens"))
+
+
+def check(tool, folder, plain, why, known, pool):
     family = json.load(open(folder + "/family.json"))
     files = [v for v, note in family["notes"].items() if note == "ok" and not (plain and rough_of(v))]
     results = dict(zip(files, pool.map(lambda v: run(tool, folder, v, family), files)))
@@ -147,6 +152,10 @@ def check(tool, folder, plain, why, pool):
         rows.append(row)
     if why:
         import why as reasons
+        for row in rows:
+            found = known.get((row["family"], row["variant"]))
+            if found and same_numbers(row, found):
+                row["state"], row["why"] = found["state"], found["why"]
         odd = [r for r in rows if r["state"] == "differs" and r["tokens"] == r["tokens"]]
         for row, found in zip(odd, pool.map(lambda r: reasons.find(tool, folder, r, family, reference, results), odd)):
             if found:
@@ -173,7 +182,7 @@ An empty cell: the exporter or tool refuses the model, or its file is one that o
 | mark | meaning |
 |---|---|
 | none | within the limits |
-| ◦ | outside, by the file's own numbers: `reference.py`, a float64 computation that shares no code with the program, gives the program's explanation for that very file; or onnxruntime itself computes other outputs where half precision is widened to float32 |
+| ◦ | outside, by the file's own numbers: `reference.py`, a float64 computation that shares no code with the program, gives the program's explanation for that very file; or onnxruntime itself computes other outputs where half precision is widened to float32, or without its optimiser |
 | ≈ | outside, by float32: rounding the weights by one float32 unit moves the explanation by as much |
 | – | refused; the message names the reason (below) |
 | ✗ | outside, and none of these reasons holds |
@@ -280,12 +289,11 @@ def write_markdown(path, sections):
 REMARKS = """
 ## Remarks
 
-- Sections "by an earlier program" hold cells of families that were not exported again: what the program of their day gave, one
-  file a cell. All others are of one day: decoders, Keras and graphs by the present program, PyTorch and rewriting tools by that
-  of two hours before, which knew no 16-bit tables and no tokens taken out one by one.
+- Families are not all exported by every exporter and tool: the first hundred of PyTorch were by torch's older exporter at opsets 14
+  and 17 and by its newer one at 18 and 23, the others at 17, and by the newer one where the older one refuses the model.
 - optimum's bart and t5 decoders: the encoder's states are an input, whose cross-attentions share residual sums: rows are not
   divided there, which a note says.
-- Not made: torch's exporter at opset 11 and JAX's and Paddle's of today; Olive, neural-compressor and tflite2onnx (none could be
+- Not made: torch's exporter at opset 11; Olive, neural-compressor and tflite2onnx (none could be
   installed beside what they need); SmoothQuant, GPTQ and k-quants, which want wider models than these; models that onnxruntime-genai
   does not know or whose heads are too narrow for it (phi, nemotron, gemma3); ernie4_5 by optimum.
 - Half precision: the program computes in float32, so a float16 file explains what the float file explains once its numbers are
@@ -309,6 +317,10 @@ REMARKS = """
 - beit_shared `dyn23-sdpa`: the exporter adds 1 to the whole bias; Softmax does not see it, the Add rule does.
 - att_divide_after `qdq`: rounding stands between the product with the values and the division by the sum of exponentials, so no
   softmax is multiplied by values.
+- Encoders of Qwen2.5-VL's kind (qwen2_5_vl_vision, exaone4_5_vision) gather their patches into windows before all blocks and back behind
+  them: tokens in other places than the input's, which is refused.
+- granitemoe_swa `qdq`: four of 1024 integers of a softmax are onnxruntime's with that value as an output, not without; deformable_detr
+  `qdq`: integers near ties, more than `reference.py` settles.
 - timm_xcit and timm_davit attend over channels, longformer over bands that no row vector follows; models with `_none` in their
   name, mra, yoso and focalnet have no softmax that is multiplied by values.
 - timm_botnet `slim`: the tool changes the model's outputs.
@@ -324,12 +336,14 @@ def joined(paths):
 
 
 def main():
-    args, options = [], {"--markdown": None, "--jobs": "2", "--save": None}
+    args, options, known = [], {"--markdown": None, "--jobs": "2", "--save": None}, {}
     words = iter(sys.argv[1:])
     flags = set()
     for a in words:
         if a in options:
             options[a] = next(words)
+        elif a == "--known":
+            known |= {(r["family"], r["variant"]): r for families in joined([next(words)]).values() for rows in families.values() for r in rows if r["why"]}
         elif a.startswith("--"):
             flags.add(a)
         else:
@@ -348,7 +362,7 @@ def main():
                 name = path.split("/")[-2]
                 if only and name not in only:
                     continue
-                rows = families[name] = check(tool, os.path.dirname(path), "--plain" in flags, "--why" in flags, pool)
+                rows = families[name] = check(tool, os.path.dirname(path), "--plain" in flags, "--why" in flags, known, pool)
                 worst = max([r["tokens"] for r in rows if r["state"] == "agrees" and r["tokens"] == r["tokens"] and not rough_of(r["variant"])], default=float("nan"))
                 print(f"{name:24s} {sum(r['state'] == 'agrees' for r in rows):2d} of {len(rows):2d}  worst {worst:.0e}", flush=True)
                 groups = {}

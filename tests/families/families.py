@@ -3,7 +3,7 @@
 A row says how to build the model for an attention implementation ("eager", "sdpa"), its inputs, the outputs that are
 exported and which of them is explained. Hand-written models are in models.py.
 """
-import dataclasses, inspect
+import dataclasses, importlib, inspect
 import torch
 import transformers as tf
 import models
@@ -40,7 +40,7 @@ def add(name, build, inputs, **kw):
 def hf(model, config, **kw):
     """A builder for a Hugging Face class."""
     def build(attention):
-        c = getattr(tf, config)(**kw)
+        c = (getattr(tf, config) if isinstance(config, str) else config)(**kw)
         c._attn_implementation = attention
         for sub in ("text_config", "vision_config", "encoder", "decoder"):
             s = getattr(c, sub, None)
@@ -225,24 +225,45 @@ add("doge", hf("DogeForSequenceClassification", "DogeConfig", num_key_value_head
 SMALL = dict(num_key_value_heads=2, head_dim=8, moe_intermediate_size=16, shared_expert_intermediate_size=16, num_experts=4, num_local_experts=4, n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1,
              n_group=1, topk_group=1, sliding_window=4, q_lora_rank=16, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, qk_head_dim=8, v_head_dim=8, first_k_dense_replace=1, moe_num_experts=4, moe_k=2, moe_topk=2,
              ffn_hidden_size=48, expert_ffn_size=16, mamba_n_heads=8, mamba_d_head=8, mamba_d_state=8, mamba_n_groups=1, mamba_expand=2, mamba_chunk_size=8, mamba_d_ssm=64, mamba_num_heads=8, mamba_head_dim=8,
-             ssm_state_size=8, n_groups=1, chunk_size=8, num_nextn_predict_layers=0, num_experts_per_token=2, shared_intermediate_size=16, index_n_heads=2, index_head_dim=8, index_topk=8)
+             ssm_state_size=8, n_groups=1, chunk_size=8, hidden_size_per_layer_input=8, vocab_size_per_layer_input=60, num_nextn_predict_layers=0, num_experts_per_token=2, shared_intermediate_size=16, index_n_heads=2, index_head_dim=8, index_topk=8)
 
 
-def tiny(name, **kw):
-    """A builder for the language model of a Hugging Face model type."""
+SEEN_SMALL = dict(embed_dim=32, d_model=32, num_layers=2, depth=2, num_heads=4, image_size=32, img_size=32, patch_size=8, out_hidden_size=32, projection_dim=16, temporal_patch_size=1, spatial_merge_size=1, num_channels=3,
+                  in_channels=3, fullatt_block_indexes=[1], window_size=16, merge_kernel_size=[1, 1], deepstack_visual_indexes=[0], global_attn_indexes=[1], pretrain_image_size=32, num_mel_bins=16, max_source_positions=20,
+                  encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=48)
+
+
+def tiny(name, wrap=None, sizes=(), **kw):
+    """A builder for the language model of a Hugging Face model type, or with `wrap` for wrap(its bare model)."""
     from transformers.models.auto import configuration_auto, modeling_auto
     config = configuration_auto.CONFIG_MAPPING[name]
     known = {**getattr(config, "__dataclass_fields__", {}), **inspect.signature(config.__init__).parameters}
     known |= {k: v for k, v in getattr(config, "attribute_map", {}).items() if v in known}
-    small = {**SMALL, **without(LL, "num_labels"), "num_hidden_layers": 2, **kw}
-    arch = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(name) or modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES[name]
-    return hf(arch, config.__name__, **{k: v for k, v in small.items() if k in known})
+    small = {**dict(sizes), **SMALL, **without(LL, "num_labels"), "num_hidden_layers": 2, **kw}
+    named = modeling_auto.MODEL_MAPPING_NAMES if wrap else {**modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES, **modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES}
+
+    def model(c):
+        made = getattr(tf, named[name], None) or getattr(importlib.import_module(config.__module__.replace("configuration", "modeling")), named[name])
+        return wrap(made(c)) if wrap else made(c)
+    return hf(model, config, **{k: v for k, v in small.items() if k in known})
 
 
 for name in """afmoe apertus1p5_text aria_text beam blenderbot-small cohere2_moe cwm dory dots1 ernie4_5_moe exaone exaone_moe falcon_h1 flex_olmo flint gemma4_text glm4_moe gpt_neox_japanese granite_swa granitemoe
         granitemoe_swa granitemoeshared hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax inkling_text internlm3 iquestcoder jais2 jetmoe kolibri1 laguna lara_mini mellum mimo_v2_flash minimax minimax_m2
         minimax_m3_vl_text ministral ministral3 nemotron_h olmo3 sarvam_moe solar_open ultrabert""".split():
     add(name.replace("-", "_"), tiny(name), text(), attentions=("eager",), target="0,15,8")
+LATENT = dict(num_key_value_heads=4)
+for name, kw in [*[(n, LATENT) for n in "axk1 axk2 deepseek_v32 glm4_moe_lite glm_moe_dsa minicpm3 sarvam_mla youtu".split()], ("dots3_note_text", LATENT), ("deepseek_v4", {}), ("gemma4_unified_text", {}),
+                 ("moshi", {}), ("jamba", dict(attn_layer_period=2, attn_layer_offset=1, expert_layer_period=2, expert_layer_offset=1, mamba_d_state=4, mamba_dt_rank=4, mamba_d_conv=3, use_mamba_kernels=False)),
+                 ("lfm2_moe", dict(layer_types=["conv", "full_attention"], num_dense_layers=1)), ("lfm3", dict(layer_types=["conv", "full_attention"])), ("granitemoehybrid", dict(layer_types=["attention"] * 2)),
+                 ("gemma3n_text", dict(num_kv_shared_layers=0, layer_types=["sliding_attention", "full_attention"], laurel_rank=8, altup_num_inputs=2, activation_sparsity_pattern=[0.0, 0.0], intermediate_size=[48, 48])),
+                 ("qwen3_next", dict(layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=8, linear_value_head_dim=8)), ("olmo_hybrid", dict(layer_types=["linear_attention", "full_attention"])),
+                 ("prophetnet", dict(num_encoder_layers=1, num_decoder_layers=2, num_encoder_attention_heads=4, num_decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, ngram=2, num_buckets=8))]:
+    add(name, tiny(name, **kw), text(mask=name != "prophetnet"), attentions=("eager",), target="0,15,8")
+MROPE = dict(rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]})
+for name, kw in [*[(n, {}) for n in "granite_docling_text molmo2_text muse_glimmer_text muse_spark_text openai_privacy_filter qwen3_vl_text qwen3_vl_moe_text tipsv2_text_model".split()], ("neomme", dict(head_dim=16)), ("mistral4", LATENT), ("mistral_large4_text", LATENT),
+                 *[(n, MROPE) for n in "qwen2_vl_text qwen2_5_vl_text glm4v_text glm_ocr_text glm_image_text cosmos3_edge_text hunyuan_vl_text".split()]]:
+    add(name, tiny(name, lambda m: models.Pooled(m, "mean"), **kw), text(), outputs=("output",), attentions=("eager",))
 
 # ------------------------------------------------------------------ encoder-decoder
 S2S = lambda: {**text()(), "decoder_input_ids": ids(9, low=6)}
@@ -349,12 +370,24 @@ add("mgp_str", hf(lambda c: models.MgpStr(tf.MgpstrForSceneTextRecognition(c)), 
 add("bridgetower", hf("BridgeTowerForImageAndTextRetrieval", "BridgeTowerConfig", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, text_config=dict(vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, max_position_embeddings=40), vision_config=dict(hidden_size=64, num_hidden_layers=3, patch_size=8, image_size=32)), lambda: {**text()(), **image()(), "pixel_mask": torch.ones(1, 32, 32, dtype=torch.int64)}, attentions=("eager",))
 add("perceiver", hf("PerceiverForSequenceClassification", "PerceiverConfig", num_latents=6, d_latents=32, d_model=32, num_blocks=1, num_self_attends_per_block=2, num_self_attention_heads=4, num_cross_attention_heads=4, vocab_size=60, max_position_embeddings=N, num_labels=3), lambda: {"inputs": ids()}, attentions=("eager",))
 add("metaclip2_cls", hf("MetaClip2ForImageClassification", "MetaClip2Config", num_labels=5, **CLIP), image(), **vis)
-add("deformable_detr", hf("DeformableDetrForObjectDetection", "DeformableDetrConfig", backbone_config=tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage1", "stage2"]), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_queries=6, num_feature_levels=2, encoder_n_points=2, decoder_n_points=2, num_labels=5, disable_custom_kernels=True), image(), target="0,2,1", attentions=("eager",), explain=False, **vis)
+add("deformable_detr", hf("DeformableDetrForObjectDetection", "DeformableDetrConfig", backbone_config=tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage1", "stage2"]), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_queries=6, num_feature_levels=2, encoder_n_points=2, decoder_n_points=2, num_labels=5, disable_custom_kernels=True), image(), target="0,2,1", attentions=("eager",), **vis)
 add("conditional_detr", hf("ConditionalDetrForObjectDetection", "ConditionalDetrConfig", backbone_config=tf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage2"]), d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, num_queries=6, num_labels=5), image(), target="0,2,1", outputs=("logits", "pred_boxes"), attentions=("eager",), **vis)
 add("vitpose", hf(lambda c: models.Named(tf.VitPoseForPoseEstimation(c)), "VitPoseConfig", backbone_config=tf.VitPoseBackboneConfig(image_size=[32, 32], patch_size=[8, 8], hidden_size=32, num_hidden_layers=3, num_attention_heads=4, mlp_ratio=2, out_features=["stage3"], num_experts=1), use_simple_decoder=True, scale_factor=2), image(), outputs=("heatmaps",), target="0,1,3,4", attentions=("eager",), **vis)
 add("depth_anything", hf("DepthAnythingForDepthEstimation", "DepthAnythingConfig", backbone_config=tf.Dinov2Config(image_size=32, patch_size=8, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, mlp_ratio=2, out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False), patch_size=8, reassemble_hidden_size=32, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, head_hidden_size=8), image(), outputs=("predicted_depth",), target="0,3,4", attentions=("eager",), **vis)
 
+# the encoders of newer models by rule; those of Qwen's kind take patches of all pictures in one list
+for name in "chinese_clip_vision_model granite_docling_vision idefics3_vision qianfan_ocr_vision sam3_vit_model sapiens2 smolvlm_vision tipsv2_vision_model".split():
+    add(name, tiny(name, lambda m: models.Pooled(m, "mean"), SEEN_SMALL), image(), outputs=("output",), attentions=("eager",), **vis)
+PATCHES = lambda name, *shape: lambda: {name: torch.randn(16, *shape, generator=torch.Generator().manual_seed(7)), "grid_thw": torch.tensor([[1, 4, 4]])}
+for name, feeds in [*[(n, PATCHES("hidden_states", 192)) for n in "cohere_compass_vision exaone4_5_vision glm4v_moe_vision glm4v_vision glm5_next_vision glm_ocr_vision qwen2_5_vl_vision qwen3_5_vision qwen3_vl_moe_vision qwen3_vl_vision qwen4_exp_vision".split()],
+                    ("glm_image_vision", PATCHES("pixel_values", 192)), ("lfm3_vl_vision", PATCHES("pixel_values", 192)), ("kimi_k25_vision", PATCHES("pixel_values", 3, 8, 8)),
+                    ("video_llama_3_vision", lambda: {**PATCHES("pixel_values", 192)(), "merge_sizes": torch.tensor([1])})]:
+    add(name, tiny(name, lambda m: models.Pooled(m, "rows"), SEEN_SMALL), feeds, outputs=("output",), attentions=("eager",), **vis)
+
 # ------------------------------------------------------------------ sound, video
+for name, shape in [("glmasr_encoder", (16, 40)), ("moss_transcribe_diarize_audio", (16, 40)), ("voxtral_encoder", (16, 40)), ("voxtral_realtime_encoder", (16, 40)), ("lasr_encoder", (40, 16))]:
+    add(name, tiny(name, lambda m: models.Pooled(m, "mean"), SEEN_SMALL), lambda shape=shape: {"input_features": torch.randn(1, *shape, generator=torch.Generator().manual_seed(7))}, outputs=("output",), attentions=("eager",), **vis)
+add("nemotron_asr_streaming_encoder", tiny("nemotron_asr_streaming_encoder", lambda m: models.Pooled(m, "mean"), {**SEEN_SMALL, "num_mel_bins": 20}, subsampling_conv_channels=8), lambda: {"input_features": torch.randn(1, 48, 20, generator=torch.Generator().manual_seed(7))}, outputs=("output",), attentions=("eager",), **vis)
 add("ast", hf("ASTForAudioClassification", "ASTConfig", hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, patch_size=8, frequency_stride=6, time_stride=6, max_length=40, num_mel_bins=24, num_labels=5), lambda: {"input_values": torch.randn(1, 40, 24, generator=torch.Generator().manual_seed(7))}, **vis)
 W = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=48, conv_dim=[16, 16], conv_stride=[5, 4], conv_kernel=[10, 4], num_feat_extract_layers=2, num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, vocab_size=20, num_labels=4, classifier_proj_size=16, mask_time_prob=0.0, mask_feature_prob=0.0)
 wave = lambda: {"input_values": torch.randn(1, 400, generator=torch.Generator().manual_seed(7))}

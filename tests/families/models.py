@@ -23,7 +23,7 @@ class MeanPooled(nn.Module):
 
 
 class Pooled(nn.Module):
-    """a bare backbone with a linear head on its class token, its mean, both, or its feature map's mean"""
+    """a bare backbone with a linear head on its class token, its mean ("rows": of tokens without a batch), both, or its feature map's mean"""
     def __init__(self, model, pool="cls"):
         super().__init__()
         self.model, self.pool, c = model, pool, model.config
@@ -34,7 +34,7 @@ class Pooled(nn.Module):
     def forward(self, *args, **kw):
         x = self.model(*args, **kw)[0]
         p = self.pool
-        x = x[:, 0] if p == "cls" else x.mean(1) if p == "mean" else x.mean((2, 3)) if p == "grid" else torch.cat([x[:, 0], x[:, 1:].mean(1)], -1)
+        x = x[:, 0] if p == "cls" else x.mean(0, keepdim=True) if p == "rows" else x.mean(1) if p == "mean" else x.mean((2, 3)) if p == "grid" else torch.cat([x[:, 0], x[:, 1:].mean(1)], -1)
         return self.head(x)
 
 
