@@ -150,12 +150,12 @@ def check(tool, folder, plain, why, known, pool):
             if not r["forward"] <= (rough[0] if rough else 1e-4):
                 row["state"], row["error"] = "differs", f"outputs differ from onnxruntime's by {r['forward']:.1e}"
         rows.append(row)
+    for row in rows:
+        found = known.get((row["family"], row["variant"]))
+        if found and same_numbers(row, found):
+            row["state"], row["why"] = found["state"], found["why"]
     if why:
         import why as reasons
-        for row in rows:
-            found = known.get((row["family"], row["variant"]))
-            if found and same_numbers(row, found):
-                row["state"], row["why"] = found["state"], found["why"]
         odd = [r for r in rows if r["state"] == "differs" and r["tokens"] == r["tokens"]]
         for row, found in zip(odd, pool.map(lambda r: reasons.find(tool, folder, r, family, reference, results), odd)):
             if found:
