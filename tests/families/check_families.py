@@ -124,7 +124,7 @@ def deviation(got, reference, rough):
 
 def same_numbers(a, b):
     """Evidence for one row is evidence for the other: the same file, and the program says what it said."""
-    return a["state"] == "differs" and all(abs(a[k] - b[k]) <= 0.01 * abs(b[k]) for k in ("forward", "tokens"))
+    return a["state"] == "differs" and all(a[k] == b[k] or abs(a[k] - b[k]) <= 0.01 * abs(b[k]) for k in ("forward", "tokens"))
 
 
 def check(tool, folder, plain, why, known, pool):
@@ -319,6 +319,8 @@ REMARKS = """
   softmax is multiplied by values.
 - Encoders of Qwen2.5-VL's kind (qwen2_5_vl_vision, exaone4_5_vision) gather their patches into windows before all blocks and back behind
   them: tokens in other places than the input's, which is refused.
+- diffllama: what subtracts one attention from another is read as six blocks of four heads, with onnxruntime's fusions (`dyn18-ortext`)
+  as three of eight: not the same chain. Not solved.
 - granitemoe_swa `qdq`: four of 1024 integers of a softmax are onnxruntime's with that value as an output, not without; deformable_detr
   `qdq`: integers near ties, more than `reference.py` settles.
 - timm_xcit and timm_davit attend over channels, longformer over bands that no row vector follows; models with `_none` in their
