@@ -75,7 +75,8 @@ static tb_node *product_of(const side_by_side *s, int i, bool *stacked) {
     return node;
 }
 
-/* All operands are products of attention with values of one place, in the same shapes. */
+/* All operands are products of attention with values of one place, in the same shapes. One P that
+ * multiplies parts of the values is one head, not several. */
 static bool find(side_by_side *s) {
     tb_node *concat = s->concat, *first = NULL;
     const tb_value *from = NULL;
@@ -98,6 +99,7 @@ static bool find(side_by_side *s) {
         if (!same || !source || source != from || p->t.rank != s->rank || v->t.rank != s->rank)
             return false;
         if (p->t.dtype != TIBA_FLOAT32 || !is_attention(p)) return false;
+        if (i > 0 && p == first->in[0]) return false;
     }
     if (s->rank == TIBA_MAX_RANK) return false;
     if (s->stacked) return true;

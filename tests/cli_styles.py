@@ -697,6 +697,34 @@ class DeltaUnrolled(Delta):
 STYLES.update(delta_rule=Delta, delta_rule_unrolled=DeltaUnrolled)
 
 
+# ---- probabilities that multiply the halves of the values one by one (differential attention) ----
+class Halves(Style):
+    want, attentions = None, 2 * LAYERS
+
+    def attention(self, v, w):
+        q, k, value = self.qkv(v, w)
+        p = self.softmax(self.mask(self.scores(q, k)))
+        halves = self.op("Split", value, self.ints(S // 2, S // 2), axis=3, outs=2)
+        return self.merge(self.halves(*[self.op("MatMul", p, half) for half in halves]))
+
+    def halves(self, a, b):
+        return self.op("Concat", a, b, axis=3)
+
+
+class HalvesTurned(Halves):
+    """Joined behind the transposition."""
+    want = "halves"
+
+    def merge(self, v):
+        return self.op("Reshape", v, self.ints(0, 0, D))
+
+    def halves(self, a, b):
+        return self.op("Concat", *[self.op("Transpose", o, perm=[0, 2, 1, 3]) for o in (a, b)], axis=3)
+
+
+STYLES.update(halves=Halves, halves_turned=HalvesTurned)
+
+
 # ---- another norm, another activation ----
 def root_mean(square):
     return lambda s, v, gamma, beta: s.op("Mul", s.op("Div", v, s.op("Sqrt", s.op("Add", square(s, v), EPSILON))), s.weight(gamma))
