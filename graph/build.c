@@ -154,7 +154,7 @@ static void set_step(const tb_node *node) {
     if (scaled && is_constant(node->in[1]) && node->in[1]->t.rank <= 1) {
         int64_t axis = tb_attr_int(node, "axis", 1);
         out->step = node->in[1];
-        out->step_axis = (int)(axis < 0 ? axis + out->t.rank : axis);
+        out->step_axis = out->t.rank == 1 ? 0 : (int)(axis < 0 ? axis + out->t.rank : axis);
     } else if (node->op->class == TB_CLASS_MOVE && node->n_in > 0 && x && x->step) {
         bool one = tb_tensor_count(&x->step->t) == 1;
         int64_t count;

@@ -11,13 +11,23 @@ static bool active(const tb_node *node, int i) {
     return i < node->n_in && node->in[i] && node->in[i]->active;
 }
 
-/* The one active operand of a move, of a copy in another type or of a scaling; NULL if it is no
- * such node. */
+static bool rounds(const tb_node *node) {
+    return tb_is(node, TB_OP_FakeQuantize) || tb_is(node, TB_OP_QuantizeLinear) ||
+           tb_is(node, TB_OP_DequantizeLinear);
+}
+
+static const tb_value *unrounded(const tb_value *value) {
+    while (rounds(value->producer) && active(value->producer, 0)) value = value->producer->in[0];
+    return value;
+}
+
+/* The one active operand of a move, of a copy in another type, of a scaling or of a rounding; NULL
+ * if it is no such node. */
 static const tb_value *carried(const tb_node *node) {
     bool scales = (tb_is(node, TB_OP_Mul) && active(node, 0) != active(node, 1)) ||
                   (tb_is(node, TB_OP_Div) && active(node, 0) && !active(node, 1));
     bool moves = node->op->class == TB_CLASS_MOVE || tb_is(node, TB_OP_Cast);
-    if (!scales && !moves) return NULL;
+    if (!scales && !rounds(node) && !moves) return NULL;
     const tb_value *found = NULL;
     for (int i = 0; i < node->n_in; i++) {
         if (!active(node, i)) continue;
@@ -29,8 +39,9 @@ static const tb_value *carried(const tb_node *node) {
 
 /* The value whose square this is, NULL if it is none. */
 static const tb_value *squared(const tb_value *value) {
-    const tb_node *node = value->producer;
-    if (tb_is(node, TB_OP_Mul) && node->in[0] == node->in[1]) return node->in[0];
+    const tb_node *node = unrounded(value)->producer;
+    if (tb_is(node, TB_OP_Mul) && unrounded(node->in[0]) == unrounded(node->in[1]))
+        return node->in[0];
     bool two = tb_is(node, TB_OP_Pow) && node->in[1]->t.data && active(node, 0) &&
                tb_tensor_count(&node->in[1]->t) == 1 && tb_get_f64(&node->in[1]->t, 0) == 2.0;
     return two ? node->in[0] : NULL;
@@ -58,7 +69,7 @@ static bool is_norm(norms *found, const tb_value *value, bool below_sqrt, int de
     return true;
 }
 
-/* The value that moves and scaling were done to. */
+/* The value that moves, scaling and rounding were done to. */
 static const tb_value *origin(const tb_value *value) {
     for (const tb_node *node = value->producer; node; node = value->producer) {
         const tb_value *from = carried(node);

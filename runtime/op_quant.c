@@ -164,8 +164,10 @@ static tiba_status quant_plan(quant *q, const tb_node *node, const tiba_tensor *
         q->runs = q->length ? count / q->length : 0;
         return TIBA_OK;
     }
-    int axis;
-    TB_TRY(tb_node_axis(&axis, node, tb_attr_int(node, "axis", 1), x->rank, error));
+    int axis =
+        0; /* a vector has one axis, whatever axis quantisers name for the matrix beside it */
+    if (x->rank != 1)
+        TB_TRY(tb_node_axis(&axis, node, tb_attr_int(node, "axis", 1), x->rank, error));
     q->axis = x->dims[axis];
     q->length = tb_product(x->dims, axis + 1, x->rank);
     q->runs = q->length ? count / q->length : 0;

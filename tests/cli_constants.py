@@ -91,6 +91,16 @@ def dequantized(graph, name, value):
     return name
 
 
+def dequantized_columns(graph, name, value):
+    """A scale for every column; biases with the axis of the matrices, as neural-compressor writes them."""
+    if value.ndim == 0:
+        return put(graph, name, value)
+    put(graph, name + "_q", np.round(value * 16).astype(np.int8))
+    put(graph, name + "_z", np.zeros(value.shape[-1], np.int8))
+    graph.node("DequantizeLinear", [name + "_q", put(graph, name + "_s", np.full(value.shape[-1], 1 / 16, np.float32)), name + "_z"], name, axis=1)
+    return name
+
+
 def one_element(graph, name, value):
     return put(graph, name, value.reshape(1) if value.ndim == 0 else value)
 
@@ -193,7 +203,7 @@ def explained(name, spell, otherwise=False, method="tiba"):
 
 want = explained("plain", initializer)
 check(len(want) == 5, sorted(want))
-spellings = (initializer, constant_node, also_an_input, doubles, identity, dropped_out, flat, transposed, dequantized, one_element, filled, expanded, halves)
+spellings = (initializer, constant_node, also_an_input, doubles, identity, dropped_out, flat, transposed, dequantized, dequantized_columns, one_element, filled, expanded, halves)
 for spell in spellings:
     for otherwise in (False, True):
         name = f"{spell.__name__}_{int(otherwise)}"

@@ -160,11 +160,16 @@ static tb_value *summed(making *m, tb_op_kind kind, tb_value *x) {
     return make(m, kind, 1, &x, 1, &TB_INT_ATTR("keepdims", 0));
 }
 
+static tb_value *rounded(making *m, tb_value *x) {
+    return make2(m, TB_OP_FakeQuantize, x, make_constant(m, "", (float[]){0.1f}));
+}
+
 /* The norms that a cosine is divided by get no relevance; other divisions have the general rule. */
 static void check_norms(void) {
     making m;
     making_start(&m);
     tb_value *x = make_input(&m, "x", "3,4"), *y = make_input(&m, "y", "3,4");
+    tb_value *square = make_input(&m, "square", "3,3");
     tb_value *dot = summed(&m, TB_OP_ReduceSum, make2(&m, TB_OP_Mul, x, y));
     tb_value *xx = summed(&m, TB_OP_ReduceSum, make2(&m, TB_OP_Mul, x, x));
     tb_value *yy = summed(&m, TB_OP_ReduceSumSquare, y);
@@ -172,6 +177,10 @@ static void check_norms(void) {
     tb_value *root = make1(&m, TB_OP_Sqrt, make2(&m, TB_OP_Mul, xx, yy));
     tb_value *apart =
         make2(&m, TB_OP_Mul, make1(&m, TB_OP_Sqrt, xx), summed(&m, TB_OP_ReduceL2, y));
+    tb_value *rx = rounded(&m, x),
+             *rounded_xx =
+                 summed(&m, TB_OP_ReduceSum, rounded(&m, make2(&m, TB_OP_Mul, rx, rounded(&m, x))));
+    tb_value *turned = make2(&m, TB_OP_Mul, square, make1(&m, TB_OP_Transpose, square));
     const struct {
         const char *what;
         tb_value *top, *bottom;
@@ -183,6 +192,10 @@ static void check_norms(void) {
         {"projection on y", dot, summed(&m, TB_OP_ReduceL2, y), "general"},
         {"by one norm twice", dot, make1(&m, TB_OP_Sqrt, make2(&m, TB_OP_Mul, xx, xx)), "general"},
         {"without a root", dot, make2(&m, TB_OP_Mul, xx, yy), "general"},
+        {"x / |x|, rounded on the way", rx, make1(&m, TB_OP_Sqrt, rounded(&m, rounded_xx)),
+         "numerator"},
+        {"not by a square", square, make1(&m, TB_OP_Sqrt, summed(&m, TB_OP_ReduceSum, turned)),
+         "general"},
         {"y / |x|", y, make1(&m, TB_OP_Sqrt, xx), "general"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -6,6 +6,7 @@ exported and which of them is explained. Hand-written models are in models.py.
 import dataclasses, importlib, inspect
 import torch
 import transformers as tf
+import heads
 import models
 
 N = 16  # tokens
@@ -600,3 +601,7 @@ add("matched", lambda a: models.Matched(), lambda: {"image": image()()["pixel_va
 add("pair_cosine", lambda a: models.PairCosine(), lambda: {"a": image()()["pixel_values"], "b": image()()["pixel_values"].flip(3)}, positional=True, attentions=("eager",), outputs=("output",), target="0", skip=("ts11", "dyn23"), **vis)
 for name, build in models.VISION.items():
     add(name, build, image(name="image"), positional=True, attentions=("eager",), outputs=("output",), skip=("ts11", "dyn23"), **vis)
+
+# ------------------------------------------------------------------ heads and adapters
+for name, (build, inputs, kw) in heads.HEADS.items():
+    add("head_" + name, build, inputs, attentions=("eager",), **kw)

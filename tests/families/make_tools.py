@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rewrites a few exported families by every tool and option that people use; the same folder layout as make_families.py.
 
-    make_tools.py OUT [FAMILY...]          ONLY=substring: only the tools whose name has it
+    make_tools.py OUT [FAMILY...]          ONLY=substring,…: only the tools whose name has one
 
 A developer's tool: besides what make_families.py needs, each row imports what it rewrites with; a tool that is not installed
 is noted as such. Names begin with the kind of rewriting: fp16, int8, qdq and int4 are judged as rounded files.
@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import check_families
 import make_families as make
 import families
+import tools_more
 
 FAMILIES = ["vit", "bert_pad", "gpt2_lm", "llama_gqa", "clip", "swin", "bart", "t5_enc"]
 L = ort.GraphOptimizationLevel
@@ -649,12 +650,15 @@ def preprocessed(m):
     return n
 
 
+tools_more.rows(tool, model_tool, reader, static, saved, nbits, {"basic": L.ORT_ENABLE_BASIC, "extended": L.ORT_ENABLE_EXTENDED, "all": L.ORT_ENABLE_ALL})
+
+
 def leave_out_other_models(folder, base, variant, notes):
     """A tool that was told a wrong kind of model may write another one: not the same weights, nothing to compare."""
     if notes.get(variant) != "ok" or check_families.rough_of(variant):
         return
     want, got = np.load(f"{folder}/{base}.npz"), np.load(f"{folder}/{variant}.npz")
-    off = max(check_families.relative(got[k], want[k]) for k in want.files if k in got.files)
+    off = max((check_families.relative(got[k], want[k]) for k in want.files if k in got.files), default=0.0)  # an output may have another name
     if off > 1e-3:
         notes[variant] = f"onnxruntime computes other outputs with it than with the file it was made of ({off:.0e})"
         os.remove(f"{folder}/{variant}.onnx")
@@ -664,6 +668,7 @@ def make_all(fam, out):
     folder = f"{out}/{fam.name}"
     os.makedirs(folder, exist_ok=True)
     notes, only = {}, os.environ.get("ONLY", "")
+    make.ONLY.clear()  # exporters' names there, tools' names here
     torch.manual_seed(1)
     inputs = fam.inputs()
     for k, v in inputs.items():
@@ -675,7 +680,7 @@ def make_all(fam, out):
             make.attempt(notes, kind, folder, inputs, lambda p: make.export(fam, model, inputs, kind, opset, p))
     for kind in [k for k in ("ts17", "dyn18") if notes.get(k) == "ok"]:
         for name, f in TOOLS.items():
-            if only in name:
+            if any(o in name for o in only.split(",")):
                 make.attempt(notes, f"{kind}-{name}", folder, inputs, lambda p: f(f"{folder}/{kind}.onnx", p, fam, inputs))
                 leave_out_other_models(folder, kind, f"{kind}-{name}", notes)
     make.describe(fam, folder, inputs, next((k for k in ("ts17", "dyn18") if notes.get(k) == "ok"), None), notes)
