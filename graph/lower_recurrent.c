@@ -101,9 +101,14 @@ static void split_gates(const recurrent *r, tb_value *x, int count, tb_value **p
 /* x: what the input contributes to all gates, [batch, gates · hidden]. */
 typedef void step_fn(recurrent *r, tb_value *x);
 
+/* What the state contributes, its bias with it as the input's has its own: so frameworks compute
+ * it, and where they write it out relevance is shared between these two. */
+static tb_value *by_state(const recurrent *r, tb_value *weights, tb_value *bias) {
+    return add(r, tb_emit2(r->c, TB_OP_MatMul, r->state, weights), bias);
+}
+
 static void step_rnn(recurrent *r, tb_value *x) {
-    tb_value *h = tb_emit2(r->c, TB_OP_MatMul, r->state, r->weights);
-    r->state = gate(r, 0, add(r, add(r, x, h), r->bias[1]));
+    r->state = gate(r, 0, add(r, x, by_state(r, r->weights, r->bias[1])));
 }
 
 /* z, r, h: update, reset, candidate. */
@@ -116,13 +121,10 @@ static void step_gru(recurrent *r, tb_value *x) {
     if (r->bias[1])
         tb_emit_split(c, r->bias[1], 0, 3, (int64_t[]){r->hidden, r->hidden, r->hidden}, b);
     tb_value *gates[2];
-    for (int i = 0; i < 2; i++) {
-        tb_value *h = tb_emit2(c, TB_OP_MatMul, r->state, w[i]);
-        gates[i] = gate(r, 0, add(r, add(r, in[i], h), b[i]));
-    }
+    for (int i = 0; i < 2; i++) gates[i] = gate(r, 0, add(r, in[i], by_state(r, w[i], b[i])));
     tb_value *h;
     if (inside)
-        h = times(r, gates[1], add(r, tb_emit2(c, TB_OP_MatMul, r->state, w[2]), b[2]));
+        h = times(r, gates[1], by_state(r, w[2], b[2]));
     else
         h = add(r, tb_emit2(c, TB_OP_MatMul, times(r, gates[1], r->state), w[2]), b[2]);
     h = gate(r, 1, add(r, in[2], h));
@@ -134,7 +136,7 @@ static void step_gru(recurrent *r, tb_value *x) {
 static void step_lstm(recurrent *r, tb_value *x) {
     tb_call *c = r->c;
     tb_value *parts[4], *p[3] = {NULL};
-    x = add(r, add(r, x, tb_emit2(c, TB_OP_MatMul, r->state, r->weights)), r->bias[1]);
+    x = add(r, x, by_state(r, r->weights, r->bias[1]));
     split_gates(r, x, 4, parts);
     if (r->peephole)
         tb_emit_split(c, r->peephole, 0, 3, (int64_t[]){r->hidden, r->hidden, r->hidden}, p);

@@ -131,8 +131,7 @@ static bool bias(const tb_node *node) {
     int x = active(node, 0) ? 0 : 1;
     const tb_value *constant = node->in[1 - x];
     if (!constant->t.data) return tb_tensor_count(&constant->t) == 1;
-    int axis = feature_axis(node->in[x]) - node->out[0]->t.rank + constant->t.rank;
-    if (axis < 0 && node->in[x]->t.rank < node->out[0]->t.rank) axis = constant->t.rank - 1;
+    int axis = feature_axis(node->in[x]) - node->in[x]->t.rank + constant->t.rank;
     int split = split_features(node->in[x]);
     for (int d = 0; d < constant->t.rank; d++)
         if (d != axis && d < constant->t.rank - split && varies(&constant->t, d)) return false;

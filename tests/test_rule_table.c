@@ -31,6 +31,7 @@ static const row rows[] = {
     {TB_OP_Add, {"A2,3,4", "C4"}, "identity"},
     {TB_OP_Add, {"C4", "A2,3,4"}, "identity"},
     {TB_OP_Add, {"A2,3,4", "L3,4"}, "identity"}, /* a bias that was expanded */
+    {TB_OP_Add, {"L1,1,4", "A3,4"}, "identity"}, /* of more axes than the activation */
     {TB_OP_Add, {"A2,3,4", "S2,3,4"}, "identity"},
     {TB_OP_Add, {"A2,3,4", "C"}, "identity"},
     {TB_OP_Add, {"A2,3,4", "C3,1"}, "add"},
