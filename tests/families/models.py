@@ -460,16 +460,17 @@ class Fourier(TextModel):
 
 
 class Recurrent(TextModel):
-    """reads the tower by an LSTM in both directions, as taggers do"""
-    def __init__(self):
+    """reads the tower by an LSTM, or a plain recurrent layer, in both directions, as taggers do"""
+    def __init__(self, kind=nn.LSTM, pool="first"):
         super().__init__()
-        self.lstm = nn.LSTM(D, D // 2, bidirectional=True, batch_first=True)
+        self.lstm, self.states = kind(D, D // 2, bidirectional=True, batch_first=True), pool
 
     def forward(self, ids):
         x = self.embed(ids) + self.pos[:, :ids.shape[1]]
         for blk in self.blocks:
             x = blk(x)
-        return self.head(self.lstm(self.norm(x))[0][:, 0])
+        y = self.lstm(self.norm(x))[0]
+        return self.head(y[:, 0] if self.states == "first" else y.max(1).values)
 
 
 class Experts(TextModel):
@@ -733,7 +734,7 @@ TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", 
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
-         "layer_mix": lambda a: LayerMix(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
+         "layer_mix": lambda a: LayerMix(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "recurrent_plain": lambda a: Recurrent(nn.RNN, "max"), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
