@@ -397,13 +397,14 @@ static void op_one_hot(pass *p, const tb_value *out) {
 static void op_matmul(pass *p, const tb_value *out) {
     const tb_value *a = p->node->in[0], *b = p->node->in[1];
     int map[TIBA_MAX_RANK], ra = a->t.rank, rb = b->t.rank, ro = out->t.rank;
-    if (ra < 2 || rb < 2) return;
-    for (int d = 0; d < ra; d++) map[d] = d == ra - 1 ? -1 : d + ro - ra;
+    if (ra < 1 || rb < 1) return;
+    int inner = rb == 1 ? 0 : rb - 2; /* a vector has no axis beside the one that is contracted */
+    for (int d = 0; d < ra; d++) map[d] = d == ra - 1 ? -1 : d + ro - ra + (rb == 1);
     tb_axes_carry(p->axes, p->to, a, out, map);
-    for (int d = 0; d < rb; d++) map[d] = d == rb - 2 ? -1 : d + ro - rb;
+    for (int d = 0; d < rb; d++) map[d] = d == inner ? -1 : d + ro - rb + (ra == 1 && d < inner);
     tb_axes_carry(p->axes, p->to, b, out, map);
     /* what is contracted is one axis seen from both sides */
-    int left = tb_axes_dim(p->axes, a, ra - 1), right = tb_axes_dim(p->axes, b, rb - 2);
+    int left = tb_axes_dim(p->axes, a, ra - 1), right = tb_axes_dim(p->axes, b, inner);
     if (left >= 0 && right >= 0) tb_axes_unify(p->axes, left, right);
 }
 

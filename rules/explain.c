@@ -390,6 +390,18 @@ static tiba_status fail_without_attention(const tb_explainer *x, const unsigned 
                    "no attention found: the target depends on no softmax of an activation");
 }
 
+/* Are the keys one token, as several layers have it? Such an attention weighs layers: relevance
+ * goes through it by the rules, and no row of a tower is its own. */
+static bool weighs_layers(const tb_axes *axes, const tb_attention *a) {
+    int key = tb_axes_root(axes, a->key_label);
+    const tb_label *join = key >= 0 ? &axes->labels[key] : NULL;
+    if (!join || join->kind != TB_LABEL_JOIN || join->n_parents < 2) return false;
+    int token = tb_axes_root(axes, join->parents[0]);
+    for (int i = 1; i < join->n_parents; i++)
+        if (tb_axes_root(axes, join->parents[i]) != token) return false;
+    return token >= 0 && axes->labels[token].kind == TB_LABEL_CUT && axes->labels[token].count == 1;
+}
+
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
@@ -402,6 +414,7 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
         int input = input_of(x, a), t = 0;
         /* learned queries that attend to each other hold no tokens of an input */
         if (input < 0 && !marks[a->p->id] && !marks[a->v->id]) continue;
+        if (weighs_layers(x->analysis->axes, a)) continue;
         if (input < 0)
             return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
                                 "this attention (%lld queries, %lld keys) fits no tower: its "

@@ -71,6 +71,8 @@ CASES = {
     "fourier": (models.TEXT["fourier"], lambda: {"tokens": ids()}, ["dyn18", "dyn23"], False),
     "recurrent": (models.TEXT["recurrent"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], False),
     "recurrent_plain": (models.TEXT["recurrent_plain"], lambda: {"tokens": ids()}, ["dyn18", "ts17"], True),
+    "layer_attention": (models.TEXT["layer_attention"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True),
+    "score_vector": (models.TEXT["pool_score_vector"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True),
     "parallel": (models.TEXT["order_parallel"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], True),
     "unfold": (models.VISION["patch_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),

@@ -390,6 +390,8 @@ class TextModel(nn.Module):
             x = (self.score(x).softmax(1) * x).sum(1)
         elif p == "score_matmul":
             x = (self.score(x).softmax(1).transpose(1, 2) @ x).squeeze(1)
+        elif p == "score_vector":
+            x = ((x @ self.query[0, 0]).softmax(1).unsqueeze(1) @ x).squeeze(1)
         elif p == "avgpool":
             x = F.adaptive_avg_pool1d(x.transpose(1, 2), 1).flatten(1)
         elif p == "flatten":
@@ -432,6 +434,18 @@ class LayerMix(TextModel):
         w = self.cls[0, 0, :len(all)].softmax(0)
         x = (torch.stack(all) * w[:, None, None, None]).sum(0)
         return self.head(self.norm(x).mean(1))
+
+
+class LayerAttention(TextModel):
+    """reads the first token of every layer by an attention over the layers"""
+    def forward(self, ids):
+        x = self.embed(ids) + self.pos[:, :ids.shape[1]]
+        all = []
+        for blk in self.blocks:
+            x = blk(x)
+            all.append(x[:, 0])
+        h = torch.stack(all, 1)
+        return self.head(((h @ self.query[0, 0]).softmax(1).unsqueeze(1) @ h).squeeze(1))
 
 
 class HashedIds(TextModel):
@@ -732,9 +746,9 @@ TEXT = {f"att_{k}": text(attention=k) for k in (
     "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop", "written")}
 TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1", "parabola", "parabola_pieces")}
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
-TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "avgpool", "flatten", "first_mean", "first_last")}
+TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "score_vector", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
-         "layer_mix": lambda a: LayerMix(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "recurrent_plain": lambda a: Recurrent(nn.RNN, "max"), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
+         "layer_mix": lambda a: LayerMix(), "layer_attention": lambda a: LayerAttention(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "recurrent_plain": lambda a: Recurrent(nn.RNN, "max"), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
