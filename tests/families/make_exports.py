@@ -79,20 +79,20 @@ def scripted(fam, model, inputs, path):
         torch.onnx.export(traced, tuple(inputs.values()), path, input_names=names, output_names=list(fam.outputs), opset_version=17, dynamo=False)
 
 
-@lambda f: EXPORTS.__setitem__("ts17half", f)
+@lambda f: EXPORTS.__setitem__("fp16_ts17", f)
 def half(fam, model, inputs, path):
     """a model in half precision"""
     make.export(fam, model.half(), {k: v.half() if v.is_floating_point() else v for k, v in inputs.items()}, "ts17", 17, path)
     model.float()
 
 
-@lambda f: EXPORTS.__setitem__("dyn18half", f)
+@lambda f: EXPORTS.__setitem__("fp16_dyn18", f)
 def dynamo_half(fam, model, inputs, path):
     make.export(fam, model.half(), {k: v.half() if v.is_floating_point() else v for k, v in inputs.items()}, "dyn18", 18, path)
     model.float()
 
 
-@lambda f: EXPORTS.__setitem__("dyn18half_bfloat", f)
+@lambda f: EXPORTS.__setitem__("fp16_dyn18_bfloat", f)
 def dynamo_bfloat(fam, model, inputs, path):
     """weights in bfloat16, cast back in front of every operator by autocast"""
     try:
