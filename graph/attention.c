@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "graph/attention_moved.h"
 #include "graph/reach.h"
 #include "graph/token_order.h"
 
@@ -13,6 +14,9 @@ typedef struct search {
     tb_attention *list; /* room for one per node */
     int n;
     unsigned char *seen; /* by value id, one softmax at a time */
+    tb_moved_by *by;     /* by value id: how the search came there */
+    tb_exec exec;
+    const tb_node *odd; /* the first product of moved probabilities that is no attention */
 } search;
 
 static int64_t product_of(const tiba_tensor *t, int from, int to) {
@@ -69,22 +73,41 @@ static const tb_value *unit_of(const tb_value *p) {
     return NULL;
 }
 
-static bool record(search *s, const tb_node *softmax, const tb_node *product, int side) {
+/* Room for the attention of that product; NULL: it has been found already. */
+static tb_attention *add(search *s, const tb_node *softmax, const tb_node *product, int side) {
     const tb_value *p = product->in[side], *v = product->in[1 - side];
     for (int i = 0; i < s->n; i++)
-        if (s->list[i].product == product) return true;
+        if (s->list[i].product == product) return NULL;
     tb_attention *a = &s->list[s->n++];
     *a = (tb_attention){.softmax = softmax, .product = product, .p = p, .v = v, .tower = -1};
     a->unit = unit_of(p);
     a->transposed = side == 1;
+    a->queries = p->t.dims[p->t.rank - (a->transposed ? 1 : 2)];
+    a->keys = p->t.dims[p->t.rank - (a->transposed ? 2 : 1)];
+    return a;
+}
+
+static bool record(search *s, const tb_node *softmax, const tb_node *product, int side) {
+    tb_attention *a = add(s, softmax, product, side);
+    if (!a) return true;
+    const tb_value *p = a->p;
     int rank = p->t.rank, query = a->transposed ? rank - 1 : rank - 2;
     int key = a->transposed ? rank - 2 : rank - 1;
-    a->queries = p->t.dims[query];
-    a->keys = p->t.dims[key];
     a->query_label = tb_axes_dim(s->axes, p, query);
     a->key_label = tb_axes_dim(s->axes, p, key);
     if (a->query_label == -2 || a->key_label == -2) return false;
     return leading(s, a);
+}
+
+/* As record(), where moves left no axis of keys. */
+static bool record_moved(search *s, const tb_node *softmax, const tb_node *product, int side) {
+    bool fits;
+    tb_attention *a = add(s, softmax, product, side);
+    if (!a) return true;
+    if (tb_moved_attention(&fits, a, s->by, s->axes, &s->exec, NULL) != TIBA_OK) return false;
+    if (!fits) s->n--;
+    if (!fits && !s->odd) s->odd = product;
+    return true;
 }
 
 /* The dimension of `value` that is the label, -1 if none. */
@@ -133,14 +156,20 @@ static int key_after(search *s, const tb_node *node, const tb_value *value, cons
 }
 
 /* Follows what descends from the softmax while it still has the key axis, to the products that
- * contract it. */
-static bool follow(search *s, const tb_node *softmax, const tb_value *value, int key, int depth) {
+ * contract it; where a move takes the axis away, on through moves alone. */
+static bool follow(search *s, const tb_node *softmax, const tb_value *value, int key, bool moved,
+                   int depth) {
     if (s->seen[value->id] || depth > 64) return true;
     s->seen[value->id] = 1;
     for (int i = 0; i < value->n_uses; i++) {
         const tb_node *node = value->uses[i].node;
         int at = value->uses[i].index;
-        if (tb_is(node, TB_OP_MatMul) && node->in[0]->active && node->in[1]->active) {
+        bool product = tb_is(node, TB_OP_MatMul) && node->in[0]->active && node->in[1]->active;
+        if (product && moved) {
+            if (value->t.rank >= 2 && !record_moved(s, softmax, node, at)) return false;
+            continue;
+        }
+        if (product) {
             int contracted = at == 0 ? value->t.rank - 1 : value->t.rank - 2;
             int64_t size = contracted >= 0 ? value->t.dims[contracted] : 0;
             bool keys =
@@ -158,9 +187,11 @@ static bool follow(search *s, const tb_node *softmax, const tb_value *value, int
             if (!out || !out->active) continue;
             int next = key >= 0 ? key_after(s, node, value, out, key) : -1;
             if (next == -2) return false;
-            if (key >= 0 ? next < 0 : tb_tensor_count(&out->t) != tb_tensor_count(&value->t))
-                continue;
-            if (!follow(s, softmax, out, next, depth + 1)) return false;
+            bool lost =
+                key >= 0 ? next < 0 : tb_tensor_count(&out->t) != tb_tensor_count(&value->t);
+            if ((lost || moved) && (node->op->class != TB_CLASS_MOVE || actives > 1)) continue;
+            s->by[out->id] = (tb_moved_by){node, at};
+            if (!follow(s, softmax, out, next, lost || moved, depth + 1)) return false;
         }
     }
     return true;
@@ -176,7 +207,7 @@ static tiba_status find_attentions(search *s, tiba_error *error) {
         memset(s->seen, 0, (size_t)graph->n_values);
         int key = tb_axes_dim(s->axes, value, (int)axis);
         if (key == -1 && axis != value->t.rank - 1) continue;
-        if (key == -2 || !follow(s, node, value, key, 0)) return tb_out_of_memory(error);
+        if (key == -2 || !follow(s, node, value, key, false, 0)) return tb_out_of_memory(error);
     }
     return TIBA_OK;
 }
@@ -409,13 +440,16 @@ static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_a
 }
 
 tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_axes *axes,
-                               tiba_error *error) {
+                               tb_budget *budget, tiba_error *error) {
     tb_attentions *found = TB_NEW(axes->arena, tb_attentions, 1);
-    search s = {.graph = graph, .axes = axes};
+    search s = {.graph = graph, .axes = axes, .exec = {.budget = budget}};
     s.list = TB_NEW(axes->arena, tb_attention, graph->n_nodes + 1);
     s.seen = TB_NEW(axes->arena, unsigned char, graph->n_values + 1);
-    if (!found || !s.list || !s.seen) return tb_out_of_memory(error);
-    TB_TRY(find_attentions(&s, error));
+    s.by = TB_NEW(axes->arena, tb_moved_by, graph->n_values + 1);
+    if (!found || !s.list || !s.seen || !s.by) return tb_out_of_memory(error);
+    tiba_status status = find_attentions(&s, error);
+    tb_scratch_free(&s.exec);
+    TB_TRY(status);
     /* by the products, not the softmaxes */
     tb_node **nodes = tb_reading_order(graph, axes->arena);
     int *order = TB_NEW(axes->arena, int, graph->next_node_id + 1);
@@ -430,6 +464,7 @@ tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_ax
         }
     found->attentions = s.list;
     found->n_attentions = s.n;
+    found->odd = s.odd;
     TB_TRY(find_towers(found, graph, axes, error));
     *out = found;
     return TIBA_OK;

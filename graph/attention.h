@@ -47,6 +47,8 @@ typedef struct tb_attentions {
     int n_attentions, n_towers;
     tb_attention *attentions; /**< in execution order; parallel ones as their sum reads them */
     tb_tower *towers;         /**< in order of their first attention */
+    const tb_node *odd;       /**< a product of probabilities whose keys are no tokens that are
+                               *   known: there may be an attention in it; NULL: none */
 } tb_attentions;
 
 /** The graph input that a label comes from, -1 if none. */
@@ -61,7 +63,7 @@ bool tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *ax
 
 /** Finds them all. The result belongs to axes->arena. No attention at all is no error here. */
 tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_axes *axes,
-                               tiba_error *error);
+                               tb_budget *budget, tiba_error *error);
 
 /** The value nearest `target` that every path from the tower's last attention to the target passes
  *  through and that carries the tower's token axis (stride *inner); NULL if there is none. */

@@ -21,7 +21,7 @@ tiba_status tb_analysis_create(tb_analysis **out, const tb_graph *graph, tb_budg
         status = tb_dominators_find(&analysis->dominators, graph, NULL, arena, error);
     if (status == TIBA_OK) status = tb_axes_find(&analysis->axes, graph, arena, error);
     if (status == TIBA_OK)
-        status = tb_attentions_find(&analysis->attentions, graph, analysis->axes, error);
+        status = tb_attentions_find(&analysis->attentions, graph, analysis->axes, budget, error);
     if (status != TIBA_OK) {
         tb_analysis_destroy(analysis);
         return status;
@@ -408,6 +408,10 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
     unsigned char *marks = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     if (!x->towers || !marks) return tb_out_of_memory(error);
     mark_tokens(x, marks);
+    if (found->odd && above[found->odd->out[0]->id])
+        return tb_node_fail(error, TIBA_ERROR_INPUT, found->odd,
+                            "a softmax is moved and multiplied by values here, and what it weighs "
+                            "are no tokens that are known");
     for (int i = 0; i < found->n_attentions; i++) {
         const tb_attention *a = &found->attentions[i];
         if (!above[a->product->out[0]->id]) continue;
@@ -498,13 +502,15 @@ static tiba_status find_source(const tb_explainer *x, tb_plan_tower *to, tiba_er
 }
 
 /* Notes which towers the target reads only by way of another's readout, as an encoder by way of the
- * decoder. */
+ * decoder. Of those that have one readout (the decoder's own tokens, and an encoder's states that
+ * are an input and end in its cross-attentions) the first counts what arrives there. */
 static tiba_status note_nested(tb_explainer *x, tiba_error *error) {
     for (int t = 0; t < x->n_towers && x->n_towers > 1; t++) {
         tb_plan_tower *to = &x->towers[t];
         unsigned char *from = TB_NEW(x->arena, unsigned char, x->graph->n_values);
         tb_dominators *on;
         if (!from) return tb_out_of_memory(error);
+        for (int of = 0; of < t; of++) to->nested |= x->towers[of].readout == to->readout;
         from[to->readout->id] = 1;
         TB_TRY(tb_dominators_find(&on, x->graph, from, x->arena, error));
         for (int at = x->target->id; at >= 0 && !to->nested; at = on->parent[at])

@@ -107,8 +107,23 @@ static bool has_attention(const tb_route *r, const tb_value *value, const tb_val
     return false;
 }
 
+/* Does the move put tokens of one operand beside those of another, so that no token is of two? */
+static bool joins_tokens(const tb_route *r, const tb_node *node) {
+    const tb_value *out = node->out[0];
+    int last = out->t.rank - 1;
+    if (tb_is(node, TB_OP_ScatterND)) {
+        const tiba_tensor *at = &node->in[1]->t;
+        bool whole = at->rank > 0 && at->dims[at->rank - 1] <= last; /* vectors of features */
+        return whole && !is_token_label(r, tb_axes_dim(r->on.axes, out, last), 0);
+    }
+    int64_t axis = tb_attr_int(node, "axis", 0);
+    if (axis < 0) axis += out->t.rank;
+    return tb_is(node, TB_OP_Concat) &&
+           is_token_label(r, tb_axes_dim(r->on.axes, out, (int)axis), 0);
+}
+
 /* Do all member attentions that one meets first, going from `value` down to `base`, multiply parts
- * of one softmax? *softmax: NULL, then the one. */
+ * of one softmax? *softmax: NULL, then the one, or the node that joins tokens of several. */
 static bool is_alone(const tb_route *r, const tb_value *value, const tb_value *base,
                      unsigned char *seen, const tb_node **softmax) {
     if (value == base || seen[value->id]) return true;
@@ -120,6 +135,16 @@ static bool is_alone(const tb_route *r, const tb_value *value, const tb_value *b
         bool first = !*softmax || *softmax == member(r, index)->softmax;
         *softmax = member(r, index)->softmax;
         return first;
+    }
+    if (joins_tokens(r, node)) {
+        const tb_node *before = *softmax;
+        for (int i = 0; i < node->n_in; i++) {
+            const tb_node *own = NULL;
+            if (!node->in[i] || !node->in[i]->active) continue;
+            if (!is_alone(r, node->in[i], base, seen, &own)) return false;
+            if (own) *softmax = *softmax == before || own == *softmax ? own : node;
+        }
+        return !before || *softmax == before;
     }
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i] && node->in[i]->active && !is_alone(r, node->in[i], base, seen, softmax))
@@ -394,6 +419,7 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     for (int i = 0; i < n_attentions; i++) {
         const tb_value_axes *va = on.axes->values[member(r, i)->p->id];
         for (int k = 0; va && k < va->n; k++) mark_label(r, va->factors[k].label, 0);
+        mark_label(r, member(r, i)->key_label, 0); /* of moved probabilities no axis may be left */
     }
     TB_TRY(find_source(r, error));
     if (!r->source.value)

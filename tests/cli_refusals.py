@@ -201,6 +201,27 @@ def test_decoder():
     check("\ntrust: relevance is conserved" in r.stdout, "what the decoder reads of the encoder counts once", r.stdout)
 
 
+def test_states():
+    """The encoder's states are an input: both are read out where the decoder's tokens end, and what arrives there counts once."""
+    graph = Graph()
+    weights(graph, "table", random.randn(9, 16).astype("f4"))
+    weights(graph, "w", random.randn(16, 3).astype("f4"))
+    graph.input("states", [1, 5, 16])
+    graph.input("decoder_ids", [1, 3], INT64)
+    graph.node("Gather", ["table", "decoder_ids"], "z")
+    attend(graph, "self", "z", "z")
+    attend(graph, "cross", "self", "states")
+    graph.node("ReduceMean", ["cross"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", "w"], "y")
+    graph.output("y")
+    model = made(graph, "states")
+    _, array = run(model, {"states": random.randn(1, 5, 16).astype("f4"), "decoder_ids": np.array([[2, 7, 5]])})
+    check(np.any(array("tokens.states")) and np.any(array("tokens.decoder_ids")), "both towers have a result")
+    r = subprocess.run([tool, model, *(f"{name}={folder.name}/{name}.npy" for name in ("states", "decoder_ids")), "--target", "0,1"],
+                       capture_output=True, text=True, timeout=60)
+    check("\ntrust: relevance is conserved" in r.stdout, r.stdout)
+
+
 for name, test in sorted(globals().items()):
     if name.startswith("test_"):
         test()

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 from checks import check, close
-from onnx_wire import FLOAT, Graph, block
+from onnx_wire import FLOAT, INT64, Graph, block
 
 tool = os.path.abspath(sys.argv[1])
 folder = tempfile.TemporaryDirectory()
@@ -79,6 +79,59 @@ def written_out(graph, x, b):
     graph.node("Mul", [f"raw{b}", "scale"], f"s{b}")
     graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
     graph.node("MatMul", [f"p{b}", v], f"h{b}")
+    return merged(graph, f"h{b}", b)
+
+
+def int64s(graph, name, value):
+    value = np.ascontiguousarray(value, np.int64)
+    graph.tensor(name, value.shape, INT64, block(9, value.tobytes()))
+
+
+def band_masked(graph, x, b):
+    """Each token sees its neighbours, by a mask."""
+    q, k, v = projected(graph, x, b, heads=True)
+    if b == 0:
+        at = np.arange(TOKENS)
+        floats(graph, "mask", np.where(np.abs(at[:, None] - at) <= 1, 0, -1e9))
+    graph.node("Transpose", [k], k + "t", perm=[0, 1, 3, 2])
+    graph.node("MatMul", [q, k + "t"], f"raw{b}")
+    graph.node("Add", [f"raw{b}", "mask"], f"s{b}")
+    graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
+    graph.node("MatMul", [f"p{b}", v], f"h{b}")
+    return merged(graph, f"h{b}", b)
+
+
+def band_skewed(graph, x, b):
+    """The same in blocks of two tokens: probabilities of three keys each are skewed to multiply windows of four values."""
+    q, k, v = projected(graph, x, b, heads=True)
+    half = TOKENS // 2
+    if b == 0:
+        at = np.arange(TOKENS)[:, None] + np.arange(3)  # in tokens with one more at either end
+        floats(graph, "mask", np.where((at >= 1) & (at <= TOKENS), 0, -1e9)[:, None])
+        int64s(graph, "near", at)
+        int64s(graph, "windows", 2 * np.arange(half)[:, None] + np.arange(4))
+        graph.ints("ends", [0, 0, 1, 0, 0, 0, 1, 0])
+        graph.ints("two", [0, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+        graph.ints("third", [3])
+        for name, shape in (("blocks", [BATCH, HEADS, half, 2, 3]), ("flat", [BATCH, HEADS, half, 10]), ("skew", [BATCH, HEADS, half, 2, 4]), ("rows", [BATCH, HEADS, TOKENS, SIZE])):
+            graph.ints(name, shape)
+        for name, value in (("from", 0), ("to", 8)):
+            graph.ints(name, [value])
+    for name, index in ((k, "near"), (v, "windows")):
+        graph.node("Pad", [name, "ends"], name + "e")
+        graph.node("Gather", [name + "e", index], name + "w", axis=2)
+    graph.node("Unsqueeze", [q, "third"], q + "u")
+    graph.node("Transpose", [k + "w"], k + "t", perm=[0, 1, 2, 4, 3])
+    graph.node("MatMul", [q + "u", k + "t"], f"raw{b}")
+    graph.node("Add", [f"raw{b}", "mask"], f"s{b}")
+    graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
+    graph.node("Reshape", [f"p{b}", "blocks"], f"p{b}b")
+    graph.node("Pad", [f"p{b}b", "two"], f"p{b}p")
+    graph.node("Reshape", [f"p{b}p", "flat"], f"p{b}f")
+    graph.node("Slice", [f"p{b}f", "from", "to", "third"], f"p{b}c")
+    graph.node("Reshape", [f"p{b}c", "skew"], f"p{b}s")
+    graph.node("MatMul", [f"p{b}s", v + "w"], f"h{b}w")
+    graph.node("Reshape", [f"h{b}w", "rows"], f"h{b}")
     return merged(graph, f"h{b}", b)
 
 
@@ -228,4 +281,6 @@ for spelling in (onnx_attention, attention, multi_head, longformer, decoder, pac
 compare(sparse, explained(grouped))
 plain = gated(False)
 check(np.abs(gated(True) - plain).max() <= 1e-5 * np.abs(plain).max() > 0, plain, gated(True))
+# tokens in blocks that overlap: no square blocks are written
+compare(band_skewed, {name: value for name, value in explained(band_masked).items() if not name.startswith("block")})
 close()

@@ -100,7 +100,7 @@ static const tb_attentions *find(making *m) {
     tb_attentions *found;
     making_run(m);
     making_try(tb_axes_find(&axes, m->graph, m->arena, &error), &error);
-    making_try(tb_attentions_find(&found, m->graph, axes, &error), &error);
+    making_try(tb_attentions_find(&found, m->graph, axes, NULL, &error), &error);
     return found;
 }
 

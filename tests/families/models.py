@@ -754,3 +754,26 @@ VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "u
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
            "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True), "chosen_queries": lambda a: ChosenQueries(False), "chosen_in_windows": lambda a: ChosenQueries(True),
            "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_normalised_heads": vision(attention="normalised_heads", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}
+
+
+# ------------------------------------------------------------------ bands of keys, written densely
+def dense_band(model, first_is_global=False):
+    """Longformer's and LED's attention over a band of keys with all keys and a mask; the same weights."""
+    def forward(self, hidden_states, *_, **__):
+        n, heads, size = hidden_states.shape[1], self.num_heads, self.head_dim
+        split = lambda x: x.unflatten(-1, (heads, size)).transpose(1, 2)
+        q, k, v = (split(f(hidden_states)) for f in (self.query, self.key, self.value))
+        at = torch.arange(n)
+        seen = (at[:, None] - at[None]).abs() <= self.one_sided_attn_window_size
+        if first_is_global:
+            seen[:, 0] = True
+        p = (q @ k.transpose(-1, -2) / size ** 0.5).masked_fill(~seen, float("-inf")).softmax(-1)
+        if not first_is_global:
+            return ((p @ v).transpose(1, 2).flatten(2),)
+        o = (p[:, :, 1:] @ v).transpose(1, 2).flatten(2)
+        q, k, v = (split(f(x)) for f, x in ((self.query_global, hidden_states[:, :1]), (self.key_global, hidden_states), (self.value_global, hidden_states)))
+        return (torch.cat([((q @ k.transpose(-1, -2) / size ** 0.5).softmax(-1) @ v).transpose(1, 2).flatten(2), o], 1),)
+    for m in model.modules():
+        if hasattr(m, "one_sided_attn_window_size"):
+            m.forward = forward.__get__(m)
+    return model
