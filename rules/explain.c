@@ -402,6 +402,21 @@ static bool weighs_layers(const tb_axes *axes, const tb_attention *a) {
     return token >= 0 && axes->labels[token].kind == TB_LABEL_CUT && axes->labels[token].count == 1;
 }
 
+/* An attention whose tokens come from no input. Where V has tokens in the place of features, what
+ * is attended to are features: cross-covariance attention, channel attention. */
+static tiba_status fits_no_tower(const tb_explainer *x, const tb_attention *a, tiba_error *error) {
+    tb_axes *axes = x->analysis->axes;
+    int feature = a->v->t.rank - (a->transposed ? 2 : 1);
+    int label = tb_axes_dim(axes, a->v, feature);
+    if (label == -2) return tb_out_of_memory(error);
+    bool crossed = label >= 0 && tb_label_input(axes, label) >= 0;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
+                        "this attention (%lld queries, %lld keys) fits no tower: its %s",
+                        (long long)a->queries, (long long)a->keys,
+                        crossed ? "queries and keys are features, so no tokens attend to others"
+                                : "tokens cannot be traced to an input");
+}
+
 static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
@@ -419,11 +434,7 @@ static tiba_status plan_towers(tb_explainer *x, const unsigned char *above, tiba
         /* learned queries that attend to each other hold no tokens of an input */
         if (input < 0 && !marks[a->p->id] && !marks[a->v->id]) continue;
         if (weighs_layers(x->analysis->axes, a)) continue;
-        if (input < 0)
-            return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
-                                "this attention (%lld queries, %lld keys) fits no tower: its "
-                                "tokens cannot be traced to an input",
-                                (long long)a->queries, (long long)a->keys);
+        if (input < 0) return fits_no_tower(x, a, error);
         while (t < x->n_towers && x->towers[t].tower.input != input) t++;
         tb_plan_tower *to = &x->towers[t];
         if (t == x->n_towers) {

@@ -356,8 +356,12 @@ static tiba_status check_steps(const tb_route *r, const tb_node **stopped, tiba_
         if (!on) continue;
         if (r->on.regions->of_node[node->id] < 0 && !fits(r, node)) {
             *stopped = node;
+            bool product = node->op->class == TB_CLASS_CONTRACT;
             return tb_node_fail(error, TIBA_ERROR_INPUT, node,
-                                "the rollout cannot follow tokens through it");
+                                "the rollout cannot follow tokens through it%s",
+                                product ? ", a product of two activations of which none is a "
+                                          "softmax over tokens (linear attention has none)"
+                                        : "");
         }
         tb_route_mark_step(r, node, reached);
     }

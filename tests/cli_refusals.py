@@ -201,6 +201,29 @@ def test_decoder():
     check("\ntrust: relevance is conserved" in r.stdout, "what the decoder reads of the encoder counts once", r.stdout)
 
 
+def test_no_tokens():
+    """Attention over features, and linear attention, have no softmax over tokens that is multiplied by values."""
+    for name, steps, why in (
+            ("covariance", (("Transpose", ["k"], "kt"), ("MatMul", ["kt", "q"], "s"), ("Softmax", ["s"], "p"), ("Transpose", ["v"], "vt"), ("MatMul", ["p", "vt"], "ot"), ("Transpose", ["ot"], "o")),
+             "node 'node_ot' (MatMul): this attention (16 queries, 16 keys) fits no tower: its queries and keys are features, so no tokens attend to others"),
+            ("linear", (("Relu", ["k"], "kr"), ("Transpose", ["kr"], "kt"), ("MatMul", ["kt", "v"], "kv"), ("Softmax", ["q"], "p"), ("MatMul", ["p", "kv"], "o")),
+             "node 'node_kv' (MatMul): the rollout cannot follow tokens through it, a product of two activations of which none is a softmax over tokens")):
+        graph = Graph()
+        graph.input("clip", [1, 7, 16])
+        for part in "qkv":
+            weights(graph, "w" + part, random.randn(16, 16).astype("f4"))
+            graph.node("MatMul", ["clip", "w" + part], part)
+        for op, inputs, out in steps:
+            graph.node(op, inputs, out, **({"perm": [0, 2, 1]} if op == "Transpose" else {"axis": -1} if op == "Softmax" else {}))
+        graph.node("Add", ["clip", "o"], "sum")
+        graph.node("ReduceMean", ["sum"], "mean", axes=[1], keepdims=0)
+        graph.output("mean")
+        model = made(graph, name)
+        said, _ = run(model, {"clip": random.randn(1, 7, 16).astype("f4")}, status=1)
+        check(why in said, said)
+        check("; methods that apply: lrp" in said and said.count("\n") == 1, said)
+
+
 def test_states():
     """The encoder's states are an input: both are read out where the decoder's tokens end, and what arrives there counts once."""
     graph = Graph()

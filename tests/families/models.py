@@ -756,6 +756,33 @@ VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": visio
            "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_normalised_heads": vision(attention="normalised_heads", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}
 
 
+class QwenVision(nn.Module):
+    """Qwen2-VL's picture encoder for one picture of 4 x 4 patches"""
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, hidden_states):
+        r = self.model(hidden_states, grid_thw=torch.tensor([[1, 4, 4]]))
+        return (r.pooler_output if hasattr(r, "pooler_output") and r.pooler_output is not None else r[0],)
+
+
+class Suppressed(nn.Module):
+    """a detector with torchvision's non-maximum suppression behind it"""
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values):
+        import torchvision
+        r = self.model(pixel_values=pixel_values)
+        scores, labels = r.logits.softmax(-1)[0, :, :-1].max(-1)
+        centre, size = r.pred_boxes[0].split(2, -1)
+        boxes = torch.cat([centre - size / 2, centre + size / 2], -1)
+        kept = torchvision.ops.batched_nms(boxes, scores, labels, 0.5)
+        return boxes[kept], scores[kept], labels[kept], r.logits
+
+
 # ------------------------------------------------------------------ bands of keys, written densely
 def dense_band(model, first_is_global=False):
     """Longformer's and LED's attention over a band of keys with all keys and a mask; the same weights."""
