@@ -101,12 +101,12 @@ static bool record(search *s, const tb_node *softmax, const tb_node *product, in
 
 /* As record(), where moves left no axis of keys. */
 static bool record_moved(search *s, const tb_node *softmax, const tb_node *product, int side) {
-    bool fits;
+    bool fits, odd;
     tb_attention *a = add(s, softmax, product, side);
     if (!a) return true;
-    if (tb_moved_attention(&fits, a, s->by, s->axes, &s->exec, NULL) != TIBA_OK) return false;
+    if (tb_moved_attention(&fits, &odd, a, s->by, s->axes, &s->exec, NULL) != TIBA_OK) return false;
     if (!fits) s->n--;
-    if (!fits && !s->odd) s->odd = product;
+    if (odd && !s->odd) s->odd = product;
     return true;
 }
 

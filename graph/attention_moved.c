@@ -57,13 +57,15 @@ static bool countable(int64_t n) {
 
 /* -------------------------------------------------------------------- probabilities */
 
+typedef enum kept { ROWS_KEPT, ROWS_MIXED, ROWS_UNKNOWN } kept;
+
 /* Does each row of p hold elements of one row of the softmax only? */
-static bool rows_kept(const moved *m, const tb_moved_by *by) {
+static kept rows_kept(const moved *m, const tb_moved_by *by) {
     const tb_value *softmax = m->a->softmax->out[0], *value = m->a->p;
     const tb_node *nodes[MOST_MOVES];
     int at[MOST_MOVES], n = 0;
     for (; value != softmax; value = nodes[n - 1]->in[at[n - 1]]) {
-        if (n == MOST_MOVES || !by[value->id].node) return false;
+        if (n == MOST_MOVES || !by[value->id].node) return ROWS_UNKNOWN;
         nodes[n] = by[value->id].node;
         at[n++] = by[value->id].index;
     }
@@ -72,15 +74,16 @@ static bool rows_kept(const moved *m, const tb_moved_by *by) {
     for (int d = (int)axis + 1; d < softmax->t.rank; d++) inner *= softmax->t.dims[d];
     int64_t size = softmax->t.dims[axis], count = tb_tensor_count(&softmax->t);
     tiba_tensor *ids = new_tensor(m, &softmax->t, NULL);
-    if (!ids || !countable(count / size)) return false;
+    if (!ids || !countable(count / size)) return ROWS_UNKNOWN;
     for (int64_t i = 0; i < count; i++)
         ((float *)ids->data)[i] = (float)(i / (inner * size) * inner + i % inner + 1);
     while (n-- > 0) {
         const tb_node *node = nodes[n];
         bool moves = node->op->class == TB_CLASS_MOVE;
         /* functions and the softmax's own norm leave elements where they are */
-        if (!moves && tb_tensor_count(&node->out[0]->t) != tb_tensor_count(ids)) return false;
-        if (moves && !(ids = send(m, node, at[n], ids))) return false;
+        if (!moves && tb_tensor_count(&node->out[0]->t) != tb_tensor_count(ids))
+            return ROWS_UNKNOWN;
+        if (moves && !(ids = send(m, node, at[n], ids))) return ROWS_UNKNOWN;
     }
     const tb_attention *a = m->a;
     int64_t step = a->transposed ? a->queries : 1, next = a->transposed ? 1 : a->keys;
@@ -89,11 +92,11 @@ static bool rows_kept(const moved *m, const tb_moved_by *by) {
             int64_t own = 0, first = row * a->queries * a->keys + q * next;
             for (int64_t k = 0; k < a->keys; k++) {
                 int64_t id = id_at(ids, first + k * step);
-                if (id && own && id != own) return false;
+                if (id && own && id != own) return ROWS_MIXED;
                 if (id) own = id;
             }
         }
-    return true;
+    return ROWS_KEPT;
 }
 
 /* -------------------------------------------------------------------- values */
@@ -237,17 +240,19 @@ static bool find_groups(const moved *m) {
     return true;
 }
 
-tiba_status tb_moved_attention(bool *fits, tb_attention *a, const tb_moved_by *by, tb_axes *axes,
-                               tb_exec *exec, tiba_error *error) {
-    *fits = false;
+tiba_status tb_moved_attention(bool *fits, bool *odd, tb_attention *a, const tb_moved_by *by,
+                               tb_axes *axes, tb_exec *exec, tiba_error *error) {
+    *fits = *odd = false;
     tb_arena *arena = tb_arena_create(exec->budget);
     if (!arena) return tb_out_of_memory(error);
     moved m = {.a = a, .axes = axes, .exec = exec, .arena = arena, .rows = 1};
     for (int d = 0; d < a->p->t.rank - 2; d++) m.rows *= a->p->t.dims[d];
     m.keys = TB_NEW(arena, int64_t, m.rows * a->keys);
     m.landing = TB_NEW(arena, int64_t, m.rows * a->queries);
-    *fits = m.keys && m.landing && m.rows > 0 && rows_kept(&m, by) && values_are_tokens(&m) &&
-            follow_results(&m) && find_groups(&m);
+    bool room = m.keys && m.landing && m.rows > 0;
+    kept rows = room ? rows_kept(&m, by) : ROWS_UNKNOWN;
+    *fits = rows == ROWS_KEPT && values_are_tokens(&m) && follow_results(&m) && find_groups(&m);
+    *odd = !*fits && rows != ROWS_MIXED;
     a->plain = false;
     tb_arena_destroy(arena);
     return TIBA_OK;

@@ -19,9 +19,10 @@ typedef struct tb_moved_by {
 
 /** Is `a` (softmax, product, p, v, transposed, queries and keys are set) an attention: does each
  *  sum run over elements of one row of the softmax, times rows of tokens, and do the results come
- *  to stand with those of other heads in one vector? Then its groups, heads and labels are set. by:
- *  the moves from the softmax to p, by value id. */
-tiba_status tb_moved_attention(bool *fits, tb_attention *a, const tb_moved_by *by, tb_axes *axes,
-                               tb_exec *exec, tiba_error *error);
+ *  to stand with those of other heads in one vector? Then its groups, heads and labels are set.
+ * *odd: it does not fit and yet may be one; sums over several rows (of class probabilities, over
+ * queries) are none. by: the moves from the softmax to p, by value id. */
+tiba_status tb_moved_attention(bool *fits, bool *odd, tb_attention *a, const tb_moved_by *by,
+                               tb_axes *axes, tb_exec *exec, tiba_error *error);
 
 #endif

@@ -74,6 +74,14 @@ int tb_route_member_of(const tb_route *r, const tb_node *node) {
     return -1;
 }
 
+/* Probabilities of a member's softmax that multiply constants (learned keys beside the tokens)
+ * bring weight to the softmax itself: it says how tokens are weighed and holds none. */
+static bool ends_at(const tb_route *r, const tb_node *node) {
+    for (int i = 0; i < r->n_attentions && tb_is(node, TB_OP_Softmax); i++)
+        if (member(r, i)->softmax == node) return true;
+    return false;
+}
+
 bool tb_route_is_sum(const tb_node *node) {
     bool sum = tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub) || tb_is(node, TB_OP_Sum);
     return sum && node->n_in == 2 && node->in[0] && node->in[0]->active && node->in[1] &&
@@ -332,6 +340,7 @@ static bool hands_to(const tb_route *r, const tb_node *node, int i) {
 }
 
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {
+    if (ends_at(r, node)) return;
     int index = tb_route_member_of(r, node), region = r->on.regions->of_node[node->id];
     if (region >= 0) {
         const tb_region *whole = &r->on.regions->list[region];
@@ -728,6 +737,7 @@ static tiba_status step_region(walk *w, const tb_region *region, tiba_error *err
 static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     const tb_route *r = w->r;
     int index = r->on.regions->of_node[node->id];
+    if (ends_at(r, node)) return TIBA_OK;
     if (index >= 0) { /* element-wise functions and normalisations leave tokens alone */
         const tb_region *region = &r->on.regions->list[index];
         return region->exit->producer == node ? step_region(w, region, error) : TIBA_OK;

@@ -283,4 +283,90 @@ plain = gated(False)
 check(np.abs(gated(True) - plain).max() <= 1e-5 * np.abs(plain).max() > 0, plain, gated(True))
 # tokens in blocks that overlap: no square blocks are written
 compare(band_skewed, {name: value for name, value in explained(band_masked).items() if not name.startswith("block")})
+
+
+def softmax(s):
+    p = np.exp(s - s.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+def test_learned_keys():
+    """Two windows of three tokens, each with two learned keys and values beside its own: what their probabilities multiply are
+    no tokens, and no weight goes through them."""
+    draw = lambda *shape: random.randn(*shape).astype(np.float32)
+    maps = [[draw(FEATURES, FEATURES) for _ in "qkv"] for _ in range(BLOCKS)]
+    learned = [(draw(1, 2, FEATURES), draw(1, 2, FEATURES)) for _ in range(BLOCKS)]
+    graph = Graph()
+    graph.input("x", [BATCH, TOKENS, FEATURES])
+    for name, shape in (("windows", [2, 3, FEATURES]), ("whole", [BATCH, TOKENS, FEATURES])):
+        graph.ints(name, shape)
+    for name, value in (("zero", 0), ("two", 2), ("five", 5), ("last", 2)):
+        graph.ints(name, [value])
+    value, now, want = "x", x.astype(np.float64).reshape(2, 3, FEATURES), np.full((1, TOKENS), 1 / TOKENS)
+    blocks = []
+    for b in range(BLOCKS):
+        graph.node("Reshape", [value, "windows"], f"w{b}")
+        for part, w in zip("qkv", maps[b]):
+            floats(graph, f"{part}{b}w", w)
+            graph.node("MatMul", [f"w{b}", f"{part}{b}w"], f"{part}{b}")
+        for part, given in zip("kv", learned[b]):
+            floats(graph, f"{part}{b}c", given)
+        floats(graph, f"kt{b}c", learned[b][0].transpose(0, 2, 1))
+        graph.node("Transpose", [f"k{b}"], f"kt{b}", perm=[0, 2, 1])
+        graph.node("MatMul", [f"q{b}", f"kt{b}c"], f"s{b}c")
+        graph.node("MatMul", [f"q{b}", f"kt{b}"], f"s{b}x")
+        graph.node("Concat", [f"s{b}c", f"s{b}x"], f"s{b}", axis=-1)
+        graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
+        graph.node("Slice", [f"p{b}", "zero", "two", "last"], f"p{b}c")
+        graph.node("Slice", [f"p{b}", "two", "five", "last"], f"p{b}x")
+        graph.node("MatMul", [f"p{b}c", f"v{b}c"], f"o{b}c")
+        graph.node("MatMul", [f"p{b}x", f"v{b}"], f"o{b}x")
+        graph.node("Add", [f"o{b}c", f"o{b}x"], f"o{b}")
+        graph.node("Reshape", [f"o{b}", "whole"], f"o{b}w")
+        graph.node("Add", [value, f"o{b}w"], f"sum{b}")
+        value = f"sum{b}"
+        q, k, v = (now @ w for w in maps[b])
+        given = [np.repeat(part, 2, 0) for part in learned[b]]
+        p = softmax(q @ np.concatenate([given[0], k], 1).transpose(0, 2, 1))
+        now = now + p @ np.concatenate([given[1], v], 1)
+        blocks.append(np.kron(np.diag([1, 0]), p[0][:, 2:]) + np.kron(np.diag([0, 1]), p[1][:, 2:]))
+    for e in reversed(blocks):
+        want = want + want @ e
+    graph.node("ReduceMean", [value], "mean", axes=[1], keepdims=0)
+    floats(graph, "head", head)
+    graph.node("MatMul", ["mean", "head"], "y")
+    graph.output("y")
+    model, out = os.path.join(folder.name, "learned.onnx"), os.path.join(folder.name, "learned")
+    graph.save(model)
+    r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2", "--method", "rollout", "--rollout", "raw", "--npy", out],
+                       capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, r.stderr)
+    got = np.load(os.path.join(out, "tokens.x.npy")) if r.returncode == 0 else want[0] * 0
+    check(np.abs(got - want[0]).max() <= 1e-5, got, want)
+
+
+def test_classes():
+    """Probabilities of classes, without the last one, times masks and summed over queries, are no attention."""
+    graph = Graph()
+    graph.input("x", [BATCH, TOKENS, FEATURES])
+    graph.attention("x", "a", FEATURES, TOKENS)
+    floats(graph, "head", head)
+    for name, value in (("from", 0), ("to", 4), ("last", 2)):
+        graph.ints(name, [value])
+    graph.weight("w", [FEATURES, 3])
+    graph.node("MatMul", ["a", "head"], "logits")
+    graph.node("Softmax", ["logits"], "p", axis=-1)
+    graph.node("Slice", ["p", "from", "to", "last"], "cut")
+    graph.node("Transpose", ["cut"], "turned", perm=[0, 2, 1])
+    graph.node("MatMul", ["a", "w"], "masks")
+    graph.node("MatMul", ["turned", "masks"], "y")
+    graph.output("y")
+    model = os.path.join(folder.name, "classes.onnx")
+    graph.save(model)
+    r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2,1"], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, r.stderr)
+
+
+test_learned_keys()
+test_classes()
 close()
