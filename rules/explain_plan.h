@@ -1,5 +1,5 @@
 /*
- * explain_plan.h: what explain.c plans for a bound graph and explain_run.c runs for a target.
+ * explain_plan.h: what explain.c and towers.c plan for a bound graph and explain_run.c runs for a target.
  */
 #ifndef TB_RULES_EXPLAIN_PLAN_H
 #define TB_RULES_EXPLAIN_PLAN_H
@@ -46,6 +46,10 @@ struct tb_explainer {
                              that those explain, without attentions, and `reverse` is NULL */
 };
 
+/** Plans a tower for each input whose attentions the target depends on, more where its attentions
+ * come apart (towers.c). Fails, naming the node, where one fits no tower. `above` as below. */
+tiba_status tb_explainer_plan_towers(tb_explainer *explainer, const unsigned char *above,
+                                     tiba_error *error);
 /** Plans a result for each input, for methods that read nothing else; none if there is no input
  *  that they can show. `above` marks what the target depends on. */
 tiba_status tb_explainer_plan_inputs(tb_explainer *explainer, const unsigned char *above,

@@ -1,0 +1,416 @@
+/*
+ * towers.c: which attentions below the target make a tower, plain or rolled out through the graph.
+ * They are sorted by the input that they read; what no row vector connects comes apart into towers
+ * of their own.
+ */
+#include <string.h>
+
+#include "graph/reach.h"
+#include "rules/explain_plan.h"
+
+/* The graph input whose tokens an attention reads; -1: none. */
+static int input_of(const tb_explainer *x, const tb_attention *a) {
+    const tb_analysis *on = x->analysis;
+    if (a->tower >= 0) return on->attentions->towers[a->tower].input;
+    int key = tb_axes_root(on->axes, a->key_label);
+    for (int t = 0; key >= 0 && t < on->attentions->n_towers; t++) /* it reads a tower */
+        if (on->attentions->towers[t].label == key) return on->attentions->towers[t].input;
+    int input = tb_label_input(on->axes, a->key_label);
+    return input >= 0 ? input : tb_label_input(on->axes, a->query_label);
+}
+
+/* Are the tower's tokens the input's ids in other places (what a decoder reads of them)? */
+static bool holds_moved_ids(const tb_explainer *x, int tower) {
+    const tb_axes *axes = x->analysis->axes;
+    int label = tb_axes_root(axes, x->analysis->attentions->towers[tower].label);
+    return axes->labels[label].kind == TB_LABEL_LOOKUP && axes->labels[label].node;
+}
+
+/* Attentions of one input form a plain tower if they have one token axis; others that only read it
+ * (pooling by a learned query or class token, cross-attention, a decoder fed with the same ids
+ * shifted) belong to the readout. */
+static bool is_plain(const tb_explainer *x, const tb_plan_tower *group, int *tower) {
+    const tb_attentions *found = x->analysis->attentions;
+    *tower = -1;
+    for (int i = 0; i < group->tower.n_attentions; i++) {
+        int of = found->attentions[group->tower.attentions[i]].tower;
+        if (of < 0 || of == *tower) continue;
+        bool moved = holds_moved_ids(x, of);
+        if (*tower >= 0 && moved == holds_moved_ids(x, *tower)) return false;
+        if (*tower < 0 || !moved) *tower = of;
+    }
+    if (*tower < 0) return false;
+    int label = found->towers[*tower].label;
+    for (int i = 0; i < group->tower.n_attentions; i++) {
+        const tb_attention *a = &found->attentions[group->tower.attentions[i]];
+        bool reads = tb_label_includes(x->analysis->axes, a->key_label, label) &&
+                     a->query_label != label && a->plain;
+        if (a->tower < 0 && !reads) return false;
+    }
+    return true;
+}
+
+/* Does an attention that is none of the tower's lie below the readout, though its queries are the
+ * tower's tokens in other places, or unknown? A chain of the tower's own would leave it out.
+ * Queries from another input's tokens are cross-attention, which is no part of the chain. */
+static tiba_status leaves_out(bool *out, tb_explainer *x, const tb_tower *group, int tower,
+                              const tb_value *readout, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *below = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!below) return tb_out_of_memory(error);
+    tb_mark_ancestors(x->graph, readout, below);
+    *out = false;
+    for (int i = 0; i < group->n_attentions; i++) {
+        const tb_attention *a = &found->attentions[group->attentions[i]];
+        int label = found->towers[tower].label;
+        bool own =
+            a->query_label < 0 || tb_label_includes(x->analysis->axes, a->query_label, label);
+        *out |= a->tower != tower && own && below[a->product->out[0]->id];
+    }
+    return TIBA_OK;
+}
+
+/* Do the attentions follow each other, blocks of parallel ones included, up to the readout? Two
+ * encoders of the same tokens do not: their blocks have no product. */
+static tiba_status is_chain(bool *out, const tb_explainer *x, int n, const int *attentions,
+                            const tb_value *readout, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *leads = TB_NEW(x->arena, unsigned char, (int64_t)n *n);
+    unsigned char *below = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!leads || !below) return tb_out_of_memory(error);
+    *out = true;
+    for (int i = 0; i < n; i++) {
+        memset(below, 0, (size_t)x->graph->n_values);
+        tb_mark_descendants(x->graph, found->attentions[attentions[i]].product->out[0], below);
+        for (int k = 0; k < n; k++) {
+            const tb_attention *a = &found->attentions[attentions[k]];
+            leads[i * n + k] = k != i && (below[a->p->id] || below[a->v->id]);
+        }
+        *out &= below[readout->id] != 0;
+    }
+    /* those that stand beside each other have the same ones before and behind them */
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < i; k++)
+            for (int j = 0; j < n && !leads[i * n + k] && !leads[k * n + i]; j++)
+                *out &=
+                    leads[i * n + j] == leads[k * n + j] && leads[j * n + i] == leads[j * n + k];
+    return TIBA_OK;
+}
+
+/* *fits is false, and nothing planned, if the tower's attentions alone are no chain. */
+static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, bool *fits,
+                              tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_tower group = to->tower;
+    int *attentions = TB_NEW(x->arena, int, group.n_attentions), n = 0;
+    if (!attentions) return tb_out_of_memory(error);
+    for (int i = 0; i < group.n_attentions; i++)
+        if (found->attentions[group.attentions[i]].tower == tower)
+            attentions[n++] = group.attentions[i];
+    to->tower = found->towers[tower];
+    to->tower.attentions = attentions;
+    to->tower.n_attentions = n;
+    to->readout =
+        tb_tower_readout(x->graph, x->analysis->axes, found, &to->tower, x->target, &to->inner);
+    bool skips = false, chain = true;
+    if (to->readout) {
+        TB_TRY(leaves_out(&skips, x, &group, tower, to->readout, error));
+        TB_TRY(is_chain(&chain, x, n, attentions, to->readout, error));
+    }
+    *fits = chain && !skips;
+    if (!*fits) to->tower = group;
+    if (to->readout) return TIBA_OK;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, found->attentions[attentions[n - 1]].product,
+                        "no value with the %lld tokens of this attention lies on every path to the "
+                        "target, so nothing says which tokens it reads",
+                        (long long)to->tower.tokens);
+}
+
+/* Members that are no cross-attention: queries from another input's tokens are no part of a chain.
+ * NULL: out of memory. */
+static int *own_members(const tb_explainer *x, const tb_tower *group, int *n) {
+    int *own = TB_NEW(x->arena, int, group->n_attentions);
+    *n = 0;
+    for (int i = 0; own && i < group->n_attentions; i++) {
+        const tb_attention *a = &x->analysis->attentions->attentions[group->attentions[i]];
+        int input = a->tower < 0 ? tb_label_input(x->analysis->axes, a->query_label) : -1;
+        if (input < 0 || input == group->input) own[(*n)++] = group->attentions[i];
+    }
+    return own;
+}
+
+static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, const unsigned char *beyond,
+                               tiba_error *error) {
+    const tb_analysis *on = x->analysis;
+    tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
+    int n, *members = own_members(x, &to->tower, &n);
+    if (!members) return tb_out_of_memory(error);
+    if (n == 0) {
+        members = to->tower.attentions;
+        n = to->tower.n_attentions;
+    }
+    TB_TRY(tb_route_create(&to->route, from, x->target, beyond, n, members, &to->stopped, x->arena,
+                           error));
+    to->tower = to->route->tower;
+    if (to->tower.input < 0)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, on->attentions->attentions[members[0]].product,
+                            "the tokens of this attention cannot be traced to an input");
+    to->tower.attentions = members;
+    to->tower.n_attentions = n;
+    to->readout = to->route->readout.value;
+    return TIBA_OK;
+}
+
+/* Does the attention read tokens of one of the group's towers, and nothing else of a token axis? */
+static bool reads_tower(const tb_explainer *x, const tb_plan_tower *group, const tb_attention *a) {
+    const tb_attentions *found = x->analysis->attentions;
+    for (int i = 0; i < group->tower.n_attentions && a->plain; i++) {
+        int of = found->attentions[group->tower.attentions[i]].tower;
+        if (of >= 0 && tb_label_includes(x->analysis->axes, a->key_label, found->towers[of].label))
+            return true;
+    }
+    return false;
+}
+
+/* A group of its own for some of another's attentions, the last of all. */
+static tb_plan_tower *add_group(tb_explainer *x, int input, int *attentions, int n,
+                                const tiba_error *apart) {
+    tb_plan_tower *to = &x->towers[x->n_towers++];
+    *to = (tb_plan_tower){.tower = {.input = input}, .apart = apart};
+    to->tower.attentions = attentions;
+    to->tower.n_attentions = n;
+    return to;
+}
+
+/* Towers of one input that no row vector connects (a picture's, and one of its tokens joined with
+ * a text's; two sizes of patches) have a result each. The group becomes its first tower, the
+ * others follow behind the last one. False if it is one tower only or has attentions that are
+ * part of none. */
+static bool split(tb_explainer *x, int t, const tiba_error *apart, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    tb_plan_tower *group = &x->towers[t];
+    const int *members = group->tower.attentions;
+    int n = group->tower.n_attentions, towers = 0, before = x->n_towers;
+    for (int i = 0; i < n; i++) {
+        const tb_attention *a = &found->attentions[members[i]];
+        if (a->tower < 0 && !reads_tower(x, group, a)) return false;
+    }
+    for (int of = 0; of < found->n_towers; of++) {
+        int *own = TB_NEW(x->arena, int, n), n_own = 0;
+        for (int i = 0; own && i < n; i++)
+            if (found->attentions[members[i]].tower == of) own[n_own++] = members[i];
+        if (!own) return tb_out_of_memory(error), false;
+        if (n_own == 0) continue;
+        add_group(x, found->towers[of].input, own, n_own, apart);
+        towers++;
+    }
+    if (towers > 1) *group = x->towers[before];
+    x->n_towers = towers > 1 ? x->n_towers - 1 : before;
+    for (int i = before; i < x->n_towers; i++) x->towers[i] = x->towers[i + 1];
+    return towers > 1;
+}
+
+/* Plans the group as one tower; a value in `beyond` (NULL: none) is not read as its tokens. */
+static tiba_status plan_whole(tb_explainer *x, int t, const unsigned char *beyond,
+                              tiba_error *error) {
+    int of;
+    tb_plan_tower *to = &x->towers[t];
+    bool plain = is_plain(x, to, &of);
+    if (plain) TB_TRY(plan_plain(x, to, of, &plain, error));
+    if (!plain) TB_TRY(plan_routed(x, to, beyond, error));
+    const tb_attentions *found = x->analysis->attentions;
+    if (to->tower.reordered && !to->tower.image)
+        return tb_node_fail(error, TIBA_ERROR_INPUT,
+                            found->attentions[to->tower.attentions[0]].product,
+                            "the tokens of this attention are not in the order of the input that "
+                            "they come from");
+    return TIBA_OK;
+}
+
+/* Do all of these attentions read the value? */
+static bool all_above(const tb_explainer *x, int n, const int *attentions, const tb_value *value) {
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    bool all = above != NULL;
+    if (above) tb_mark_descendants(x->graph, value, above);
+    for (int i = 0; i < n && all; i++)
+        all = above[found->attentions[attentions[i]].product->out[0]->id];
+    return all;
+}
+
+/* Is one of the first k attentions of a tower that one of the others is of as well? */
+static bool shares_tower(const tb_explainer *x, const int *members, int k, int n) {
+    const tb_attention *all = x->analysis->attentions->attentions;
+    for (int i = 0; i < k; i++)
+        for (int j = k; j < n && all[members[i]].tower >= 0; j++)
+            if (all[members[i]].tower == all[members[j]].tower) return true;
+    return false;
+}
+
+/* The first attentions of the group that make a tower, if what follows lies above its readout:
+ * queries that were chosen among its tokens, which are a group of their own, and learned ones that
+ * read it, which belong to the readout. *fits: is there such a part? */
+static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *apart,
+                        tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_plan_tower group = x->towers[t];
+    int *members = group.tower.attentions, n = group.tower.n_attentions, k, n_above = 0;
+    tb_plan_tower *to = &x->towers[t];
+    unsigned char *beyond = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!beyond) return tb_out_of_memory(error);
+    *fits = false;
+    for (k = n - 1; k > 0 && !*fits; k--) {
+        tb_mark_descendants(x->graph, found->attentions[members[k]].product->out[0], beyond);
+        if (shares_tower(x, members, k, n)) continue;
+        tiba_error why = {0};
+        *to = (tb_plan_tower){.tower = {.input = group.tower.input}, .apart = apart};
+        to->tower.attentions = members;
+        to->tower.n_attentions = k;
+        tiba_status status = plan_whole(x, t, beyond, &why);
+        if (status != TIBA_OK && status != TIBA_ERROR_INPUT) {
+            if (error) *error = why;
+            return status;
+        }
+        *fits = status == TIBA_OK && all_above(x, n - k, members + k, to->readout);
+    }
+    if (!*fits) {
+        *to = group;
+        return TIBA_OK;
+    }
+    int *above = TB_NEW(x->arena, int, n);
+    if (!above) return tb_out_of_memory(error);
+    for (int i = k + 1; i < n; i++)
+        if (found->attentions[members[i]].query_label >= 0) above[n_above++] = members[i];
+    if (n_above > 0) add_group(x, group.tower.input, above, n_above, apart);
+    return TIBA_OK;
+}
+
+static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
+    tiba_error why = {0}, *apart = TB_NEW(x->arena, tiba_error, 1);
+    if (!apart) return tb_out_of_memory(error);
+    tiba_status status = plan_whole(x, t, NULL, &why);
+    if (status == TIBA_ERROR_INPUT) {
+        *apart = why;
+        if (split(x, t, apart, &why)) return plan_tower(x, t, error);
+        bool fits = false;
+        /* a product of two activations may be an attention in a form that is not known */
+        const tb_node *at = x->towers[t].stopped;
+        if (!at || at->op->class != TB_CLASS_CONTRACT) TB_TRY(peel(&fits, x, t, apart, error));
+        if (fits) return TIBA_OK;
+    }
+    if (status != TIBA_OK && error) *error = why;
+    return status;
+}
+
+/* What is wrong with a part of a group that came apart is what it came apart for. */
+static tiba_status plan_group(tb_explainer *x, int t, tiba_error *error) {
+    tiba_error why = {0};
+    tiba_status status = plan_tower(x, t, &why);
+    const tiba_error *apart = x->towers[t].apart;
+    if (status != TIBA_OK && error) *error = status == TIBA_ERROR_INPUT && apart ? *apart : why;
+    return status;
+}
+
+/* Marks what carries an input's tokens, or might: everything that depends on an input by a way that
+ * does not go through the values of an attention whose queries are learned. */
+static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
+    const tb_attentions *found = x->analysis->attentions;
+    for (int i = 0; i < x->graph->n_inputs; i++)
+        if (x->graph->inputs[i] && x->graph->inputs[i]->active) marks[x->graph->inputs[i]->id] = 1;
+    for (const tb_node *node = x->graph->first; node; node = node->next) {
+        bool source = true, on = false, pools = false;
+        for (int i = 0; i < node->n_in; i++) {
+            if (!node->in[i] || !node->in[i]->active) continue;
+            source = false;
+            on |= marks[node->in[i]->id];
+        }
+        for (int i = 0; i < found->n_attentions; i++) {
+            const tb_attention *a = &found->attentions[i];
+            pools |= a->product == node && a->query_label < 0 && a->key_label >= 0;
+        }
+        for (int i = 0; i < node->n_out; i++)
+            if (node->out[i]) marks[node->out[i]->id] = source || (on && !pools);
+    }
+}
+
+/* What the user may look at where there is no attention: the last softmax that the target depends
+ * on, whose keys nothing contracts. */
+static tiba_status fail_without_attention(const tb_explainer *x, const unsigned char *above,
+                                          tiba_error *error) {
+    const tb_node *last = NULL;
+    for (const tb_node *node = x->graph->first; node; node = node->next)
+        if (tb_is(node, TB_OP_Softmax) && node->out[0] && node->out[0]->active &&
+            above[node->out[0]->id])
+            last = node;
+    if (last)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, last,
+                            "no attention found: this softmax, the last one, is not multiplied by "
+                            "values along its axis");
+    return tb_fail(error, TIBA_ERROR_INPUT,
+                   "no attention found: the target depends on no softmax of an activation");
+}
+
+/* Are the keys one token, as several layers have it? Such an attention weighs layers: relevance
+ * goes through it by the rules, and no row of a tower is its own. */
+static bool weighs_layers(const tb_axes *axes, const tb_attention *a) {
+    int key = tb_axes_root(axes, a->key_label);
+    const tb_label *join = key >= 0 ? &axes->labels[key] : NULL;
+    if (!join || join->kind != TB_LABEL_JOIN || join->n_parents < 2) return false;
+    int token = tb_axes_root(axes, join->parents[0]);
+    for (int i = 1; i < join->n_parents; i++)
+        if (tb_axes_root(axes, join->parents[i]) != token) return false;
+    return token >= 0 && axes->labels[token].kind == TB_LABEL_CUT && axes->labels[token].count == 1;
+}
+
+/* An attention whose tokens come from no input. Where V has tokens in the place of features, what
+ * is attended to are features: cross-covariance attention, channel attention. */
+static tiba_status fits_no_tower(const tb_explainer *x, const tb_attention *a, tiba_error *error) {
+    tb_axes *axes = x->analysis->axes;
+    int feature = a->v->t.rank - (a->transposed ? 2 : 1);
+    int label = tb_axes_dim(axes, a->v, feature);
+    if (label == -2) return tb_out_of_memory(error);
+    bool crossed = label >= 0 && tb_label_input(axes, label) >= 0;
+    return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
+                        "this attention (%lld queries, %lld keys) fits no tower: its %s",
+                        (long long)a->queries, (long long)a->keys,
+                        crossed ? "queries and keys are features, so no tokens attend to others"
+                                : "tokens cannot be traced to an input");
+}
+
+tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above,
+                                     tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
+    unsigned char *marks = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!x->towers || !marks) return tb_out_of_memory(error);
+    mark_tokens(x, marks);
+    if (found->odd && above[found->odd->out[0]->id])
+        return tb_node_fail(error, TIBA_ERROR_INPUT, found->odd,
+                            "a softmax is moved and multiplied by values here, and what it weighs "
+                            "are no tokens that are known");
+    for (int i = 0; i < found->n_attentions; i++) {
+        const tb_attention *a = &found->attentions[i];
+        if (!above[a->product->out[0]->id]) continue;
+        int input = input_of(x, a), t = 0;
+        /* learned queries that attend to each other hold no tokens of an input */
+        if (input < 0 && !marks[a->p->id] && !marks[a->v->id]) continue;
+        if (weighs_layers(x->analysis->axes, a)) continue;
+        if (input < 0) return fits_no_tower(x, a, error);
+        while (t < x->n_towers && x->towers[t].tower.input != input) t++;
+        tb_plan_tower *to = &x->towers[t];
+        if (t == x->n_towers) {
+            x->n_towers++;
+            to->tower.input = input;
+            to->tower.attentions = TB_NEW(x->arena, int, found->n_attentions);
+            if (!to->tower.attentions) return tb_out_of_memory(error);
+        }
+        to->tower.attentions[to->tower.n_attentions++] = i;
+    }
+    if (x->n_towers == 0 && found->n_attentions == 0)
+        return fail_without_attention(x, above, error);
+    if (x->n_towers == 0)
+        return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
+                       x->target->name);
+    for (int t = 0; t < x->n_towers; t++) TB_TRY(plan_group(x, t, error));
+    return TIBA_OK;
+}
