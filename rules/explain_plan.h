@@ -1,5 +1,6 @@
 /*
- * explain_plan.h: what explain.c and towers.c plan for a bound graph and explain_run.c runs for a target.
+ * explain_plan.h: what explain.c and towers.c plan for a bound graph and explain_run.c runs for a
+ * target.
  */
 #ifndef TB_RULES_EXPLAIN_PLAN_H
 #define TB_RULES_EXPLAIN_PLAN_H
