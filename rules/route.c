@@ -32,16 +32,16 @@ static bool is_token_label(const tb_route *r, int label, int depth) {
 }
 
 /* Marks a label and all that it is made of. */
-static void mark_label(tb_route *r, int label, int depth) {
-    label = tb_axes_root(r->on.axes, label);
-    if (label < 0 || depth > 32 || r->told_apart[label]) return;
-    r->told_apart[label] = 1;
-    const tb_label *l = &r->on.axes->labels[label];
-    for (int i = 0; i < l->n_parents; i++) mark_label(r, l->parents[i], depth + 1);
+static void mark_label(const tb_axes *axes, unsigned char *marks, int label, int depth) {
+    label = tb_axes_root(axes, label);
+    if (label < 0 || depth > 32 || marks[label]) return;
+    marks[label] = 1;
+    const tb_label *l = &axes->labels[label];
+    for (int i = 0; i < l->n_parents; i++) mark_label(axes, marks, l->parents[i], depth + 1);
 }
 
-/* All axes of tokens but the batch, which is an input's first axis and the outermost one. False if
- * there is none. */
+/* All axes of tokens but the batch, which is an input's first axis, the outermost one, and no part
+ * of what is attended to. False if there is none. */
 static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *value) {
     const tb_axes *axes = r->on.axes;
     *out = (tb_token_axes){.value = value, .tokens = 1, .batch = 1, .batch_inner = 1};
@@ -50,7 +50,8 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
         const tb_factor *f = &va->factors[i];
         const tb_label *l = &axes->labels[tb_axes_root(axes, f->label)];
         bool first = l->dim == 0 && (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP);
-        if (first && f->inner * f->count == tb_tensor_count(&value->t)) {
+        bool attended = r->attended[tb_axes_root(axes, f->label)];
+        if (first && !attended && f->inner * f->count == tb_tensor_count(&value->t)) {
             out->batch = f->count;
             out->batch_inner = f->inner;
             continue;
@@ -236,8 +237,8 @@ static tiba_status describe(const tb_route *r, const tb_token_axes *of, tb_tower
 }
 
 /* The value where the members' tokens begin: the nearest one that dominates all of them and has
- * token axes. If patches have been put into windows there, one further back that holds as many, row
- * by row. No source: source.value is NULL. */
+ * token axes. If tokens have been put into other places there, one further back that holds as many
+ * in the input's order. No source: source.value is NULL. */
 static tiba_status find_source(tb_route *r, tiba_error *error) {
     const tb_dominators *on = r->on.dominators;
     int at = member(r, 0)->v->id;
@@ -250,12 +251,11 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
         if (!token_axes(&axes, r, r->on.graph->values[at])) continue;
         if (r->source.value && axes.tokens != r->source.tokens) continue;
         TB_TRY(describe(r, &axes, &tower, error));
-        bool ordered = !tower.image || !tower.reordered;
-        if (!r->source.value || ordered) {
+        if (!r->source.value || !tower.reordered) {
             r->source = axes;
             r->tower = tower;
         }
-        if (ordered) break;
+        if (!tower.reordered) break;
     }
     return TIBA_OK;
 }
@@ -428,11 +428,15 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     if (!r) return tb_out_of_memory(error);
     *r = (tb_route){.on = on, .arena = arena, .n_attentions = n_attentions, .members = members};
     r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
-    if (!r->told_apart) return tb_out_of_memory(error);
+    r->attended = TB_NEW(arena, unsigned char, on.axes->n_labels);
+    if (!r->told_apart || !r->attended) return tb_out_of_memory(error);
     for (int i = 0; i < n_attentions; i++) {
         const tb_value_axes *va = on.axes->values[member(r, i)->p->id];
-        for (int k = 0; va && k < va->n; k++) mark_label(r, va->factors[k].label, 0);
-        mark_label(r, member(r, i)->key_label, 0); /* of moved probabilities no axis may be left */
+        for (int k = 0; va && k < va->n; k++)
+            mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
+        /* of moved probabilities no axis may be left */
+        mark_label(on.axes, r->told_apart, member(r, i)->key_label, 0);
+        mark_label(on.axes, r->attended, member(r, i)->key_label, 0);
     }
     TB_TRY(find_source(r, error));
     if (!r->source.value)

@@ -50,6 +50,7 @@ typedef struct tb_route {
     tb_tower tower;        /**< what they are; its attentions are not filled in */
     const tb_node **steps; /**< last first */
     int n_steps;
+    unsigned char *attended;   /**< by label: axes of keys, and what they are made of */
     unsigned char *told_apart; /**< by label: axes of the attentions, and what they are made of */
     unsigned char *between;    /**< by value id: on a way from source to readout */
     signed char *skip;         /**< by node id, for Adds: see route.c */

@@ -210,13 +210,19 @@ static bool split(tb_explainer *x, int t, const tiba_error *apart, tiba_error *e
     return towers > 1;
 }
 
-/* Plans the group as one tower; a value in `beyond` (NULL: none) is not read as its tokens. */
+/* Plans the group as one tower; a value in `beyond` (NULL: none) is not read as its tokens. Tokens
+ * in other places than the input's are routed back to these. */
 static tiba_status plan_whole(tb_explainer *x, int t, const unsigned char *beyond,
                               tiba_error *error) {
     int of;
     tb_plan_tower *to = &x->towers[t];
+    const tb_tower group = to->tower;
     bool plain = is_plain(x, to, &of);
     if (plain) TB_TRY(plan_plain(x, to, of, &plain, error));
+    if (plain && to->tower.reordered && !to->tower.image) {
+        to->tower = group;
+        plain = false;
+    }
     if (!plain) TB_TRY(plan_routed(x, to, beyond, error));
     const tb_attentions *found = x->analysis->attentions;
     if (to->tower.reordered && !to->tower.image)
