@@ -169,9 +169,9 @@ HEAD = """# The same weights, other files
 
 Small randomly initialised models, exported by their frameworks and rewritten by the tools that people use: files of one
 family hold the same weights, so every one of them must give the same explanation. Made by `tests/families`: `make_families.py`
-(PyTorch: Hugging Face, timm, torchvision and models written by hand), `make_keras.py` (tf2onnx and Keras itself),
-`make_frameworks.py` (JAX, Paddle), `make_decoders.py` (onnxruntime-genai, optimum), `make_graphs.py` (by hand), `make_tools.py`
-(rewriting tools), and checked by `check_families.py`, which wrote this page. `tests/data/families` holds files of a few kB of what
+(PyTorch: Hugging Face, timm, torchvision, models written by hand, and the heads and adapters of `heads.py`), `make_keras.py`
+(tf2onnx and Keras itself), `make_frameworks.py` (JAX, Paddle), `make_decoders.py` (onnxruntime-genai, optimum), `make_graphs.py`
+(by hand), `make_tools.py` (rewriting tools), and checked by `check_families.py`, which wrote this page. `tests/data/families` holds files of a few kB of what
 was once not understood; those run with the project's tests.
 
 A cell is the largest deviation of the token relevance from the family's first file, relative to the largest magnitude among
@@ -293,9 +293,11 @@ REMARKS = """
   and 17 and by its newer one at 18 and 23, the others at 17, and by the newer one where the older one refuses the model.
 - optimum's bart and t5 decoders: the encoder's states are an input, whose cross-attentions share residual sums: rows are not
   divided there, which a note says.
-- Not made: torch's exporter at opset 11; Olive, neural-compressor and tflite2onnx (none could be
-  installed beside what they need); SmoothQuant, GPTQ and k-quants, which want wider models than these; models that onnxruntime-genai
-  does not know or whose heads are too narrow for it (phi, nemotron, gemma3); ernie4_5 by optimum.
+- Not made: tflite2onnx (could not be installed beside what it needs); SmoothQuant, AWQ and GPTQ, which want wider models than these
+  or fail by themselves; models that onnxruntime-genai does not know or whose heads are too narrow for it (phi, nemotron, gemma3);
+  ernie4_5 by optimum. Olive, neural-compressor, ModelOpt and options of torch's exporter have makers (`tools_more.py`,
+  `make_exports.py`) and no rows here.
+- head_chunks: the target reads several samples of one input, the parts of a long text; each has tokens of its own.
 - Half precision: the program computes in float32, so a float16 file explains what the float file explains once its numbers are
   rounded; where this was asked, the arrays are equal to the last bit. That random models' explanations move with such a rounding
   is the method's: the Add rule and the guarded division amplify.
@@ -317,13 +319,9 @@ REMARKS = """
 - beit_shared `dyn23-sdpa`: the exporter adds 1 to the whole bias; Softmax does not see it, the Add rule does.
 - att_divide_after `qdq`: rounding stands between the product with the values and the division by the sum of exponentials, so no
   softmax is multiplied by values.
-- Encoders of Qwen2.5-VL's kind (qwen2_5_vl_vision, exaone4_5_vision) gather their patches into windows before all blocks and back behind
-  them: tokens in other places than the input's, which is refused.
-- diffllama: what subtracts one attention from another is read as six blocks of four heads, with onnxruntime's fusions (`dyn18-ortext`)
-  as three of eight: not the same chain. Not solved.
 - granitemoe_swa `qdq`: four of 1024 integers of a softmax are onnxruntime's with that value as an output, not without; deformable_detr
   `qdq`: integers near ties, more than `reference.py` settles.
-- timm_xcit and timm_davit attend over channels, longformer over bands that no row vector follows; models with `_none` in their
+- timm_xcit and timm_davit attend over channels; models with `_none` in their
   name, mra, yoso and focalnet have no softmax that is multiplied by values.
 - timm_botnet `slim`: the tool changes the model's outputs.
 """
