@@ -13,13 +13,13 @@
 /* More nodes than any model unrolls to; a loop without end must not take all memory. */
 static const int64_t MOST_NODES = 1 << 20;
 
-/* Marks every value that a needed node reads, last node first. Sub-graphs are gone through as a
- * whole: which branch of an If is taken is known only later. */
 static void mark_outputs(const tb_graph *graph, unsigned char *needed) {
     for (int i = 0; i < graph->n_outputs; i++)
         if (graph->outputs[i]) needed[graph->outputs[i]->id] = TB_NEEDED;
 }
 
+/* Marks every value that a needed node reads, last node first. Sub-graphs are gone through as a
+ * whole: which branch of an If is taken is known only later. */
 static void mark_needed(const tb_graph *graph, unsigned char *needed) {
     for (const tb_node *node = graph->last; node; node = node->prev) {
         bool wanted = false;

@@ -70,16 +70,21 @@ def together(graph, b):
     return [f"w{b}", f"b{b}"]
 
 
-def written_out(graph, x, b):
+def attended(graph, x, b, op, operand):
+    """Softmax of the scores, changed by one operator, times the values."""
     q, k, v = projected(graph, x, b, heads=True)
-    if b == 0:
-        graph.constant("scale", SIZE ** -0.5)
     graph.node("Transpose", [k], k + "t", perm=[0, 1, 3, 2])
     graph.node("MatMul", [q, k + "t"], f"raw{b}")
-    graph.node("Mul", [f"raw{b}", "scale"], f"s{b}")
+    graph.node(op, [f"raw{b}", operand], f"s{b}")
     graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
     graph.node("MatMul", [f"p{b}", v], f"h{b}")
     return merged(graph, f"h{b}", b)
+
+
+def written_out(graph, x, b):
+    if b == 0:
+        graph.constant("scale", SIZE ** -0.5)
+    return attended(graph, x, b, "Mul", "scale")
 
 
 def int64s(graph, name, value):
@@ -89,16 +94,10 @@ def int64s(graph, name, value):
 
 def band_masked(graph, x, b):
     """Each token sees its neighbours, by a mask."""
-    q, k, v = projected(graph, x, b, heads=True)
     if b == 0:
         at = np.arange(TOKENS)
         floats(graph, "mask", np.where(np.abs(at[:, None] - at) <= 1, 0, -1e9))
-    graph.node("Transpose", [k], k + "t", perm=[0, 1, 3, 2])
-    graph.node("MatMul", [q, k + "t"], f"raw{b}")
-    graph.node("Add", [f"raw{b}", "mask"], f"s{b}")
-    graph.node("Softmax", [f"s{b}"], f"p{b}", axis=-1)
-    graph.node("MatMul", [f"p{b}", v], f"h{b}")
-    return merged(graph, f"h{b}", b)
+    return attended(graph, x, b, "Add", "mask")
 
 
 def band_skewed(graph, x, b):

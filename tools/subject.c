@@ -82,8 +82,8 @@ static tiba_status find_model(tb_subject *s, const char *path, const tiba_option
 /* Class names that the file has, where the folder has none. */
 static tiba_status add_labels(tb_subject *s, tiba_error *error) {
     int64_t n = 0;
-    while (tiba_model_class(s->model, n)) n++;
-    if (s->labels.count > 0 || n == 0) return TIBA_OK;
+    while (s->labels.count == 0 && tiba_model_class(s->model, n)) n++;
+    if (n == 0) return TIBA_OK;
     s->labels.names = TB_NEW(s->arena, const char *, n);
     if (!s->labels.names) return tb_out_of_memory(error);
     for (int64_t i = 0; i < n; i++) s->labels.names[i] = tiba_model_class(s->model, i);
