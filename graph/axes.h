@@ -56,9 +56,9 @@ typedef struct tb_label {
 typedef struct tb_value_axes {
     int n;
     tb_factor factors[TB_MAX_FACTORS]; /**< outermost first */
-    /** Single elements that were cut from an axis (a class token): their cuts, and where in flat
-     * order their own axis is or would be. An axis of 1 that has the same place as another one has
-     * its cut as well. */
+    /** Single elements that were cut from an axis (a class token) or are all that an input's has
+     * (one point): their labels, and where in flat order their own axis is or would be. An axis of
+     * 1 that has the same place as another one has its label as well. */
     int n_units;
     tb_factor units[TB_MAX_UNITS];
 } tb_value_axes;

@@ -751,6 +751,9 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
         if (!va) return tb_out_of_memory(error);
         p.to = va;
         for (int d = 0; d < input->t.rank; d++) {
+            /* of axes of 1 beside each other the last one is that of a single token */
+            if (input->t.dims[d] == 1 && d + 1 < input->t.rank && input->t.dims[d + 1] == 1)
+                continue;
             tb_label label = {.kind = TB_LABEL_INPUT, .input = i, .dim = d};
             label.vectors = d == 1 && is_sequence(input, seen);
             new_axis(&p, input, d, label, NULL, NULL);
