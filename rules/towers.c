@@ -317,25 +317,42 @@ static tiba_status plan_group(tb_explainer *x, int t, tiba_error *error) {
     return status;
 }
 
-/* Marks what carries an input's tokens, or might: everything that depends on an input by a way that
- * does not go through the values of an attention whose queries are learned. */
-static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
+/* Are these tokens of a tower, or some of them? */
+static bool of_tower(const tb_explainer *x, int label) {
     const tb_attentions *found = x->analysis->attentions;
+    for (int t = 0; label >= 0 && t < found->n_towers; t++)
+        if (tb_label_includes(x->analysis->axes, label, found->towers[t].label)) return true;
+    return false;
+}
+
+/* Does the node sum over an input's tokens and leave none? Learned queries that read them do,
+ * groups that they were assigned to, and a Linear that mixes a tower's tokens to others. */
+static bool pools(const tb_explainer *x, const tb_node *node) {
+    tb_axes *axes = x->analysis->axes;
+    const tb_value *a = node->in[0], *b = node->in[1];
+    if (tb_is(node, TB_OP_Linear)) return of_tower(x, tb_axes_dim(axes, a, a->t.rank - 1));
+    if (!tb_is(node, TB_OP_MatMul) || !a->active || !b->active || a->t.rank < 2 || b->t.rank < 2)
+        return false;
+    int key = tb_axes_dim(axes, a, a->t.rank - 1), token = tb_axes_dim(axes, b, b->t.rank - 2);
+    return (tb_label_input(axes, key) >= 0 || tb_label_input(axes, token) >= 0) &&
+           tb_axes_dim(axes, a, a->t.rank - 2) < 0 && tb_axes_dim(axes, b, b->t.rank - 1) < 0;
+}
+
+/* Marks what carries an input's tokens, or might: everything that depends on an input by a way that
+ * no product takes them from. */
+static void mark_tokens(const tb_explainer *x, unsigned char *marks) {
     for (int i = 0; i < x->graph->n_inputs; i++)
         if (x->graph->inputs[i] && x->graph->inputs[i]->active) marks[x->graph->inputs[i]->id] = 1;
     for (const tb_node *node = x->graph->first; node; node = node->next) {
-        bool source = true, on = false, pools = false;
+        bool source = true, on = false;
         for (int i = 0; i < node->n_in; i++) {
             if (!node->in[i] || !node->in[i]->active) continue;
             source = false;
             on |= marks[node->in[i]->id];
         }
-        for (int i = 0; i < found->n_attentions; i++) {
-            const tb_attention *a = &found->attentions[i];
-            pools |= a->product == node && a->query_label < 0 && a->key_label >= 0;
-        }
+        bool holds = source || (on && !pools(x, node));
         for (int i = 0; i < node->n_out; i++)
-            if (node->out[i]) marks[node->out[i]->id] = source || (on && !pools);
+            if (node->out[i]) marks[node->out[i]->id] = holds;
     }
 }
 

@@ -730,6 +730,24 @@ class Prompted(nn.Module):
         return self.head(q[:, 0])
 
 
+class Grouped(nn.Module):
+    """patches are assigned to learned groups, which then attend to each other (GroupViT)"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.enc, self.groups = VisionModel(pool="mean", depth=1), nn.Parameter(torch.randn(1, 3, D))
+        self.mix, self.own, self.head = nn.Linear(3, 3), nn.MultiheadAttention(D, H, batch_first=True), nn.Linear(D, 5)
+
+    def forward(self, image):
+        x = torch.cat([self.enc.embed(image) + self.enc.pos[:, 1:], self.groups.expand(image.shape[0], -1, -1)], 1)
+        for b in self.enc.blocks:
+            x = b(x)
+        x, g = x[:, :-3], self.mix(x[:, -3:].transpose(1, 2)).transpose(1, 2)
+        of = (g @ x.transpose(1, 2)).softmax(-2)
+        g = g + of / of.sum(-1, keepdim=True) @ x
+        return self.head((g + self.own(g, g, g)[0]).mean(1))
+
+
 class CrossPooled(nn.Module):
     """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
     def __init__(self, self_attention):
