@@ -283,7 +283,7 @@ static int leading_part(const tb_axes *axes, const tb_attentions *found, const t
     int best = -1;
     int64_t most = 0;
     for (int i = 0; i < join->n_parents; i++) {
-        if (join->parents[i] < 0) continue;
+        if (join->parents[i] < 0 || tb_axes_query(axes, join->parents[i])) continue;
         int part = tb_axes_root(axes, join->parents[i]);
         /* any part without a tower counts more than the longest with one */
         int64_t count = axes->labels[part].count + (is_tower(found, part) ? 0 : join->count);
@@ -352,6 +352,8 @@ static void trace(const tb_axes *axes, const tb_attentions *found, int label, in
         tower->reordered |= !tb_is(l->node, TB_OP_Pad) && !tb_is(l->node, TB_OP_Resize) &&
                             !tb_is(l->node, TB_OP_Tile);
         break;
+    case TB_LABEL_QUERY:
+        break;
     }
     /* the grid must fit into the tokens */
     if (tower->reordered) tower->rows = tower->columns = 0;
@@ -363,6 +365,11 @@ int tb_label_input(const tb_axes *axes, int label) {
     tb_tower tower = {.input = -1, .tokens = INT64_MAX};
     trace(axes, NULL, label, 0, &tower, 0);
     return tower.input;
+}
+
+int tb_query_input(const tb_axes *axes, const tb_attentions *found, int attention) {
+    const tb_attention *a = &found->attentions[attention];
+    return a->tower >= 0 ? found->towers[a->tower].input : tb_label_input(axes, a->query_label);
 }
 
 bool tb_label_includes(const tb_axes *axes, int label, int part) {

@@ -24,7 +24,7 @@ typedef struct tb_attention {
      *  group_of[row] for row < groups × heads. In plain attentions the groups are the samples. */
     int64_t groups, heads;
     int *group_of;
-    int query_label, key_label; /**< -1: not from any input (a learned query) */
+    int query_label, key_label; /**< -1 or TB_LABEL_QUERY: not from any input */
     bool plain; /**< nothing but samples and heads in front of [queries, keys]: no windows */
     int tower;  /**< index in towers, -1: none */
 } tb_attention;
@@ -53,6 +53,8 @@ typedef struct tb_attentions {
 
 /** The graph input that a label comes from, -1 if none. */
 int tb_label_input(const tb_axes *axes, int label);
+/** The graph input whose tokens are an attention's queries, -1 if none. */
+int tb_query_input(const tb_axes *axes, const tb_attentions *found, int attention);
 /** Is `label` made of `part` (joined, cut, merged) or `part` itself? */
 bool tb_label_includes(const tb_axes *axes, int label, int part);
 /** What a token label says of a tower: input, picture, grid, prefix. `tokens` is its count, `found`

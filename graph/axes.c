@@ -10,6 +10,15 @@ int tb_axes_root(const tb_axes *axes, int label) {
     return label;
 }
 
+const tb_node *tb_axes_query(const tb_axes *axes, int label) {
+    label = tb_axes_root(axes, label);
+    while (label >= 0 && axes->labels[label].kind != TB_LABEL_QUERY) {
+        const tb_label *l = &axes->labels[label]; /* parents are older: this ends */
+        label = l->n_parents == 1 ? tb_axes_root(axes, l->parents[0]) : -1;
+    }
+    return label >= 0 ? axes->labels[label].node : NULL;
+}
+
 /* -------------------------------------------------------------------------------- labels */
 
 int tb_axes_intern(tb_axes *axes, tb_label wanted, const int *parents, const int64_t *offsets) {
@@ -64,11 +73,13 @@ static bool masks(const tb_label *a, const tb_label *b) {
     return b->kind == TB_LABEL_LOOKUP || (b->kind == TB_LABEL_INPUT && b->vectors && a->dim > 1);
 }
 
-/* The older label stays, if it is as good. */
+/* The older label stays, if it is as good. Learned queries that are added to tokens, each to one,
+ * are not these. */
 void tb_axes_unify(tb_axes *axes, int a, int b) {
     a = tb_axes_root(axes, a);
     b = tb_axes_root(axes, b);
     if (a == b || axes->labels[a].count != axes->labels[b].count) return;
+    if (!tb_axes_query(axes, a) != !tb_axes_query(axes, b)) return;
     const tb_label *first = &axes->labels[a < b ? a : b], *second = &axes->labels[a < b ? b : a];
     if ((a < b) != (better_look_up(first, second) || masks(first, second)))
         axes->labels[b].same_as = a;
@@ -114,7 +125,8 @@ void tb_axes_add(tb_axes *axes, tb_value_axes *to, tb_factor f) {
         const tb_factor *g = &to->factors[at];
         if (g->inner == f.inner && g->count == f.count) {
             tb_axes_unify(axes, g->label, f.label);
-            to->factors[at].label = tb_axes_root(axes, g->label);
+            if (tb_axes_query(axes, g->label)) to->factors[at].label = f.label;
+            to->factors[at].label = tb_axes_root(axes, to->factors[at].label);
             return;
         }
         if (f.inner < g->inner * g->count && g->inner < f.inner * f.count) {

@@ -35,7 +35,9 @@ typedef enum tb_label_kind {
     TB_LABEL_CUT,    /**< Slice, Split or Gather of parents[0]: starts at offsets[0], see `step` */
     TB_LABEL_MERGE,  /**< parents in order, outermost first, seen as one axis */
     TB_LABEL_PART,   /**< parents[0] split by Reshape; `step` is the part's stride in it */
-    TB_LABEL_OTHER   /**< padded, resampled, gathered in any order: an axis of its own */
+    TB_LABEL_OTHER,  /**< padded, resampled, gathered in any order: an axis of its own */
+    TB_LABEL_QUERY   /**< learned queries, from where their softmax reads tokens, at `node`, upwards
+                      */
 } tb_label_kind;
 
 typedef struct tb_label {
@@ -75,6 +77,9 @@ typedef struct tb_axes {
 tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, tiba_error *error);
 /** The representative of a label. */
 int tb_axes_root(const tb_axes *axes, int label);
+/** The product in which the label's queries, or those that they are some of, first read tokens;
+ *  NULL: they are no learned queries. */
+const tb_node *tb_axes_query(const tb_axes *axes, int label);
 /** The label that covers dimension `dim` of the value exactly (a MERGE label where it takes
  *  several factors), -1 if there is none; -2 out of memory. */
 int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim);

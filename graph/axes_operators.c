@@ -394,6 +394,31 @@ static void op_one_hot(pass *p, const tb_value *out) {
     if (axis == out->t.rank - 1) look_up(p, indices, indices->t.rank, out->t.dims[axis], out, 0);
 }
 
+/* Is the value a softmax that nothing but element-wise operators and moves changed? */
+static bool is_softmax(const tb_value *value) {
+    for (int depth = 0; value && value->producer && depth < 32; depth++) {
+        const tb_node *node = value->producer;
+        if (tb_is(node, TB_OP_Softmax)) return true;
+        bool passes = node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_UNARY ||
+                      node->op->class == TB_CLASS_BINARY || node->op->class == TB_CLASS_QUANT;
+        value = NULL;
+        for (int i = 0; i < node->n_in && passes; i++) {
+            if (!node->in[i] || !node->in[i]->active) continue;
+            passes = !value;
+            value = passes ? node->in[i] : NULL;
+        }
+    }
+    return false;
+}
+
+/* Queries that come from no input, where a softmax of theirs reads tokens: `dim` of the product. */
+static void new_queries(pass *p, const tb_value *weights, const tb_value *out, int dim) {
+    if (out->t.dims[dim] < 2 || tb_axes_dim(p->axes, weights, dim) != -1 || !is_softmax(weights))
+        return;
+    new_axis(p, out, dim, (tb_label){.kind = TB_LABEL_QUERY, .node = p->node, .input = -1}, NULL,
+             NULL);
+}
+
 static void op_matmul(pass *p, const tb_value *out) {
     const tb_value *a = p->node->in[0], *b = p->node->in[1];
     int map[TIBA_MAX_RANK], ra = a->t.rank, rb = b->t.rank, ro = out->t.rank;
@@ -406,6 +431,9 @@ static void op_matmul(pass *p, const tb_value *out) {
     /* what is contracted is one axis seen from both sides */
     int left = tb_axes_dim(p->axes, a, ra - 1), right = tb_axes_dim(p->axes, b, inner);
     if (left >= 0 && right >= 0) tb_axes_unify(p->axes, left, right);
+    if (ra < 2 || ra != rb || !a->active || !b->active) return;
+    if (left >= 0) new_queries(p, a, out, ra - 2);
+    if (right >= 0) new_queries(p, b, out, ra - 1);
 }
 
 static void op_gemm(pass *p, const tb_value *out) {

@@ -11,6 +11,10 @@
 /* The weight itself; any other channel is the node id of an Add that asks its branch. */
 enum { STREAM = -1 };
 
+static const tb_attention *member(const tb_route *r, int i) {
+    return &r->on.attentions->attentions[r->members[i]];
+}
+
 /* -------------------------------------------------------------------- token axes */
 
 int64_t tb_token_of(const tb_token_axes *a, int64_t element) {
@@ -40,6 +44,30 @@ static void mark_label(const tb_axes *axes, unsigned char *marks, int label, int
     for (int i = 0; i < l->n_parents; i++) mark_label(axes, marks, l->parents[i], depth + 1);
 }
 
+/* The input whose tokens a member reads, -1: none. */
+static int input_of_keys(const tb_route *r, int i) {
+    int of = member(r, i)->tower;
+    return of >= 0 ? r->on.attentions->towers[of].input
+                   : tb_label_input(r->on.axes, member(r, i)->key_label);
+}
+
+/* Does no token of the input that the first member reads attend, so that its readers (learned
+ * queries, tokens of another input) are on the way to them? */
+static bool is_only_read(const tb_route *r) {
+    for (int i = 0; i < r->n_attentions; i++)
+        if (tb_query_input(r->on.axes, r->on.attentions, r->members[i]) == input_of_keys(r, 0))
+            return false;
+    return true;
+}
+
+/* Has each member a single query, such as a learned one that pools what a convolutional network has
+ * made? */
+static bool has_one_query(const tb_route *r) {
+    for (int i = 0; i < r->n_attentions; i++)
+        if (member(r, i)->queries != 1) return false;
+    return is_only_read(r);
+}
+
 /* All axes of tokens but the batch, which is an input's first axis, the outermost one, and no part
  * of what is attended to. False if there is none. */
 static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *value) {
@@ -64,10 +92,6 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
 }
 
 /* -------------------------------------------------------------------- planning */
-
-static const tb_attention *member(const tb_route *r, int i) {
-    return &r->on.attentions->attentions[r->members[i]];
-}
 
 int tb_route_member_of(const tb_route *r, const tb_node *node) {
     for (int i = 0; i < r->n_attentions; i++)
@@ -241,9 +265,11 @@ static tiba_status describe(const tb_route *r, const tb_token_axes *of, tb_tower
  * in the input's order. No source: source.value is NULL. */
 static tiba_status find_source(tb_route *r, tiba_error *error) {
     const tb_dominators *on = r->on.dominators;
+    bool only_read = is_only_read(r);
     int at = member(r, 0)->v->id;
     for (int i = 1; i < r->n_attentions && at >= 0; i++)
-        at = tb_common_dominator(on, at, member(r, i)->v->id);
+        if (!only_read || input_of_keys(r, i) == input_of_keys(r, 0))
+            at = tb_common_dominator(on, at, member(r, i)->v->id);
     r->source.value = NULL;
     for (; at >= 0; at = on->parent[at]) {
         tb_token_axes axes;
@@ -251,6 +277,7 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
         if (!token_axes(&axes, r, r->on.graph->values[at])) continue;
         if (r->source.value && axes.tokens != r->source.tokens) continue;
         TB_TRY(describe(r, &axes, &tower, error));
+        if (tower.input < 0 && tb_axes_query(r->on.axes, axes.factors[0].label)) continue;
         if (!r->source.value || !tower.reordered) {
             r->source = axes;
             r->tower = tower;
@@ -415,6 +442,14 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
     }
     if (first.code && error) *error = first;
     if (first.code) return TIBA_ERROR_INPUT;
+    if (has_one_query(r)) { /* it is all that there is to read, as soon as it has read the tokens */
+        int at = target->id;
+        for (int i = 0; i < r->n_attentions; i++) tb_mark_ancestors(graph, member(r, i)->p, read);
+        while (ways->parent[at] >= 0 && !read[ways->parent[at]]) at = ways->parent[at];
+        token_axes(&r->readout, r, graph->values[at]);
+        TB_TRY(plan_steps(r, error));
+        return check_steps(r, at_node, error);
+    }
     return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, r->n_attentions - 1)->product,
                         "no value with tokens lies on every path from this attention to the "
                         "target");
@@ -430,11 +465,14 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
     r->attended = TB_NEW(arena, unsigned char, on.axes->n_labels);
     if (!r->told_apart || !r->attended) return tb_out_of_memory(error);
+    bool learned = is_only_read(r);
     for (int i = 0; i < n_attentions; i++) {
         const tb_value_axes *va = on.axes->values[member(r, i)->p->id];
         for (int k = 0; va && k < va->n; k++)
-            mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
+            if (learned || !tb_axes_query(on.axes, va->factors[k].label))
+                mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
         /* of moved probabilities no axis may be left */
+        if (!learned && tb_axes_query(on.axes, member(r, i)->key_label)) continue;
         mark_label(on.axes, r->told_apart, member(r, i)->key_label, 0);
         mark_label(on.axes, r->attended, member(r, i)->key_label, 0);
     }

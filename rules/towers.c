@@ -63,8 +63,8 @@ static tiba_status leaves_out(bool *out, tb_explainer *x, const tb_tower *group,
     for (int i = 0; i < group->n_attentions; i++) {
         const tb_attention *a = &found->attentions[group->attentions[i]];
         int label = found->towers[tower].label;
-        bool own =
-            a->query_label < 0 || tb_label_includes(x->analysis->axes, a->query_label, label);
+        bool own = tb_label_input(x->analysis->axes, a->query_label) < 0 ||
+                   tb_label_includes(x->analysis->axes, a->query_label, label);
         *out |= a->tower != tower && own && below[a->product->out[0]->id];
     }
     return TIBA_OK;
@@ -126,6 +126,23 @@ static tiba_status plan_plain(tb_explainer *x, tb_plan_tower *to, int tower, boo
                         (long long)to->tower.tokens);
 }
 
+/* Are the attention's queries learned, or what else comes from no input? */
+static bool reads_only(const tb_explainer *x, int attention) {
+    const tb_attention *a = &x->analysis->attentions->attentions[attention];
+    return tb_label_input(x->analysis->axes, a->query_label) < 0;
+}
+
+/* Do none of the input's tokens attend, and others only read them: learned queries, or a text
+ * behind a convolutional network? */
+static bool is_only_read(const tb_explainer *x, const tb_tower *group) {
+    for (int i = 0; i < group->n_attentions; i++) {
+        if (tb_query_input(x->analysis->axes, x->analysis->attentions, group->attentions[i]) ==
+            group->input)
+            return false;
+    }
+    return true;
+}
+
 /* Members that are no cross-attention: queries from another input's tokens are no part of a chain.
  * NULL: out of memory. */
 static int *own_members(const tb_explainer *x, const tb_tower *group, int *n) {
@@ -143,12 +160,9 @@ static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, const unsigne
                                tiba_error *error) {
     const tb_analysis *on = x->analysis;
     tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
-    int n, *members = own_members(x, &to->tower, &n);
+    int n = to->tower.n_attentions, *members = to->tower.attentions;
+    if (!is_only_read(x, &to->tower)) members = own_members(x, &to->tower, &n);
     if (!members) return tb_out_of_memory(error);
-    if (n == 0) {
-        members = to->tower.attentions;
-        n = to->tower.n_attentions;
-    }
     TB_TRY(tb_route_create(&to->route, from, x->target, beyond, n, members, &to->stopped, x->arena,
                            error));
     to->tower = to->route->tower;
@@ -217,7 +231,7 @@ static tiba_status plan_whole(tb_explainer *x, int t, const unsigned char *beyon
     int of;
     tb_plan_tower *to = &x->towers[t];
     const tb_tower group = to->tower;
-    bool plain = is_plain(x, to, &of);
+    bool plain = !is_only_read(x, &to->tower) && is_plain(x, to, &of);
     if (plain) TB_TRY(plan_plain(x, to, of, &plain, error));
     if (plain && to->tower.reordered && !to->tower.image) {
         to->tower = group;
@@ -286,7 +300,7 @@ static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *ap
     int *above = TB_NEW(x->arena, int, n);
     if (!above) return tb_out_of_memory(error);
     for (int i = k + 1; i < n; i++)
-        if (found->attentions[members[i]].query_label >= 0) above[n_above++] = members[i];
+        if (!reads_only(x, members[i])) above[n_above++] = members[i];
     if (n_above > 0) add_group(x, group.tower.input, above, n_above, apart);
     return TIBA_OK;
 }
@@ -294,8 +308,9 @@ static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *ap
 static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
     tiba_error why = {0}, *apart = TB_NEW(x->arena, tiba_error, 1);
     if (!apart) return tb_out_of_memory(error);
+    bool comes_apart = !is_only_read(x, &x->towers[t].tower);
     tiba_status status = plan_whole(x, t, NULL, &why);
-    if (status == TIBA_ERROR_INPUT) {
+    if (status == TIBA_ERROR_INPUT && comes_apart) {
         *apart = why;
         if (split(x, t, apart, &why)) return plan_tower(x, t, error);
         bool fits = false;
@@ -335,7 +350,8 @@ static bool pools(const tb_explainer *x, const tb_node *node) {
         return false;
     int key = tb_axes_dim(axes, a, a->t.rank - 1), token = tb_axes_dim(axes, b, b->t.rank - 2);
     return (tb_label_input(axes, key) >= 0 || tb_label_input(axes, token) >= 0) &&
-           tb_axes_dim(axes, a, a->t.rank - 2) < 0 && tb_axes_dim(axes, b, b->t.rank - 1) < 0;
+           tb_label_input(axes, tb_axes_dim(axes, a, a->t.rank - 2)) < 0 &&
+           tb_label_input(axes, tb_axes_dim(axes, b, b->t.rank - 1)) < 0;
 }
 
 /* Marks what carries an input's tokens, or might: everything that depends on an input by a way that
@@ -400,6 +416,26 @@ static tiba_status fits_no_tower(const tb_explainer *x, const tb_attention *a, t
                                 : "tokens cannot be traced to an input");
 }
 
+/* Where an input's tokens are only read, what their readers attend to above is part of the way to
+ * them. */
+static tiba_status add_readers(tb_explainer *x, tb_tower *group, const unsigned char *above,
+                               tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    unsigned char *read = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    int *all = TB_NEW(x->arena, int, found->n_attentions), n = 0;
+    if (!read || !all) return tb_out_of_memory(error);
+    if (!is_only_read(x, group)) return TIBA_OK;
+    for (int i = 0; i < group->n_attentions; i++)
+        tb_mark_descendants(x->graph, found->attentions[group->attentions[i]].p, read);
+    for (int i = 0; i < found->n_attentions; i++) {
+        const tb_value *out = found->attentions[i].product->out[0];
+        if (above[out->id] && read[out->id]) all[n++] = i;
+    }
+    group->attentions = all;
+    group->n_attentions = n;
+    return TIBA_OK;
+}
+
 tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above,
                                      tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
@@ -434,6 +470,9 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
     if (x->n_towers == 0)
         return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
                        x->target->name);
-    for (int t = 0; t < x->n_towers; t++) TB_TRY(plan_group(x, t, error));
+    for (int t = 0; t < x->n_towers; t++) {
+        TB_TRY(add_readers(x, &x->towers[t].tower, above, error));
+        TB_TRY(plan_group(x, t, error));
+    }
     return TIBA_OK;
 }

@@ -730,6 +730,23 @@ class Prompted(nn.Module):
         return self.head(q[:, 0])
 
 
+class Captioned(nn.Module):
+    """a text reads what a convolutional network made of a picture"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.enc, self.text = VisionModel(pool="mean", depth=0), TextModel(depth=2)
+        self.cross = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
+
+    def forward(self, image, tokens):
+        x, t = self.enc.embed(image) + self.enc.pos[:, 1:], self.text
+        y = t.embed(tokens) + t.pos[:, :tokens.shape[1]]
+        for blk, cross in zip(t.blocks, self.cross):
+            y = blk(y)
+            y = y + cross(y, x, x)[0]
+        return t.head(t.norm(y)[:, -1])
+
+
 class Grouped(nn.Module):
     """patches are assigned to learned groups, which then attend to each other (GroupViT)"""
     def __init__(self):
@@ -750,11 +767,11 @@ class Grouped(nn.Module):
 
 class CrossPooled(nn.Module):
     """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
-    def __init__(self, self_attention):
+    def __init__(self, self_attention, queries=3, **encoder):
         super().__init__()
         torch.backends.mha.set_fastpath_enabled(False)
-        self.enc = VisionModel(pool="mean")
-        self.queries = nn.Parameter(torch.randn(1, 3, D))
+        self.enc = VisionModel(pool="mean", **encoder)
+        self.queries = nn.Parameter(torch.randn(1, queries, D))
         self.cross = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
         self.selfs = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
         self.self_attention, self.head = self_attention, nn.Linear(D, 5)

@@ -147,17 +147,30 @@ def chosen(p, w):
     return step(turned(step(turned(w), p[1], rows_of)), p[0], rows_of)
 
 
+def read(p, w):
+    """learned queries: each attention that reads the tokens hands them Eᵀ r, their own leave r + Eᵀ r"""
+    r, tokens = w, 0
+    for e in reversed(p):
+        if len(e[0]) != len(w):
+            continue  # it reads the queries: above the readout
+        if e[0].shape[0] == e[0].shape[1]:
+            r = r + e[0].T @ r
+        else:
+            tokens = tokens + e[0].T @ r
+    return tokens
+
+
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "chosen_in_windows": (chosen, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "chosen_in_windows": (chosen, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
 
 
 def rows(model, name, feeds, results, family, way, method="rollout", single=False, ties="exact"):
     """the program's tokens and those that follow by `way` from its readout and every block; results: what it wrote"""
     got, w = np.load(f"{results}/tokens.{name}.npy"), np.load(f"{results}/readout.{name}.npy").astype(np.float64)
     carry, heads = FAMILIES[way]
-    ref = Reference(model, {k: np.load(v) for k, v in feeds.items()}, family["output"], [0, 1], ties, single)
+    ref = Reference(model, {k: np.load(v) for k, v in feeds.items()}, family["output"], [int(i) for i in family["target"].split(",")], ties, single)
     if method == "rollout":
         return got, carry(attentions(ref, heads), w)
     ref.explain(heads)
@@ -167,11 +180,12 @@ def rows(model, name, feeds, results, family, way, method="rollout", single=Fals
 def check(tool, folder, variant, method="rollout"):
     """(deviation of the program's tokens, were values rounded to float32 for it): of the way to compute the file that is nearest"""
     family = json.load(open(folder + "/family.json"))
+    family["target"] = family.get("target") or "0,1"
     name, model = family["inputs"][0], f"{folder}/{variant}.onnx"
     feeds = {name: f"{folder}/input.{name}.npy"}
     best = float("inf"), False
     with tempfile.TemporaryDirectory() as out:
-        subprocess.run([tool, model, f"{name}={feeds[name]}", "--target", "0,1", "--output", family["output"], "--method", method,
+        subprocess.run([tool, model, f"{name}={feeds[name]}", "--target", family["target"], "--output", family["output"], "--method", method,
                         "--rollout", "raw", "--npy", out], check=True, stdout=subprocess.DEVNULL)
         for single, ties in roundings(model):
             try:
