@@ -381,9 +381,10 @@ for name in "chinese_clip_vision_model granite_docling_vision idefics3_vision qi
     add(name, tiny(name, lambda m: models.Pooled(m, "mean"), SEEN_SMALL), image(), outputs=("output",), attentions=("eager",), **vis)
 PATCHES = lambda name, *shape: lambda: {name: torch.randn(16, *shape, generator=torch.Generator().manual_seed(7)), "grid_thw": torch.tensor([[1, 4, 4]])}
 for name, feeds in [*[(n, PATCHES("hidden_states", 192)) for n in "cohere_compass_vision exaone4_5_vision glm4v_moe_vision glm4v_vision glm5_next_vision glm_ocr_vision qwen2_5_vl_vision qwen3_5_vision qwen3_vl_moe_vision qwen3_vl_vision qwen4_exp_vision".split()],
-                    ("glm_image_vision", PATCHES("pixel_values", 192)), ("lfm3_vl_vision", PATCHES("pixel_values", 192)), ("kimi_k25_vision", PATCHES("pixel_values", 3, 8, 8)),
+                    ("glm_image_vision", PATCHES("pixel_values", 192)), ("kimi_k25_vision", PATCHES("pixel_values", 3, 8, 8)),
                     ("video_llama_3_vision", lambda: {**PATCHES("pixel_values", 192)(), "merge_sizes": torch.tensor([1])})]:
     add(name, tiny(name, lambda m: models.Pooled(m, "rows"), SEEN_SMALL), feeds, outputs=("output",), attentions=("eager",), **vis)
+add("lfm3_vl_vision", tiny("lfm3_vl_vision", lambda m: models.Pooled(m, "rows"), SEEN_SMALL, num_hidden_layers=3, layer_types=["full_attention", "conv", "full_attention"]), PATCHES("pixel_values", 192), outputs=("output",), attentions=("eager",), **vis)
 
 # ------------------------------------------------------------------ sound, video
 for name, shape in [("glmasr_encoder", (16, 40)), ("moss_transcribe_diarize_audio", (16, 40)), ("voxtral_encoder", (16, 40)), ("voxtral_realtime_encoder", (16, 40)), ("lasr_encoder", (40, 16))]:
