@@ -146,10 +146,11 @@ def rewrite_int8(a, b, fam, inputs):
 
 def rewrite_qdq(a, b, fam, inputs):
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    names = {i.name for i in onnx.load(a, load_external_data=False).graph.input}  # what is not read is no input any more
 
     class Reader(CalibrationDataReader):
         def __init__(self):
-            self.it = iter([{k: v.numpy() for k, v in inputs.items()}])
+            self.it = iter([{k: v.numpy() for k, v in inputs.items() if k in names}])
 
         def get_next(self):
             return next(self.it, None)
