@@ -99,7 +99,8 @@ const tb_value_axes *tb_axes_of(const tb_axes *axes, const tb_value *value) {
 /* What comes from elements in several places is a unit of none of them. */
 static void add_unit(tb_axes *axes, tb_value_axes *to, tb_factor f) {
     const tb_label *l = &axes->labels[f.label];
-    bool single = l->kind == TB_LABEL_INPUT && l->dim > 0; /* all tokens that the input has */
+    /* all tokens that the input has */
+    bool single = (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP) && l->dim > 0;
     if (l->kind != TB_LABEL_CUT && !single) return;
     for (int i = 0; i < to->n_units; i++) {
         tb_factor *g = &to->units[i];

@@ -70,14 +70,25 @@ static const char *over(const reader *r, const char *what, const tb_value *value
                            (long long)all);
 }
 
+/* The constant index by which the node takes one token of n; false: it takes others, or in another
+ * way. */
+static bool taken(const tb_node *node, const tb_value *in, int64_t n, int64_t *index) {
+    bool nd = tb_is(node, TB_OP_GatherND);
+    if (!nd && !tb_is(node, TB_OP_Gather) && !tb_is(node, TB_OP_Slice)) return false;
+    const tiba_tensor *t = &node->in[1]->t;
+    /* of an element's coordinates the last one is the token's, if it runs along an axis of all */
+    int64_t each = nd && t->rank > 0 ? t->dims[t->rank - 1] : 1;
+    int64_t dim = tb_attr_int(node, "batch_dims", 0) + each - 1;
+    if (!t->data || tb_tensor_count(t) != each || (nd && in->t.dims[dim] != n)) return false;
+    *index = tb_get_i64(t, each - 1);
+    return true;
+}
+
 /* Where along its axis the one token lies that a move of elements takes; -1: not known. */
 static int64_t place(const reader *r, const tb_node *node, int out, const tb_value *in) {
     int64_t at = -1, sum = 0, n = all_tokens(r);
     if (tokens_of(r, in) != n) return -1;
-    if ((tb_is(node, TB_OP_Gather)) && node->in[1]->t.data && tb_tensor_count(&node->in[1]->t) == 1)
-        at = tb_get_i64(&node->in[1]->t, 0);
-    if (tb_is(node, TB_OP_Slice) && node->in[1]->t.data && tb_tensor_count(&node->in[1]->t) == 1)
-        at = tb_get_i64(&node->in[1]->t, 0);
+    if (taken(node, in, n, &at) && at < 0) at += n;
     if (tb_is(node, TB_OP_Split) && tokens_of(r, node->out[out]) == 1) {
         int64_t axis = tb_attr_int(node, "axis", 0);
         if (axis < 0) axis += in->t.rank;
@@ -85,7 +96,6 @@ static int64_t place(const reader *r, const tb_node *node, int out, const tb_val
             sum = node->out[i] ? sum + node->out[i]->t.dims[axis] : -1;
         at = sum;
     }
-    if (at < 0 && at >= -n && !tb_is(node, TB_OP_Split)) at += n;
     return at >= 0 && at < n ? at : -1;
 }
 
@@ -136,7 +146,10 @@ static void read_by(reader *r, const tb_node *node, int out, const tb_value *in)
                     over(r, mean ? "a mean" : rows[i].what, in));
         return;
     }
-    if (node->op->class == TB_CLASS_MOVE)
+    /* what moves elements and keeps them all (Concat of flattened tokens and other numbers) takes
+     * none of the tokens */
+    bool fewer = tb_tensor_count(&node->out[out]->t) < tb_tensor_count(&in->t);
+    if (node->op->class == TB_CLASS_MOVE && fewer)
         read_token(r, node, out, in);
     else
         add_reading(r, TB_POOLING_LAYERS, "all tokens through further layers");

@@ -60,6 +60,12 @@ def test_examples():
         check(re.search(line, text, re.M), line, text)
 
 
+def test_reading():
+    """What moves tokens and keeps them all, beside other numbers, takes none of them."""
+    columns = about(os.path.join(source, "tests", "data", "families", "columns", "ts17.onnx"))
+    check(columns["towers"][0]["target_reads"] == "all tokens through further layers", columns["towers"])
+
+
 def test_rewrites():
     """Every node that was rewritten is there with its name, however many they are and long."""
     vit = os.path.join(examples, "fashion-vit")

@@ -730,6 +730,20 @@ class Prompted(nn.Module):
         return self.head(q[:, 0])
 
 
+class Columns(nn.Module):
+    """a table's row: each column of it is an input and a token, and all are read beside numbers (TabTransformer)"""
+    def __init__(self):
+        super().__init__()
+        self.tables, self.text = nn.ModuleList([nn.Embedding(VOCAB, D) for _ in range(3)]), TextModel(depth=2)
+        self.numbers, self.head = nn.LayerNorm(2), nn.Linear(3 * D + 2, 5)
+
+    def forward(self, a, b, c, numbers):
+        x = torch.cat([t(v) for t, v in zip(self.tables, (a, b, c))], 1) + self.text.pos[:, :3]
+        for blk in self.text.blocks:
+            x = blk(x)
+        return self.head(torch.cat([self.text.norm(x).flatten(1), self.numbers(numbers)], 1))
+
+
 class Captioned(nn.Module):
     """a text reads what a convolutional network made of a picture"""
     def __init__(self):
