@@ -260,12 +260,28 @@ static tiba_status describe(const tb_route *r, const tb_token_axes *of, tb_tower
     return TIBA_OK;
 }
 
+/* Do all ways from `base`, which dominates `value`, up to it only move elements? */
+static bool only_moves(const tb_value *value, const tb_value *base, unsigned char *seen) {
+    if (value == base || seen[value->id]) return true;
+    seen[value->id] = 1;
+    const tb_node *node = value->producer;
+    if (!node || (node->op->class != TB_CLASS_MOVE && !tb_is(node, TB_OP_Cast))) return false;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active && !only_moves(node->in[i], base, seen))
+            return false;
+    return true;
+}
+
 /* The value where the members' tokens begin: the nearest one that dominates all of them and has
  * token axes. If tokens have been put into other places there, one further back that holds as many
- * in the input's order. No source: source.value is NULL. */
+ * in the input's order; or where only moves lie between, the input's tokens themselves, whichever
+ * of them were copied or padded. No source: source.value is NULL. */
 static tiba_status find_source(tb_route *r, tiba_error *error) {
     const tb_dominators *on = r->on.dominators;
     bool only_read = is_only_read(r);
+    unsigned char *seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
+    if (!seen) return tb_out_of_memory(error);
+    const tb_value *nearest = NULL;
     int at = member(r, 0)->v->id;
     for (int i = 1; i < r->n_attentions && at >= 0; i++)
         if (!only_read || input_of_keys(r, i) == input_of_keys(r, 0))
@@ -274,15 +290,20 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
     for (; at >= 0; at = on->parent[at]) {
         tb_token_axes axes;
         tb_tower tower;
-        if (!token_axes(&axes, r, r->on.graph->values[at])) continue;
-        if (r->source.value && axes.tokens != r->source.tokens) continue;
+        const tb_value *value = r->on.graph->values[at];
+        if (!token_axes(&axes, r, value)) continue;
+        bool as_many = !nearest || axes.tokens == r->source.tokens;
+        memset(seen, 0, (size_t)r->on.graph->n_values);
+        if (!as_many && !only_moves(nearest, value, seen)) continue;
         TB_TRY(describe(r, &axes, &tower, error));
         if (tower.input < 0 && tb_axes_query(r->on.axes, axes.factors[0].label)) continue;
-        if (!r->source.value || !tower.reordered) {
+        bool own = as_many || tower.length == axes.tokens; /* nothing was put to them */
+        if (!nearest || (!tower.reordered && own)) {
             r->source = axes;
             r->tower = tower;
         }
-        if (!tower.reordered) break;
+        if (!nearest) nearest = value;
+        if (!tower.reordered && own) break;
     }
     return TIBA_OK;
 }

@@ -436,6 +436,51 @@ class LayerMix(TextModel):
         return self.head(self.norm(x).mean(1))
 
 
+class Chunks(TextModel):
+    """attention within overlapping chunks of 4 tokens, then from chunk to chunk, put together again by sums (dual-path models)"""
+    def __init__(self, places_first=False):
+        super().__init__(depth=1)
+        self.across, self.places_first = Block(), places_first
+
+    def forward(self, ids):
+        x = F.pad(self.embed(ids), (0, 0, 2, 2))
+        b, n, d = x.shape[0], x.shape[1] // 2 - 1, x.shape[2]
+        x = torch.cat([x[:, :-2].reshape(b, n // 2, 4, d), x[:, 2:].reshape(b, n // 2, 4, d)], 2).reshape(b * n, 4, d)
+        if self.places_first:
+            x = x.transpose(0, 1)
+            x = self.blocks[0](x.transpose(0, 1)).transpose(0, 1)
+            x = self.across(x).transpose(0, 1)
+        else:
+            x = self.blocks[0](x)
+            x = self.across(x.transpose(0, 1)).transpose(0, 1)
+        x = x.reshape(b, n // 2, 8, d)
+        x = x[:, :, :4].reshape(b, 2 * n, d)[:, 2:] + x[:, :, 4:].reshape(b, 2 * n, d)[:, :-2]
+        return self.head(self.norm(x)[:, 1])
+
+
+class SeriesPatches(TextModel):
+    """pieces of a series of numbers, with a learned token behind them"""
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Linear(3, D)
+
+    def forward(self, series):
+        x = self.patch(series.reshape(series.shape[0], -1, 3))
+        x = torch.cat([x, self.cls.expand(x.shape[0], -1, -1)], 1)
+        for b in self.blocks:
+            x = b(x)
+        return self.head(self.norm(x)[:, -1])
+
+
+class FloatIds(TextModel):
+    """ids that come as numbers, in a column that is cut out"""
+    def forward(self, values):
+        x = self.embed(values[:, :, 0].long()) + self.pos[:, :values.shape[1]]
+        for b in self.blocks:
+            x = b(x)
+        return self.head(self.norm(x).mean(1))
+
+
 class LayerAttention(TextModel):
     """reads the first token of every layer by an attention over the layers"""
     def forward(self, ids):
@@ -817,7 +862,7 @@ TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", 
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "score_vector", "avgpool", "flatten", "first_mean", "first_last")}
 TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin": text(position="sin"), "ids_onehot": text(position="onehot"),
-         "layer_mix": lambda a: LayerMix(), "layer_attention": lambda a: LayerAttention(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "recurrent_plain": lambda a: Recurrent(nn.RNN, "max"), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
+         "chunks": lambda a: Chunks(), "chunks_places_first": lambda a: Chunks(True), "layer_mix": lambda a: LayerMix(), "layer_attention": lambda a: LayerAttention(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "recurrent_plain": lambda a: Recurrent(nn.RNN, "max"), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
 VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),

@@ -160,10 +160,23 @@ def read(p, w):
     return tokens
 
 
+def chunks(p, w):
+    """chunks of 4 tokens overlap by 2 and are summed up: a token's share is halved among those that hold it"""
+    n = p[0].shape[0]
+    at = np.arange(n)[:, None] * 2 + np.arange(4) - 2  # two in front and behind are padding
+    inside = (at >= 0) & (at < len(w))
+    r = np.where(inside, w[at.clip(0, len(w) - 1)], 0) / 2
+    r = step(r.ravel(), p[1], np.arange(4 * n).reshape(n, 4).T)
+    r = step(r, p[0], np.arange(4 * n).reshape(n, 4)).reshape(n, 4)
+    out = np.zeros(len(w))
+    np.add.at(out, at[inside], r[inside])
+    return out
+
+
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "chosen_in_windows": (chosen, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
 
 
 def rows(model, name, feeds, results, family, way, method="rollout", single=False, ties="exact"):
