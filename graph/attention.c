@@ -344,6 +344,7 @@ static void trace(const tb_axes *axes, const tb_attentions *found, int label, in
         if (tower->input >= 0 && tower->rows == 0) {
             tower->rows = 1;
             tower->columns = l->count;
+            tower->length = l->count;
         }
         break;
     case TB_LABEL_OTHER:
