@@ -2,8 +2,8 @@
  * Binding's inputs: what is fed against what the file declares.
  *
  * Float inputs (and pictures as uint8) become inputs of the bound graph; integer and bool inputs
- * become constants. A float input that is read by casts to an integer only holds ids, as some
- * exporters write them, and is treated as an integer one.
+ * become constants. A float input of which, or of parts of which, casts to an integer are the only
+ * readers holds ids, as some exporters write them, and is treated as an integer one.
  */
 #include <string.h>
 
@@ -48,15 +48,38 @@ static bool types_fit(tiba_dtype declared, tiba_dtype fed) {
            (tb_dtype_is_integer(fed) || fed == TIBA_BOOL);
 }
 
-/* Casts to a whole-number type are all that reads it: ids in disguise. */
-static bool holds_ids(const tb_value *input) {
-    for (int i = 0; i < input->n_uses; i++) {
-        const tb_node *node = input->uses[i].node;
+/* Operators that take some elements of their first operand, as a tokenizer's columns are taken. */
+static bool takes_elements(const tb_node *node) {
+    static const char *const ops[] = {"Slice",     "Split",   "Gather",  "Squeeze",
+                                      "Unsqueeze", "Reshape", "Flatten", "Identity"};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (strcmp(node->op_type, ops[i]) == 0) return !node->domain[0];
+    return false;
+}
+
+/* Are casts to a whole-number type all that reads the value's elements, or parts of them? *casts:
+ * set if there is one. */
+static bool casts_read(const tb_value *value, int depth, bool *casts) {
+    for (int i = 0; i < value->n_uses; i++) {
+        const tb_node *node = value->uses[i].node;
+        if (strcmp(node->op_type, "Shape") == 0 && !node->domain[0]) continue;
+        if (takes_elements(node) && value->uses[i].index == 0 && depth < 8) {
+            for (int k = 0; k < node->n_out; k++)
+                if (node->out[k] && !casts_read(node->out[k], depth + 1, casts)) return false;
+            continue;
+        }
         if (strcmp(node->op_type, "Cast") != 0 || node->domain[0]) return false;
         int64_t to = tb_attr_int(node, "to", 0);
         if (to != TIBA_INT32 && to != TIBA_INT64) return false;
+        *casts = true;
     }
-    return input->n_uses > 0 && !input->is_output;
+    return !value->is_output;
+}
+
+/* Ids in disguise. */
+static bool holds_ids(const tb_value *input) {
+    bool casts = false;
+    return casts_read(input, 0, &casts) && casts;
 }
 
 /* Copies integers into the declared type; fails if one does not fit. */

@@ -330,8 +330,10 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
         set_step(&node);
         int ids = ids_through(&node);
         if (!tb_dtype_is_float(out[0]->t.dtype)) out[0]->rows_of = one_hot_rows(&node);
+        /* of floats only what an input's ids came as, and parts of it */
+        bool parts = op->class == TB_CLASS_MOVE && node.in[0] && node.in[0]->ids_of == ids;
         for (int i = 0; i < n_out; i++)
-            out[i]->ids_of = tb_dtype_is_integer(out[i]->t.dtype) && ids >= 0
+            out[i]->ids_of = (tb_dtype_is_integer(out[i]->t.dtype) || parts) && ids >= 0
                                  ? ids
                                  : ids_unchanged(&node, out[i]);
         return TIBA_OK;
