@@ -606,7 +606,7 @@ class Reference:
             if len(act) == 1:
                 c = self.const_of([i for i in n.input if i not in self.active][0] if n.input[0] != n.input[1] else n.input[0])
                 varies = [d for d in range(c.ndim) if c.shape[d] > 1 and not torch.equal(c, c.narrow(d, 0, 1).expand_as(c))]
-                if not varies or (len(varies) == 1 and varies[0] == c.ndim - 1):
+                if all(d - c.ndim in self.features_of(one) for d in varies):
                     return {one: reduce_to(r[0], x[one].shape)}
             a, b = [x[i] if i in x else self.const_of(i) for i in n.input]
             if t == "Sub":
@@ -697,6 +697,25 @@ class Reference:
                         blocks.append((n.output[0], self.windows[-1].sum(0)))
         return blocks
 
+    def features_of(self, name):
+        """the axes that hold a value's features, from the end: the last, those of heads that a Reshape split, a convolution's channels"""
+        n, rank = self.producer.get(name), self.x[name].ndim
+        if n is None:
+            return {-1}
+        if n.op_type in ("Conv", "ConvTranspose"):
+            return {1 - rank}
+        if n.op_type != "Reshape" or n.input[0] not in self.x:
+            return {-1}
+        whole, last = self.x[n.input[0]].shape[-1], 1
+        made = self.producer.get(n.input[0])
+        if made and made.op_type == "Add":
+            made = next((self.producer.get(i) for i in made.input if i in self.active), None)
+        for k in range(1, rank + 1):
+            last *= self.x[name].shape[-k]
+            if made and made.op_type in ("MatMul", "Gemm") and len(set(made.input) & self.active) == 1 and last == whole:
+                return {-i for i in range(1, k + 1)}
+        return {-1}
+
     def readout(self, product, n):
         """w at the value nearest the target that every path from `product` passes and that has n tokens"""
         onward, behind = {product}, {self.target}
@@ -706,18 +725,23 @@ class Reference:
         for node in reversed(self.graph.node):
             if any(o in behind for o in node.output):
                 behind |= {i for i in node.input if i in self.active}
+        def holds(v):  # an axis of n, or a grid of as many
+            shape = self.x[v].shape
+            return n in shape or (len(shape) == 4 and shape[2] * shape[3] == n)
         paths = sorted(onward & behind, key=lambda v: self.order[v])
         reach, best = self.order[product], None  # how far the values seen so far are read
         tokens = {product}  # features may be as many as tokens are: what was made of tokens alone has them
         for v in paths:
             node = self.producer[v]
-            if any(i in tokens for i in node.input) and (n in self.x[v].shape or node.op_type in ("Reshape", "Transpose", "Flatten")):
+            if any(i in tokens for i in node.input) and (holds(v) or node.op_type in ("Reshape", "Transpose", "Flatten", "InstanceNormalization")):
                 tokens.add(v)
-            if reach <= self.order[v] and v in tokens and n in self.x[v].shape and v in self.rel and v not in self.inside:
+            if reach <= self.order[v] and v in tokens and holds(v) and v in self.rel and v not in self.inside:
                 best = v
             readers = [self.order[o] for u in self.uses.get(v, []) for o in u.output if o in behind and o in onward]
             reach = max([reach, *readers])
         r, grad = self.rel[best], self.x[best].grad
+        if n not in r.shape:
+            r, grad = r.flatten(2), grad.flatten(2)
         axis = list(r.shape).index(n)
         others = [d for d in range(r.ndim) if d != axis]
         w = r.sum(others).clip(min=0)
