@@ -133,13 +133,12 @@ static bool reads_only(const tb_explainer *x, int attention) {
 }
 
 /* Do none of the input's tokens attend, and others only read them: learned queries, or a text
- * behind a convolutional network? */
+ * behind a convolutional network? Where they are queries of an attention that reads others (SAM's
+ * picture reads its prompts) they do. */
 static bool is_only_read(const tb_explainer *x, const tb_tower *group) {
-    for (int i = 0; i < group->n_attentions; i++) {
-        if (tb_query_input(x->analysis->axes, x->analysis->attentions, group->attentions[i]) ==
-            group->input)
-            return false;
-    }
+    const tb_attentions *found = x->analysis->attentions;
+    for (int i = 0; i < found->n_attentions; i++)
+        if (tb_query_input(x->analysis->axes, found, i) == group->input) return false;
     return true;
 }
 
@@ -163,6 +162,10 @@ static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, const unsigne
     int n = to->tower.n_attentions, *members = to->tower.attentions;
     if (!is_only_read(x, &to->tower)) members = own_members(x, &to->tower, &n);
     if (!members) return tb_out_of_memory(error);
+    if (n == 0) {
+        members = to->tower.attentions;
+        n = to->tower.n_attentions;
+    }
     TB_TRY(tb_route_create(&to->route, from, x->target, beyond, n, members, &to->stopped, x->arena,
                            error));
     to->tower = to->route->tower;

@@ -789,6 +789,24 @@ class Columns(nn.Module):
         return self.head(torch.cat([self.text.norm(x).flatten(1), self.numbers(numbers)], 1))
 
 
+class TwoWay(nn.Module):
+    """prompts read a picture's features, which then read the prompts (SAM's decoder)"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.point, self.queries = nn.Linear(2, D), nn.Parameter(torch.randn(1, 2, D))
+        self.own, self.read, self.back, self.again = [nn.MultiheadAttention(D, H, batch_first=True) for _ in range(4)]
+        self.head = nn.Linear(D, 5)
+
+    def forward(self, features, points):
+        x = features.flatten(2).transpose(1, 2)
+        q = torch.cat([self.queries.expand(x.shape[0], -1, -1), self.point(points)], 1)
+        q = q + self.own(q, q, q)[0]
+        q = q + self.read(q, x, x)[0]
+        x = x + self.back(x, q, q)[0]
+        return self.head((q + self.again(q, x, x)[0])[:, 0])
+
+
 class Captioned(nn.Module):
     """a text reads what a convolutional network made of a picture"""
     def __init__(self):
