@@ -451,6 +451,23 @@ int tiba_method_at(tiba_method_facts *out, int index) {
     return 1;
 }
 
+/* Where the tokens come from, as the caller sees it. */
+static tiba_status put_origins(tiba_tower *to, tiba_result *result, const tb_graph *file,
+                               const tb_tower *tower, tiba_error *error) {
+    if (!tower->origins) return TIBA_OK;
+    const char **origins = TB_NEW(result->arena, const char *, tower->tokens);
+    int64_t *places = TB_NEW(result->arena, int64_t, tower->tokens);
+    if (!origins || !places) return tb_out_of_memory(error);
+    for (int64_t i = 0; i < tower->tokens; i++) {
+        const tb_token_origin *of = &tower->origins[i];
+        origins[i] = of->input >= 0 ? file->inputs[of->input]->name : NULL;
+        places[i] = of->place;
+    }
+    to->origins = origins;
+    to->places = places;
+    return TIBA_OK;
+}
+
 static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run *run,
                              const tb_tower_explanation *from, int64_t samples, tiba_error *error) {
     const tb_tower *tower = from->tower;
@@ -503,7 +520,7 @@ static tiba_status new_tower(tiba_tower *to, tiba_result *result, const tiba_run
                        .map_columns = columns,
                        .map = map,
                        .note = from->note};
-    return TIBA_OK;
+    return put_origins(to, result, source->graph, tower, error);
 }
 
 static void put_sample(const tiba_tower *to, const tb_tower_explanation *from, int64_t s) {

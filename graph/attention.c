@@ -411,7 +411,9 @@ bool tb_tower_describe(tb_tower *tower, const tb_graph *graph, const tb_axes *ax
     const tb_value *input = tower->input >= 0 ? graph->inputs[tower->input] : NULL;
     /* embeddings given as they are have tokens but no picture */
     if (!input || !tower->image || tower->rows == 0) tower->rows = tower->columns = 0;
-    return !input || check_order(tower, axes, input->t.rank);
+    if (!input) return true;
+    if (!check_order(tower, axes, input->t.rank)) return false;
+    return tower->rows > 0 || tb_token_origins(&tower->origins, axes, label, tokens);
 }
 
 static tiba_status find_towers(tb_attentions *found, const tb_graph *graph, tb_axes *axes,

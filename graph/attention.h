@@ -41,7 +41,16 @@ typedef struct tb_tower {
     int64_t prefix;        /**< tokens in front of the first patch */
     int64_t length;        /**< how many tokens the input has, whatever was put to them */
     bool reordered;        /**< tokens are not in the input's order */
+    /** Where each token comes from, unless a grid says so: [tokens]; NULL: nobody knows. */
+    const struct tb_token_origin *origins;
 } tb_tower;
+
+/** A graph input, -1: none (a class token), and the place along the input's tokens, -1: several or
+ *  unknown. */
+typedef struct tb_token_origin {
+    int input;
+    int64_t place;
+} tb_token_origin;
 
 typedef struct tb_attentions {
     int n_attentions, n_towers;

@@ -215,3 +215,34 @@ tb_token_order tb_token_order_of(const tb_axes *axes, int label, int64_t first, 
                           (as == TB_ORDER_OF_SOUND && counts_through(&t, n, true));
     return kept ? TB_ORDER_KEPT : TB_ORDER_OTHER;
 }
+
+/* Where the token at hand comes from. Frames and patches lie along several of an input's places. */
+static tb_token_origin origin_of(const tracker *t) {
+    tb_token_origin origin = {.input = -1, .place = -1};
+    int ends = 0;
+    for (int i = 0; i < t->n; i++) {
+        const tb_label *l = label_at(t, i);
+        if (!t->has[i] || !is_end(l)) continue;
+        int input = tb_label_input(t->axes, t->labels[i]);
+        bool known = l->kind != TB_LABEL_GRID && !l->node && input == l->input;
+        origin.place = ends == 0 && known ? t->at[i] : -1;
+        if (ends++ > 0 && input != origin.input) return (tb_token_origin){-1, -1};
+        origin.input = input;
+    }
+    return origin;
+}
+
+bool tb_token_origins(const tb_token_origin **out, const tb_axes *axes, int label, int64_t n) {
+    tracker t = {.axes = axes, .top = label};
+    *out = NULL;
+    if (n <= 0 || !collect(&t, label)) return true;
+    sort(&t);
+    tb_token_origin *origins = TB_NEW(axes->arena, tb_token_origin, n);
+    if (!origins) return false;
+    for (int64_t token = 0; token < n; token++) {
+        follow(&t, token);
+        origins[token] = origin_of(&t);
+    }
+    *out = origins;
+    return true;
+}

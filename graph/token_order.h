@@ -26,5 +26,8 @@ typedef enum tb_token_place {
 /** Of tokens `first` to `first + n` of the label. */
 tb_token_order tb_token_order_of(const tb_axes *axes, int label, int64_t first, int64_t n,
                                  tb_token_place as);
+/** Where each of the label's n tokens comes from, in the axes' arena; *out is NULL where that is
+ *  not known. False: out of memory. */
+bool tb_token_origins(const tb_token_origin **out, const tb_axes *axes, int label, int64_t n);
 
 #endif

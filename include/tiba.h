@@ -358,6 +358,11 @@ typedef struct tiba_tower {
                            the pixels' of methods that go to the input (`relevance` then has the
                            patches' sums) */
     const char *note; /**< what is to be known of the result, NULL if nothing */
+    /** Where each token comes from, NULL where a grid says so or nobody knows: [tokens] names of
+     *  graph inputs, NULL for a class token and the like; [tokens] places along the input's tokens,
+     *  -1: none, or several (frames). */
+    const char *const *origins;
+    const int64_t *places;
 } tiba_tower;
 
 /** The scalar that was explained. */

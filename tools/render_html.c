@@ -308,6 +308,57 @@ static tiba_status put_words(page *p, const tb_words *w, const char *title) {
     return TIBA_OK;
 }
 
+/* The patches of a picture that was given as an array: its grid on coloured ground. */
+static void put_patches(page *p, const tb_token_list *list) {
+    putf(p,
+         "<div class=table><table class=grid style=\"--columns:%lld\"><caption>Patches"
+         "</caption><tr><th scope=col>row",
+         (long long)list->columns);
+    for (int64_t x = 0; x < list->columns; x++) putf(p, "<th scope=col>%lld", (long long)x + 1);
+    for (int64_t y = 0; y < list->rows; y++) {
+        putf(p, "\n<tr><th scope=row>%lld", (long long)y + 1);
+        for (int64_t x = 0; x < list->columns; x++) {
+            int64_t token = list->prefix + y * list->columns + x;
+            double part = tb_token_list_scaled(list, token);
+            put(p, "<td style=\"background:");
+            put_ground(p, part);
+            putf(p, "%s\">%.3g", fabs(part) > 0.7 ? ";color:#fff" : "", list->tokens[token].value);
+        }
+    }
+    put(p, "</table></div>\n");
+}
+
+/* The tokens of an array in their order. */
+static void put_list(page *p, const tb_token_list *list) {
+    int64_t patches = list->rows * list->columns;
+    put(p, "<h3>Tokens of ");
+    put_text(p, list->input);
+    put(p, "</h3>\n");
+    if (patches) put_patches(p, list);
+    if (patches == list->n) return;
+    put(p, "<div class=table><table>");
+    if (list->has_read)
+        put(p, "<caption>A token that the score reads itself does not scale the bars: most of its "
+               "value is its own.</caption>");
+    put(p, "<tr><th scope=col>token<th scope=col>value<th>\n");
+    for (int64_t i = 0; i < list->n; i++) {
+        const tb_listed_token *token = &list->tokens[i];
+        if (i >= list->prefix && i < list->prefix + patches) continue;
+        put(p, "<tr><td>");
+        put_text(p, token->name);
+        putf(p, "<td>%.6g<td>", token->value);
+        if (token->read) {
+            put(p, "(read)\n");
+            continue;
+        }
+        double part = tb_token_list_scaled(list, i);
+        putf(p, "<span class=bar><i style=\"width:%.1f%%;background:", 100.0 * fabs(part));
+        put_ground(p, part < 0.0 ? -1.0 : 1.0);
+        put(p, "\"></i></span>\n");
+    }
+    put(p, "</table></div>\n");
+}
+
 /* The words layer by layer, where the text tower kept its blocks. */
 static tiba_status put_word_layers(page *p, const tb_view *v) {
     const tb_words *w = v->words;
@@ -478,6 +529,7 @@ static tiba_status put_view(page *p, int index) {
     if (v->image && p->original) TB_TRY(put_image(p, v, index));
     if (v->words) TB_TRY(put_words(p, v->words, "Words"));
     if (v->words) TB_TRY(put_word_layers(p, v));
+    for (int i = 0; i < v->n_lists; i++) put_list(p, &v->lists[i]);
     if (v->other)
         TB_TRY(put_words(p, v->other,
                          p->r->kind == TB_KIND_PAIRS
@@ -552,6 +604,13 @@ static tiba_status put_model(page *p, tb_subject *s, const char *title) {
     return TIBA_OK;
 }
 
+static void put_arrived(page *p, const tb_view_tower *vt) {
+    putf(p, "<tr><th scope=row>relevance at the readout<td>%.6g of 1 (",
+         vt->tower->relevance_in[vt->at]);
+    put_text(p, vt->tower->input);
+    put(p, ")\n");
+}
+
 static tiba_status put_facts(page *p) {
     const tb_report *r = p->r;
     const tb_sample *sample = r->sample;
@@ -570,9 +629,7 @@ static tiba_status put_facts(page *p) {
     put_fact(p, "rollout", r->rollout);
     for (int i = 0; i < r->n_views; i++)
         for (int t = 0; t < r->views[i].n_towers && r->views[i].carries; t++)
-            putf(p, "<tr><th scope=row>relevance at the readout<td>%.6g of 1 (%s)\n",
-                 r->views[i].towers[t].tower->relevance_in[r->views[i].towers[t].at],
-                 r->views[i].towers[t].tower->rows ? "picture" : "text");
+            put_arrived(p, &r->views[i].towers[t]);
     put(p, "<tr><th scope=row>seconds<td>");
     for (int i = 0; i < TB_TIME_RENDER; i++) /* this page is part of the rendering */
         putf(p, "%s%s %.4f", i ? ", " : "", tb_time_names[i], r->times.seconds[i]);

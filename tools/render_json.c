@@ -197,6 +197,29 @@ void tb_render_json_trust(tb_json_writer *w, const tb_view *v, const tb_view_tow
     put_check(w, vt->check);
 }
 
+/* Where each token comes from: null for a class token and the like. */
+static void put_origins(tb_json_writer *w, const tiba_tower *t) {
+    if (!t->origins) {
+        tb_json_write_null(w, "origins");
+        return;
+    }
+    tb_json_open(w, "origins", '[');
+    for (int64_t i = 0; i < t->tokens; i++) {
+        if (!t->origins[i]) {
+            tb_json_write_null(w, NULL);
+            continue;
+        }
+        tb_json_open(w, NULL, '{');
+        put(w, "input", t->origins[i]);
+        if (t->places[i] >= 0)
+            tb_json_write_integer(w, "place", t->places[i]);
+        else
+            tb_json_write_null(w, "place");
+        tb_json_close(w, '}');
+    }
+    tb_json_close(w, ']');
+}
+
 static void put_tower(tb_json_writer *w, const tb_view *v, const tb_view_tower *vt) {
     const tiba_tower *t = vt->tower;
     tb_json_open(w, NULL, '{');
@@ -206,6 +229,7 @@ static void put_tower(tb_json_writer *w, const tb_view *v, const tb_view_tower *
     tb_json_write_integer(w, "attentions", t->n_blocks);
     put_floats(w, "relevance", t->relevance + vt->at * t->tokens, t->tokens);
     put_floats(w, "readout", t->readout + vt->at * t->readout_tokens, t->readout_tokens);
+    put_origins(w, t);
     tb_render_json_trust(w, v, vt);
     if (t->rows) {
         tb_json_open(w, "grid", '{');

@@ -11,7 +11,7 @@
 #include "tools/terminal.h"
 #include "tools/trust.h"
 
-enum { MOST_SCORES = 5, BAR_WIDTH = 24, PLAIN_WORDS = 60 };
+enum { MOST_SCORES = 5, BAR_WIDTH = 24, PLAIN_WORDS = 60, MOST_LISTED = 12 };
 
 /* Narrow terminals leave room for what stands beside a bar. */
 static int bar_width(void) {
@@ -187,6 +187,33 @@ static void print_words(const tb_words *w, bool has_sign, tb_color_depth depth) 
     if (n) printf("\n");
 }
 
+/* The largest of the tokens of an array; those that the score reads itself stand behind. */
+static void print_list(const tb_token_list *list, tb_color_depth depth) {
+    int64_t n = 0, others = 0;
+    for (int64_t i = 0; i < list->n; i++) others += !list->tokens[i].read;
+    printf("  ");
+    tb_print_safe(list->input, strlen(list->input));
+    printf(": %s%lld of %lld tokens\n", others > MOST_LISTED ? "the largest " : "",
+           (long long)(others > MOST_LISTED ? MOST_LISTED : others), (long long)list->n);
+    for (int64_t i = 0; i < list->n && n < MOST_LISTED; i++) {
+        const tb_listed_token *token = &list->tokens[list->order[i]];
+        if (token->read) continue;
+        double part = tb_token_list_scaled(list, list->order[i]);
+        printf("  %+12.4e  ", token->value);
+        print_bar(fabs(part), bar_width(), depth);
+        printf("%s", part < 0.0 ? " - " : "   ");
+        tb_print_safe(token->name, strlen(token->name));
+        printf("\n");
+        n++;
+    }
+    for (int64_t i = 0; i < list->n; i++) {
+        if (!list->tokens[i].read) continue;
+        printf("  the score reads ");
+        tb_print_safe(list->tokens[i].name, strlen(list->tokens[i].name));
+        printf(", not scaled: %.3g\n", list->tokens[i].value);
+    }
+}
+
 /* -------------------------------------------------------------------- maps */
 
 /* One cell: two values above each other, NAN where the model saw nothing of the picture. */
@@ -243,7 +270,7 @@ static void print_map(const tb_report *r, const tb_view *v, const float *grid, i
 static void print_view(const tb_report *r, const tb_view *v, const tb_look *look,
                        tb_color_depth depth) {
     bool several = r->n_views > 1;
-    if (!v->words && !(depth && v->grid) && !several && !v->method_note) return;
+    if (!v->words && !v->n_lists && !(depth && v->grid) && !several && !v->method_note) return;
     printf("\n");
     tb_print_safe(v->label, strlen(v->label));
     printf(": %s", v->detail);
@@ -256,6 +283,7 @@ static void print_view(const tb_report *r, const tb_view *v, const tb_look *look
         printf("  map of %lld x %lld patches, %.3g to %.3g\n", (long long)v->image->rows,
                (long long)v->image->columns, (double)v->low, (double)v->high);
     if (v->words) print_words(v->words, v->has_sign, depth);
+    for (int i = 0; i < v->n_lists; i++) print_list(&v->lists[i], depth);
     if (!v->other) return;
     printf("\n");
     tb_print_safe(v->other->text, strlen(v->other->text));

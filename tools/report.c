@@ -309,5 +309,12 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
         tb_heatmap_range(&v->low, &v->high, v->grid, (size_t)(v->image->rows * v->image->columns));
     }
     if (v->target.rank || !isnan((double)v->target.logit)) name_target(v, r);
-    return tb_report_words(&v->words, r, result, at, text, error);
+    TB_TRY(tb_report_words(&v->words, r, result, at, text, error));
+    for (int t = 0; t < v->n_towers; t++) {
+        const tiba_tower *tower = v->towers[t].tower;
+        bool words = v->words && strcmp(tower->input, r->sample->text_input) == 0;
+        if (tower == v->image || words) continue;
+        TB_TRY(tb_token_list_make(&v->lists[v->n_lists++], r->arena, r->sample, tower, at, error));
+    }
+    return TIBA_OK;
 }

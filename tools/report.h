@@ -8,6 +8,7 @@
 
 #include "tools/subject.h"
 #include "tools/times.h"
+#include "tools/token_list.h"
 #include "tools/words.h"
 
 /** What the explained output says. */
@@ -56,9 +57,11 @@ typedef struct tb_view {
     const float *grid;       /**< [rows, columns] raw patch relevance of the image tower */
     const float *map;        /**< its map to show: `grid`, or pixels */
     int map_rows, map_columns;
-    float low, high;    /**< its range */
-    bool has_sign;      /**< values may be negative: colours are symmetric around 0 */
-    tb_words *words;    /**< NULL: none */
+    float low, high; /**< its range */
+    bool has_sign;   /**< values may be negative: colours are symmetric around 0 */
+    tb_words *words; /**< NULL: none */
+    int n_lists;     /**< of towers that neither the picture nor the words show */
+    tb_token_list lists[TB_MOST_TOWERS];
     double residual;    /**< of relevance, on the way to the readouts; NaN: it carries none */
     int64_t not_finite; /**< values on the way that are NaN or infinite */
     double other_in;    /**< relevance that arrives at the other text's readout */
