@@ -50,27 +50,29 @@ static bool types_fit(tiba_dtype declared, tiba_dtype fed) {
 
 /* Operators that take some elements of their first operand, as a tokenizer's columns are taken. */
 static bool takes_elements(const tb_node *node) {
-    static const char *const ops[] = {"Slice",     "Split",   "Gather",  "Squeeze",
-                                      "Unsqueeze", "Reshape", "Flatten", "Identity"};
+    static const char *const ops[] = {"Slice",   "Split",   "Gather",   "Squeeze",  "Unsqueeze",
+                                      "Reshape", "Flatten", "Identity", "Transpose"};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (strcmp(node->op_type, ops[i]) == 0) return !node->domain[0];
     return false;
 }
 
-/* Are casts to a whole-number type all that reads the value's elements, or parts of them? *casts:
- * set if there is one. */
-static bool casts_read(const tb_value *value, int depth, bool *casts) {
+/* Are casts to whole-number types (or to floats) all that reads the value's elements, or parts of
+ * them? *casts: set if there is one. */
+static bool casts_read(const tb_value *value, bool floats, int depth, bool *casts) {
     for (int i = 0; i < value->n_uses; i++) {
         const tb_node *node = value->uses[i].node;
         if (strcmp(node->op_type, "Shape") == 0 && !node->domain[0]) continue;
         if (takes_elements(node) && value->uses[i].index == 0 && depth < 8) {
             for (int k = 0; k < node->n_out; k++)
-                if (node->out[k] && !casts_read(node->out[k], depth + 1, casts)) return false;
+                if (node->out[k] && !casts_read(node->out[k], floats, depth + 1, casts))
+                    return false;
             continue;
         }
         if (strcmp(node->op_type, "Cast") != 0 || node->domain[0]) return false;
         int64_t to = tb_attr_int(node, "to", 0);
-        if (to != TIBA_INT32 && to != TIBA_INT64) return false;
+        if (floats ? !tb_dtype_is_float((tiba_dtype)to) : to != TIBA_INT32 && to != TIBA_INT64)
+            return false;
         *casts = true;
     }
     return !value->is_output;
@@ -79,7 +81,16 @@ static bool casts_read(const tb_value *value, int depth, bool *casts) {
 /* Ids in disguise. */
 static bool holds_ids(const tb_value *input) {
     bool casts = false;
-    return casts_read(input, 0, &casts) && casts;
+    return casts_read(input, false, 0, &casts) && casts;
+}
+
+/* Bytes, or other whole numbers in three colours that become floats before anything else. */
+static bool holds_picture(const tb_value *input, tiba_dtype dtype, const tiba_tensor *fed) {
+    bool casts = false;
+    if (dtype == TIBA_UINT8) return fed->rank >= 3;
+    if (!tb_dtype_is_integer(dtype) || fed->rank != 4) return false;
+    bool colours = fed->dims[1] == 3 || fed->dims[3] == 3;
+    return colours && casts_read(input, true, 0, &casts) && casts;
 }
 
 /* Copies integers into the declared type; fails if one does not fit. */
@@ -107,7 +118,7 @@ static tiba_status copy_integers(tb_value *value, tb_arena *arena, tiba_dtype dt
 static tiba_status bind_feed(tb_binder *binder, tb_value *value, const tb_value *input,
                              const tiba_tensor *fed, tiba_error *error) {
     tiba_dtype dtype = input->t.dtype == TIBA_UNDEFINED ? fed->dtype : input->t.dtype;
-    bool picture = dtype == TIBA_UINT8 && fed->rank >= 3;
+    bool picture = holds_picture(input, dtype, fed);
     int64_t count;
     if (fed->rank < 0 || fed->rank > TIBA_MAX_RANK || !tb_count(&count, fed->rank, fed->dims))
         return tb_fail(error, TIBA_ERROR_INPUT, "input '%.80s': its shape is out of range",
@@ -187,7 +198,7 @@ bool tb_bound_fits(const tb_bound *bound, int n_feeds, const tb_feed *feeds) {
         const tb_feed *feed = find_feed(n_feeds, feeds, input->name);
         if (!feed || !tb_same_shape(&feed->tensor, &input->t)) return false;
         if (!types_fit(input->t.dtype, feed->tensor.dtype) &&
-            !(feed->tensor.dtype == TIBA_UINT8 && input->t.dtype == TIBA_FLOAT32))
+            !(tb_dtype_is_integer(feed->tensor.dtype) && input->t.dtype == TIBA_FLOAT32))
             return false;
         if (input->t.data && !same_values(&input->t, &feed->tensor)) return false;
     }

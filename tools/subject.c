@@ -188,11 +188,17 @@ static bool is_cache(const tiba_port *port) {
     return is_float(port->dtype) && port->rank >= 3 && strncmp(port->name, "past", 4) == 0;
 }
 
+/* Whole numbers as a picture has them: bytes, or another type in three colours. */
+static bool takes_bytes(const tiba_port *port) {
+    bool colours = port->rank == 4 && (port->dims[1] == 3 || port->dims[3] == 3);
+    return port->dtype == TIBA_UINT8 || (tb_dtype_is_integer(port->dtype) && colours);
+}
+
 /* The input that wants a picture: floats or bytes, four axes. -1 if there is none. */
 static int picture_input(const tb_subject *subject) {
     for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
         tiba_port port = tiba_model_input(subject->model, i);
-        bool number = (is_float(port.dtype) && !is_cache(&port)) || port.dtype == TIBA_UINT8;
+        bool number = (is_float(port.dtype) && !is_cache(&port)) || takes_bytes(&port);
         if (number && (port.rank == 4 || (port.rank < 0 && strstr(port.name, "pixel")))) return i;
     }
     return -1;
@@ -223,7 +229,7 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     TB_TRY(tb_preprocess_load(&how, arena, subject->folder, height > 0 ? height : unknown,
                               width > 0 ? width : unknown, error));
     how.channels_last = channels_last;
-    how.bytes = port.dtype == TIBA_UINT8;
+    how.bytes = takes_bytes(&port);
     if (how.bytes && (subject->options.mean || subject->options.std))
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "%s: input '%s' takes bytes, which the model scales by itself",

@@ -395,6 +395,7 @@ FORMS["picture"].update({
     "cropped": lambda: with_picture(lambda g: g.op("Slice", "framed", g.ints(4, 4), g.ints(SIZE + 4, SIZE + 4), g.ints(2, 3)), ("framed", T.FLOAT, ["batch", 3, SIZE + 8, SIZE + 8])),
     "padded": lambda: with_picture(lambda g: g.op("Pad", g.op("Slice", "framed", g.ints(4, 4), g.ints(SIZE + 4, SIZE + 4), g.ints(2, 3)), g.ints(0, 0, 0, 0, 0, 0, 0, 0)), ("framed", T.FLOAT, ["batch", 3, SIZE + 8, SIZE + 8])),
     "one_picture": lambda: with_picture(lambda g: g.axes("Unsqueeze", "one", [0]), ("one", T.FLOAT, [3, SIZE, SIZE])),
+    "bytes_64": lambda: with_picture(lambda g: scaled(g, floats(g, "bytes")), ("bytes", T.INT64, ["batch", 3, SIZE, SIZE])), "bytes_last_32": lambda: with_picture(lambda g: scaled(g, floats(g, first(g, "bytes_last"))), ("bytes_last", T.INT32, ["batch", SIZE, SIZE, 3])),
     "one_picture_bytes": lambda: with_picture(lambda g: scaled(g, first(g, floats(g, g.axes("Unsqueeze", "one_bytes", [0])))), ("one_bytes", T.UINT8, [SIZE, SIZE, 3])),
     "clipped": lambda: with_picture(lambda g: g.op("Clip", "image", np.float32(-9), np.float32(9)), IMAGE),
 })
@@ -541,11 +542,14 @@ def arrays():
             "twice": twice, "twice_bytes": x.repeat(2, 2).repeat(2, 3).transpose(0, 2, 3, 1).copy(), "framed": framed, "one": image[0], "one_bytes": x[0].transpose(1, 2, 0).copy()}
 
 
+TYPES = {"tensor(double)": np.float64, "tensor(int32)": np.int32, "tensor(int64)": np.int64}  # one array, in the type that the form asks for
+
+
 def feeds_of(session, values):
     given = {}
     for i in session.get_inputs():
         v = values[i.name]
-        given[i.name] = v.astype(np.float64) if i.type == "tensor(double)" else v
+        given[i.name] = v.astype(TYPES[i.type]) if i.type in TYPES else v
     return given
 
 
@@ -575,7 +579,7 @@ def make_family(out, family):
 
 # case: family, forms, inputs that are stored
 REGRESSION = {"rotary_fused": ("rotary", ["turn", "microsoft"], ["ids"]), "rotary_pairs_fused": ("rotary_pairs", ["turn", "onnx23"], ["ids"]),
-              "bytes": ("picture", ["bytes_last"], ["bytes_last"]), "beside_scores": ("picture", ["scores_many"], ["image"]), "empty_cache": ("cached", ["uncached17", "cached17"], ["input_ids"])}
+              "bytes": ("picture", ["bytes_last", "bytes_last_32"], ["bytes_last"]), "beside_scores": ("picture", ["scores_many"], ["image"]), "empty_cache": ("cached", ["uncached17", "cached17"], ["input_ids"])}
 
 
 def make_regression(tool, out, only):
