@@ -216,18 +216,24 @@ tb_token_order tb_token_order_of(const tb_axes *axes, int label, int64_t first, 
     return kept ? TB_ORDER_KEPT : TB_ORDER_OTHER;
 }
 
-/* Where the token at hand comes from. Frames and patches lie along several of an input's places. */
+/* Where the token at hand comes from. Frames and patches lie along several of an input's places; of
+ * an input's own axes the places count through, the last fastest. */
 static tb_token_origin origin_of(const tracker *t) {
     tb_token_origin origin = {.input = -1, .place = -1};
-    int ends = 0;
-    for (int i = 0; i < t->n; i++) {
+    int ends = 0, before = -1;
+    for (int i = t->n - 1; i >= 0; i--) { /* oldest first: an input's axes in order */
         const tb_label *l = label_at(t, i);
         if (!t->has[i] || !is_end(l)) continue;
         int input = tb_label_input(t->axes, t->labels[i]);
+        if (ends > 0 && input != origin.input) return (tb_token_origin){-1, -1};
         bool known = l->kind != TB_LABEL_GRID && !l->node && input == l->input;
-        origin.place = ends == 0 && known ? t->at[i] : -1;
-        if (ends++ > 0 && input != origin.input) return (tb_token_origin){-1, -1};
+        bool first = ends++ == 0, next = origin.place >= 0 && l->dim == before + 1;
+        origin.place = !known  ? -1
+                       : first ? t->at[i]
+                       : next  ? origin.place * l->count + t->at[i]
+                               : -1;
         origin.input = input;
+        before = l->dim;
     }
     return origin;
 }

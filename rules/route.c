@@ -68,6 +68,15 @@ static bool has_one_query(const tb_route *r) {
     return is_only_read(r);
 }
 
+bool tb_is_samples(const tb_graph *graph, const tb_axes *axes, int label, const tb_value *target) {
+    const tb_label *l = &axes->labels[tb_axes_root(axes, label)];
+    if (l->dim != 0 || (l->kind != TB_LABEL_INPUT && l->kind != TB_LABEL_LOOKUP)) return false;
+    const tiba_tensor *input = &graph->inputs[l->input]->t;
+    int64_t inner;
+    return input->rank == 0 || input->dims[0] == l->count ||
+           tb_axes_carries(axes, target, label, &inner);
+}
+
 /* All axes of tokens but the batch, which is an input's first axis, the outermost one, and no part
  * of what is attended to. False if there is none. */
 static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *value) {
@@ -76,10 +85,9 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
     const tb_value_axes *va = axes->values[value->id];
     for (int i = 0; va && i < va->n; i++) {
         const tb_factor *f = &va->factors[i];
-        const tb_label *l = &axes->labels[tb_axes_root(axes, f->label)];
-        bool first = l->dim == 0 && (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP);
+        bool samples = tb_is_samples(r->on.graph, axes, f->label, r->target);
         bool attended = r->attended[tb_axes_root(axes, f->label)];
-        if (first && !attended && f->inner * f->count == tb_tensor_count(&value->t)) {
+        if (samples && !attended && f->inner * f->count == tb_tensor_count(&value->t)) {
             out->batch = f->count;
             out->batch_inner = f->inner;
             continue;
@@ -482,7 +490,11 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     *stopped = NULL;
     tb_route *r = TB_NEW(arena, tb_route, 1);
     if (!r) return tb_out_of_memory(error);
-    *r = (tb_route){.on = on, .arena = arena, .n_attentions = n_attentions, .members = members};
+    *r = (tb_route){.on = on,
+                    .arena = arena,
+                    .target = target,
+                    .n_attentions = n_attentions,
+                    .members = members};
     r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
     r->attended = TB_NEW(arena, unsigned char, on.axes->n_labels);
     if (!r->told_apart || !r->attended) return tb_out_of_memory(error);

@@ -43,6 +43,7 @@ typedef struct tb_token_axes {
 typedef struct tb_route {
     tb_route_graph on;
     tb_arena *arena;
+    const tb_value *target;
     int n_attentions;
     const int *members;    /**< [n_attentions] indices in attentions, execution order */
     tb_token_axes readout; /**< where the row vector starts */
@@ -82,6 +83,10 @@ tiba_status tb_route_run(const tb_route *route, const tb_program *program,
 tiba_status tb_route_reach(const tb_route *route, const tb_program *program,
                            const tb_route_load *load, int member, double *held, tb_budget *budget,
                            tb_exec *exec, tiba_error *error);
+/** Are the coordinates along the label samples, which have tokens of their own? The places along an
+ *  input's first axis are, and what a model put in front (answers that are to be compared) if the
+ *  target has them apart. Parts of a text that it reads together are not. */
+bool tb_is_samples(const tb_graph *graph, const tb_axes *axes, int label, const tb_value *target);
 /** The token of element `element` of the value. */
 int64_t tb_token_of(const tb_token_axes *axes, int64_t element);
 

@@ -227,6 +227,21 @@ static bool split(tb_explainer *x, int t, const tiba_error *apart, tiba_error *e
     return towers > 1;
 }
 
+/* Do attentions stand beside each other for parts of an input that the target reads together, such
+ * as those of a long text? */
+static bool has_parts(const tb_explainer *x, const tb_tower *group) {
+    const tb_axes *axes = x->analysis->axes;
+    for (int i = 0; i < group->n_attentions; i++) {
+        const tb_attention *a = &x->analysis->attentions->attentions[group->attentions[i]];
+        const tb_value_axes *va = axes->values[a->p->id];
+        for (int k = 0; va && k < va->n && a->plain && a->groups > 1; k++)
+            if (va->factors[k].inner >= a->queries * a->keys &&
+                !tb_is_samples(x->graph, axes, va->factors[k].label, x->target))
+                return true;
+    }
+    return false;
+}
+
 /* Plans the group as one tower; a value in `beyond` (NULL: none) is not read as its tokens. Tokens
  * in other places than the input's are routed back to these. */
 static tiba_status plan_whole(tb_explainer *x, int t, const unsigned char *beyond,
@@ -234,7 +249,7 @@ static tiba_status plan_whole(tb_explainer *x, int t, const unsigned char *beyon
     int of;
     tb_plan_tower *to = &x->towers[t];
     const tb_tower group = to->tower;
-    bool plain = !is_only_read(x, &to->tower) && is_plain(x, to, &of);
+    bool plain = !is_only_read(x, &to->tower) && !has_parts(x, &to->tower) && is_plain(x, to, &of);
     if (plain) TB_TRY(plan_plain(x, to, of, &plain, error));
     if (plain && to->tower.reordered && !to->tower.image) {
         to->tower = group;

@@ -6,14 +6,16 @@
 #include "base/tensor.h"
 #include "tools/order.h"
 
-/* The id at a place of an input that was given as whole numbers [samples, places]; false: none. */
+/* The id at a place of an input that was given as whole numbers [samples or answers, places];
+ * false: none. */
 static bool id_of(const tb_sample *sample, const char *input, int64_t which, int64_t place,
                   int64_t *id) {
     for (int i = 0; i < sample->n_feeds; i++) {
         const tiba_tensor *t = &sample->feeds[i].tensor;
         if (strcmp(sample->feeds[i].name, input) != 0 || !tb_dtype_is_integer(t->dtype)) continue;
-        int64_t n = t->rank == 2 ? t->dims[1] : 0;
-        if (place < 0 || place >= n || which >= t->dims[0]) return false;
+        int64_t n = t->rank >= 2 ? t->dims[t->rank - 1] : 0;
+        if (place < 0 || (place >= n && which > 0) || which * n + place >= tb_tensor_count(t))
+            return false; /* a place beyond the last axis counts through all of them */
         *id = tb_get_i64(t, which * n + place);
         return true;
     }
@@ -51,6 +53,13 @@ static const char *name_of(tb_arena *arena, const tb_sample *sample, const tiba_
     return text;
 }
 
+/* Does the score read a few tokens only: a class token, or one in each part of a long text? */
+static bool picks_tokens(const tiba_tower *t, const float *w) {
+    int64_t others = 0;
+    for (int64_t i = 0; i < t->readout_tokens; i++) others += w[i] == 0.0f;
+    return t->readout_tokens == t->tokens && 4 * others >= 3 * t->tokens;
+}
+
 tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, const tb_sample *sample,
                                const tiba_tower *t, int64_t at, tiba_error *error) {
     *out = (tb_token_list){.input = t->input,
@@ -62,10 +71,12 @@ tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, const tb_sam
     out->order = TB_NEW(arena, int64_t, t->tokens);
     double *sizes = TB_NEW(arena, double, t->tokens);
     if (!out->tokens || !out->order || !sizes) return tb_out_of_memory(error);
+    const float *w = t->readout + at * t->readout_tokens;
+    bool picks = picks_tokens(t, w);
     for (int64_t i = 0; i < t->tokens; i++) {
         tb_listed_token *token = &out->tokens[i];
         token->value = (double)t->relevance[at * t->tokens + i];
-        token->read = t->readout_tokens == t->tokens && t->readout[at * t->tokens + i] == 1.0f;
+        token->read = picks && w[i] > 0.0f;
         token->name = name_of(arena, sample, t, at, i);
         if (!token->name) return tb_out_of_memory(error);
         sizes[i] = fabs(token->value);

@@ -10,7 +10,7 @@
 typedef struct tb_listed_token {
     const char *name; /**< "token 3, id 101", "row 2, column 5", "'age'" */
     double value;
-    bool read; /**< it is all that the score reads: most of its value is its own 1 of the rollout */
+    bool read; /**< of the few that the score reads: most of its value is its own, of the readout */
 } tb_listed_token;
 
 typedef struct tb_token_list {

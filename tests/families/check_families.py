@@ -297,7 +297,6 @@ REMARKS = """
   or fail by themselves; models that onnxruntime-genai does not know or whose heads are too narrow for it (phi, nemotron, gemma3);
   ernie4_5 by optimum. Olive, neural-compressor, ModelOpt and options of torch's exporter have makers (`tools_more.py`,
   `make_exports.py`) and no rows here.
-- head_chunks: the target reads several samples of one input, the parts of a long text; each has tokens of its own.
 - Half precision: the program computes in float32, so a float16 file explains what the float file explains once its numbers are
   rounded; where this was asked, the arrays are equal to the last bit. That random models' explanations move with such a rounding
   is the method's: the Add rule and the guarded division amplify.

@@ -775,6 +775,20 @@ class Prompted(nn.Module):
         return self.head(q[:, 0])
 
 
+class Parts(nn.Module):
+    """a long text in parts, encoded one by one, and the mean of their first tokens"""
+    def __init__(self):
+        super().__init__()
+        self.text = TextModel(depth=2)
+
+    def forward(self, tokens):
+        t, x = self.text, self.text.embed(tokens.reshape(-1, tokens.shape[-1]))
+        x = x + t.pos[:, :x.shape[1]]
+        for blk in t.blocks:
+            x = blk(x)
+        return t.head(t.norm(x)[:, 0].mean(0, keepdim=True))
+
+
 class Columns(nn.Module):
     """a table's row: each column of it is an input and a token, and all are read beside numbers (TabTransformer)"""
     def __init__(self):
