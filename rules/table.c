@@ -1,6 +1,7 @@
 /*
  * The rule table and the conditions its rows name.
  */
+#include "rules/features.h"
 #include "rules/norms.h"
 #include "rules/rule.h"
 
@@ -61,11 +62,13 @@ static bool picture_input(const tb_node *node) {
     return value && value->input >= 0 && value->t.rank == 4;
 }
 
-/* Does the constant vary along dimension `dim`? */
+/* Does the constant vary along dimension `dim`? One whose elements are not known before the graph
+ * runs (an expert's bias, chosen for each token) may. */
 static bool varies(const tiba_tensor *t, int dim) {
     int64_t inner = 1, n = t->dims[dim], count = tb_tensor_count(t);
     for (int d = dim + 1; d < t->rank; d++) inner *= t->dims[d];
     if (n <= 1) return false;
+    if (!t->data) return true;
     for (int64_t i = 0; i < count; i++) {
         int64_t first = i - i / inner % n * inner;
         if (tb_get_f64(t, i) != tb_get_f64(t, first)) return true;
@@ -73,68 +76,16 @@ static bool varies(const tiba_tensor *t, int dim) {
     return false;
 }
 
-/* The one axis along which an operand of `join` is a statistic of the other: what a normalisation
- * works along. -1: none. */
-static int normalised_axis(const tb_node *join) {
-    const tiba_tensor *a = &join->in[0]->t, *b = &join->in[1]->t;
-    int found = -1;
-    for (int d = 0; d < a->rank && a->rank == b->rank; d++) {
-        if (a->dims[d] == b->dims[d]) continue;
-        if (found >= 0) return -1;
-        found = d;
-    }
-    return found;
-}
-
-/* The axis that holds the features: the last, or the channels of what a convolution made, the rows
- * of W x, the axis that was normalised; scaled and shifted, if at all. */
-static int feature_axis(const tb_value *x) {
-    int rank = x->t.rank;
-    const tb_node *from = x->producer;
-    for (int steps = 0; from && steps < 8 && x->t.rank == rank; steps++, from = x->producer) {
-        if (tb_is(from, TB_OP_Conv) || tb_is(from, TB_OP_ConvTranspose)) return 1;
-        if (tb_is(from, TB_OP_MatMul) && !active(from, 0) && active(from, 1)) return rank - 2;
-        bool joins = tb_is(from, TB_OP_Mul) || tb_is(from, TB_OP_Div);
-        if (joins && both_active(from)) {
-            int axis = normalised_axis(from);
-            return axis >= 0 ? axis : rank - 1;
-        }
-        bool shifts = joins || tb_is(from, TB_OP_Add) || tb_is(from, TB_OP_Sub);
-        if (!shifts && from->op->class != TB_CLASS_UNARY) break;
-        if (shifts && both_active(from)) break;
-        x = from->in[active(from, 0) ? 0 : 1];
-    }
-    return rank - 1;
-}
-
-/* How many of x's last axes a Reshape made of a product's feature axis: heads and their features.
- */
-static int split_features(const tb_value *x) {
-    const tb_node *from = x->producer;
-    if (!tb_is(from, TB_OP_Reshape) || !from->in[0]->producer) return 0;
-    const tb_value *y = from->in[0];
-    const tb_node *product = y->producer;
-    bool linear = (tb_is(product, TB_OP_MatMul) && !active(product, 1)) ||
-                  tb_is(product, TB_OP_Linear) || tb_is(product, TB_OP_Gemm);
-    if (!linear || y->t.rank < 1) return 0;
-    int64_t features = y->t.dims[y->t.rank - 1], covered = 1;
-    for (int k = 1; k <= x->t.rank; k++) {
-        covered *= x->t.dims[x->t.rank - k];
-        if (covered == features) return k;
-        if (covered > features) break;
-    }
-    return 0;
-}
-
-/* A constant that varies along the feature axis only, or not at all. */
+/* A constant that varies along the axes of features only, or not at all. */
 static bool bias(const tb_node *node) {
     int x = active(node, 0) ? 0 : 1;
     const tb_value *constant = node->in[1 - x];
-    if (!constant->t.data) return tb_tensor_count(&constant->t) == 1;
-    int axis = feature_axis(node->in[x]) - node->in[x]->t.rank + constant->t.rank;
-    int split = split_features(node->in[x]);
-    for (int d = 0; d < constant->t.rank; d++)
-        if (d != axis && d < constant->t.rank - split && varies(&constant->t, d)) return false;
+    unsigned axes = tb_feature_axes(node->in[x]);
+    int ahead = node->in[x]->t.rank - constant->t.rank;
+    for (int d = 0; d < constant->t.rank; d++) {
+        bool features = d + ahead >= 0 && (axes >> (d + ahead) & 1);
+        if (!features && varies(&constant->t, d)) return false;
+    }
     return true;
 }
 

@@ -207,8 +207,51 @@ static void check_norms(void) {
     making_end(&m);
 }
 
+/* What is added to a product's output is a bias where it varies along the axes of the weights only,
+ * wherever these have been moved. */
+static void check_moved_biases(void) {
+    making m;
+    making_start(&m);
+    tb_value *x = make_input(&m, "x", "2,3,4"),
+             *y = make2(&m, TB_OP_MatMul, x, make_random(&m, "4,10"));
+    tb_value *heads = make_reshape(&m, y, "2,3,5,2"),
+             *turned = make_transpose(&m, heads, "0,2,1,3");
+    tb_value *experts =
+        make2(&m, TB_OP_MatMul, make_input(&m, "e", "4,3,5"), make_random(&m, "4,5,6"));
+    tb_value *positions =
+        make2(&m, TB_OP_MatMul, make_random(&m, "4,3,3"), make_input(&m, "t", "4,3,5"));
+    tb_value *tokens = make_reshape(&m, y, "2,30");
+    const struct {
+        const char *what;
+        tb_value *x;
+        const char *constant, *rule;
+    } cases[] = {
+        {"heads", heads, "5,2", "identity"},
+        {"heads and tokens", heads, "3,5,2", "add"},
+        {"an axis of one more", make_reshape(&m, make_reshape(&m, y, "2,3,5,2,1"), "2,3,5,2"),
+         "5,2", "identity"},
+        {"turned heads", turned, "5,1,2", "identity"},
+        {"one number a head", turned, "5,1,1", "identity"},
+        {"turned heads' tokens", turned, "3,1", "add"},
+        {"turned heads, scaled", make2(&m, TB_OP_Mul, turned, make_random(&m, "5,1,1")), "5,1,2",
+         "identity"},
+        {"a piece of them", make_slice(&m, turned, 1, 3, 1, 1), "2,1,2", "identity"},
+        {"experts", experts, "4,1,6", "identity"},
+        {"experts' tokens", experts, "4,3,6", "add"},
+        {"tokens mixed", positions, "3,1", "identity"},
+        {"features that tokens were joined to", tokens, "2,1", "add"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tb_value *sum = make2(&m, TB_OP_Add, cases[i].x, make_random(&m, cases[i].constant));
+        const char *got = tb_find_rule(sum->producer)->name;
+        CHECK_CASE(strcmp(got, cases[i].rule) == 0, "%s: rule '%s'", cases[i].what, got);
+    }
+    making_end(&m);
+}
+
 int main(void) {
     check_norms();
+    check_moved_biases();
     check_rows();
     check_convolutions();
     TEST_END();

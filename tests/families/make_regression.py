@@ -84,7 +84,7 @@ CASES = {
     "two_way": (lambda a: models.TwoWay(), lambda: {"image": torch.randn(1, models.D, 3, 4, generator=torch.Generator().manual_seed(7)), "points": torch.tensor([[[0.3, 0.8], [0.6, 0.1]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",))),
     "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
-    "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False, dict(outputs=("output",), also={"usual": models.TEXT["att_packed_unbind"]})),
+    "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False, dict(outputs=("output",), also={"usual": models.TEXT["att_packed_unbind"], "turned": models.TEXT["att_bias_turned"]})),
     "shifted_ids": (bart(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17"], False),
     "hashed_ids": (lambda a: models.HashedIds(), lambda: {"tokens": ids(), "types": torch.tensor([[0, 0, 0, 1, 1, 1]]), "boxes": torch.tensor([[[9, 30], [3, 8], [22, 31], [6, 7], [0, 39], [5, 6]]])}, ["ts17", "dyn18"], True),
     "rotated_patches": (models.VISION["vision_rotate_patches"], lambda: {"image": image()}, ["ts17", "dyn18"], True),

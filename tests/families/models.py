@@ -162,6 +162,9 @@ class Attention(nn.Module):
         if k == "bias_by_head":  # Keras: the bias has the shape of the split features
             y = F.linear(x, self.qkv.weight).reshape(b, n, 3, h, e) + self.qkv.bias.view(3, h, e)
             return y.permute(2, 0, 3, 1, 4).unbind(0)
+        if k == "bias_turned":  # the same where the heads stand already
+            y = F.linear(x, self.qkv.weight).reshape(b, n, 3, h, e, 1).squeeze(-1).permute(2, 0, 3, 1, 4)
+            return (y + self.qkv.bias.view(3, 1, h, 1, e)).unbind(0)
         y = self.qkv(x)
         if k == "packed_head_major":  # [h, 3, e]: GPT-NeoX, BLOOM
             y = y.reshape(b, n, h, 3, e)
@@ -888,7 +891,7 @@ def vision(**kw):
 
 
 TEXT = {f"att_{k}": text(attention=k) for k in (
-    "packed_head_major", "packed_e_last", "packed_unbind", "bias_by_head", "seq_first", "einsum", "einsum_bnhd", "einsum_keys_first", "baddbmm", "sdpa", "sdpa_causal",
+    "packed_head_major", "packed_e_last", "packed_unbind", "bias_by_head", "bias_turned", "seq_first", "einsum", "einsum_bnhd", "einsum_keys_first", "baddbmm", "sdpa", "sdpa_causal",
     "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop", "written")}
 TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1", "parabola", "parabola_pieces")}
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}

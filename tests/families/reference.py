@@ -606,7 +606,7 @@ class Reference:
             if len(act) == 1:
                 c = self.const_of([i for i in n.input if i not in self.active][0] if n.input[0] != n.input[1] else n.input[0])
                 varies = [d for d in range(c.ndim) if c.shape[d] > 1 and not torch.equal(c, c.narrow(d, 0, 1).expand_as(c))]
-                if all(d - c.ndim in self.features_of(one) for d in varies):
+                if varies in ([], [c.ndim - 1]) or self.is_of_features(c, one):
                     return {one: reduce_to(r[0], x[one].shape)}
             a, b = [x[i] if i in x else self.const_of(i) for i in n.input]
             if t == "Sub":
@@ -665,6 +665,43 @@ class Reference:
             return {one: r[0]}
         raise NotImplementedError("relevance of " + t)
 
+    def features(self, name, depth=0):
+        """Numbers in the shape of x[name]: the element of the constant operand's own axes that stands there; None if no product
+        with a constant made x and only moved, cut, scaled or shifted it since."""
+        n = self.producer.get(name)
+        act = [i for i in n.input if i in self.active] if n else []
+        if len(act) != 1 or depth > 12:
+            return None
+        shape = self.x[name].shape
+        if n.op_type in ("MatMul", "Gemm"):
+            k = 1 - list(n.input).index(act[0])
+            w = self.const_of(n.input[k])
+            own = [len(shape) - (1 if k else 2)] + [len(shape) - w.ndim + d for d in range(w.ndim - 2) if w.shape[d] > 1]
+        elif n.op_type == "Conv":
+            own = [1]
+        elif n.op_type == "Einsum":
+            terms, out = attr(n, "equation").decode().replace(" ", "").split("->")
+            own = [d for d, letter in enumerate(out) if letter in terms.split(",")[1 - list(n.input).index(act[0])]]
+        elif n.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Identity", "Flatten"):
+            moved = self.features(act[0], depth + 1)
+            return None if moved is None else self.op(n, [moved, *[self.const_of(i) for i in n.input[1:]]])[list(n.output).index(name)]
+        elif n.op_type in ("Add", "Sub", "Mul", "Div") and self.x[act[0]].shape == shape:
+            return self.features(act[0], depth + 1)
+        else:
+            return None
+        numbers = torch.zeros(shape, dtype=F64)
+        for d in own:
+            numbers = numbers * shape[d] + torch.arange(shape[d], dtype=F64).view([-1 if k == d else 1 for k in range(len(shape))])
+        return numbers
+
+    def is_of_features(self, c, name):
+        """Has a constant one value for each feature?"""
+        numbers = self.features(name)
+        if numbers is None or c.ndim > numbers.ndim or torch.broadcast_shapes(c.shape, numbers.shape) != numbers.shape:
+            return False
+        values = {}
+        return all(values.setdefault(int(k), float(v)) == float(v) for k, v in zip(numbers.flatten(), c.expand(numbers.shape).flatten()))
+
     def explain(self, heads=-3):
         """[(product, E_b)], windows summed; `windows` keeps them apart. heads: their axis where an attention has five"""
         y = self.x[self.target][tuple(self.index)]
@@ -696,25 +733,6 @@ class Reference:
                         self.windows.append(e.reshape(-1, *e.shape[-2:]).numpy())
                         blocks.append((n.output[0], self.windows[-1].sum(0)))
         return blocks
-
-    def features_of(self, name):
-        """the axes that hold a value's features, from the end: the last, those of heads that a Reshape split, a convolution's channels"""
-        n, rank = self.producer.get(name), self.x[name].ndim
-        if n is None:
-            return {-1}
-        if n.op_type in ("Conv", "ConvTranspose"):
-            return {1 - rank}
-        if n.op_type != "Reshape" or n.input[0] not in self.x:
-            return {-1}
-        whole, last = self.x[n.input[0]].shape[-1], 1
-        made = self.producer.get(n.input[0])
-        if made and made.op_type == "Add":
-            made = next((self.producer.get(i) for i in made.input if i in self.active), None)
-        for k in range(1, rank + 1):
-            last *= self.x[name].shape[-k]
-            if made and made.op_type in ("MatMul", "Gemm") and len(set(made.input) & self.active) == 1 and last == whole:
-                return {-i for i in range(1, k + 1)}
-        return {-1}
 
     def readout(self, product, n):
         """w at the value nearest the target that every path from `product` passes and that has n tokens"""

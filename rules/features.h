@@ -1,0 +1,14 @@
+/*
+ * features.h: which axes of a value hold its features.
+ */
+#ifndef TB_RULES_FEATURES_H
+#define TB_RULES_FEATURES_H
+
+#include "graph/graph.h"
+
+/** Bit i: axis i. The last axis, the channels of a convolution, the rows of W x, the axis that was
+ *  normalised; and all axes of a product's output that are those of its constant operand, wherever
+ *  Reshape, Transpose and their like have brought them: heads and their features, experts. */
+unsigned tb_feature_axes(const tb_value *x);
+
+#endif
