@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/heads.h"
+#include "graph/unshare.h"
 
 const tb_pattern_table *const tb_raise_tables[4] = {&tb_raise_linear, &tb_raise_norm,
                                                     &tb_raise_activation, &tb_raise_softmax};
@@ -192,7 +193,7 @@ tiba_status tb_raise(tb_graph *graph, tb_exec *exec, tb_rewrite_log *log, int li
     raiser r = {.graph = graph, .exec = exec, .log = log, .left = limit};
     r.index = make_index(exec->budget);
     if (!r.index) return tb_out_of_memory(error);
-    tiba_status status = TIBA_OK;
+    tiba_status status = limit == 0 ? TIBA_OK : tb_unshare_regions(graph, exec, error);
     bool changed = true;
     for (int pass = 0; pass < MAX_PASSES && changed && status == TIBA_OK; pass++) {
         changed = false;

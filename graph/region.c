@@ -31,6 +31,7 @@ typedef struct finder {
     int n_nodes;
     unsigned normalised; /* the entry's axes that the candidate's reductions work along */
     unsigned met;        /* those of the reductions that have been followed */
+    bool open;           /* what is between may be read elsewhere, by other regions too */
 } finder;
 
 static bool is_join_op(const tb_node *node) {
@@ -121,8 +122,8 @@ static bool collect(finder *f, tb_node *join) {
     f->candidate[join->id] = number;
     for (int at = 0; at < f->n_nodes; at++) {
         const tb_node *node = f->nodes[at];
-        if (!is_allowed(node) || !is_piecewise(f, node) || f->regions->of_node[node->id] >= 0)
-            return false;
+        if (!is_allowed(node) || !is_piecewise(f, node)) return false;
+        if (!f->open && f->regions->of_node[node->id] >= 0) return false;
         for (int i = first_operand(node); i < node->n_in; i++) {
             const tb_value *in = node->in[i];
             if (!in || in == f->entry || in->t.data) continue;
@@ -336,13 +337,19 @@ static bool is_residual(const finder *f, const tb_node *join) {
     return false;
 }
 
+/* Is the exit within a larger region of the same entry (or, where regions are closed, of any)? */
+static bool is_within(const finder *f, const tb_node *join) {
+    int of = f->regions->of_node[join->id];
+    return of >= 0 && (!f->open || f->regions->list[of].entry == f->entry);
+}
+
 static bool is_region(finder *f, tb_node *join) {
     if (!is_join_op(join) || active_inputs(join) < 2 || !join->out[0] || !join->out[0]->active)
         return false;
     int id = f->dominators->parent[join->out[0]->id];
     f->entry = id >= 0 ? f->graph->values[id] : NULL;
-    if (!f->entry || f->entry->t.rank != join->out[0]->t.rank) return false;
-    if (!collect(f, join) || !is_closed(f) || !follow_all(f)) return false;
+    if (!f->entry || f->entry->t.rank != join->out[0]->t.rank || is_within(f, join)) return false;
+    if (!collect(f, join) || !(f->open || is_closed(f)) || !follow_all(f)) return false;
     layout exit = f->layouts[join->out[0]->id];
     for (int i = 0; i < f->entry->t.rank; i++)
         if (join->out[0]->t.dims[i] != f->entry->t.dims[axis_at(exit, i)]) return false;
@@ -377,14 +384,15 @@ static bool add_region(finder *f, int *capacity) {
     return true;
 }
 
-tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *arena,
-                            tiba_error *error) {
+static tiba_status find(tb_regions **out, const tb_graph *graph, bool open, tb_arena *arena,
+                        tiba_error *error) {
     finder *f = TB_NEW(arena, finder, 1);
     tb_regions *regions = TB_NEW(arena, tb_regions, 1);
     if (!f || !regions) return tb_out_of_memory(error);
     tb_dominators *dominators;
     TB_TRY(tb_dominators_find(&dominators, graph, NULL, arena, error));
-    *f = (finder){.graph = graph, .arena = arena, .regions = regions, .dominators = dominators};
+    *f = (finder){
+        .graph = graph, .arena = arena, .regions = regions, .dominators = dominators, .open = open};
     f->layouts = TB_NEW(arena, layout, graph->n_values);
     f->candidate = TB_NEW(arena, int, graph->next_node_id);
     f->position = TB_NEW(arena, int, graph->next_node_id);
@@ -396,8 +404,17 @@ tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *a
     for (const tb_node *node = graph->first; node; node = node->next) f->position[node->id] = at++;
     /* The last exit first: it has the largest region. */
     for (tb_node *node = graph->last; node; node = node->prev)
-        if (regions->of_node[node->id] < 0 && is_region(f, node) && !add_region(f, &capacity))
-            return tb_out_of_memory(error);
+        if (is_region(f, node) && !add_region(f, &capacity)) return tb_out_of_memory(error);
     *out = regions;
     return TIBA_OK;
+}
+
+tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *arena,
+                            tiba_error *error) {
+    return find(out, graph, false, arena, error);
+}
+
+tiba_status tb_regions_find_open(tb_regions **out, const tb_graph *graph, tb_arena *arena,
+                                 tiba_error *error) {
+    return find(out, graph, true, arena, error);
 }

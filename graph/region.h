@@ -29,5 +29,10 @@ typedef struct tb_regions {
  * broadcast statistic of x, such as its mean. The result belongs to `arena`. */
 tiba_status tb_regions_find(tb_regions **out, const tb_graph *graph, tb_arena *arena,
                             tiba_error *error);
+/** As tb_regions_find, but what is between may be read elsewhere, and regions may share nodes;
+ *  none has its exit within another one of the same entry. `nodes` begins with the exit's;
+ *  `of_node` is the index of one of the regions that a node is in. */
+tiba_status tb_regions_find_open(tb_regions **out, const tb_graph *graph, tb_arena *arena,
+                                 tiba_error *error);
 
 #endif

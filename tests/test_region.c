@@ -4,6 +4,7 @@
  * operands that come from somewhere else are not.
  */
 #include "graph/region.h"
+#include "graph/unshare.h"
 #include "tests/check.h"
 #include "tests/pattern_maker.h"
 
@@ -283,8 +284,41 @@ static void test_cases(void) {
     }
 }
 
+/* x scale - mean scale, from statistics that others read as well. */
+static tb_value *norm_of(maker *m, tb_value *x, tb_value *mean, tb_value *inverse) {
+    tb_value *scale = op(m, TB_OP_Mul, inverse, maker_tensor(m, 1, (int64_t[]){7}, 0.5, 2));
+    tb_value *shift = op(m, TB_OP_Mul, op(m, TB_OP_Neg, mean, NULL), scale);
+    return op(m, TB_OP_Add, op(m, TB_OP_Mul, x, scale), shift);
+}
+
+/* Norms of one x that share its mean and variance get their own, unless something else reads these.
+ */
+static void test_shared(int norms, bool read_outside, int regions_after) {
+    maker m;
+    maker_begin(&m, NULL, 7, NO_MUTATION, 0);
+    tb_value *x = maker_input(&m, "x", 3, m.dims);
+    tb_value *mean = reduce(&m, TB_OP_ReduceMean, x, -1, true);
+    tb_value *d = op(&m, TB_OP_Sub, x, mean);
+    tb_value *var = reduce(&m, TB_OP_ReduceMean, op(&m, TB_OP_Mul, d, d), -1, true);
+    tb_value *inverse = op(&m, TB_OP_Reciprocal, op(&m, TB_OP_Sqrt, var, NULL), NULL);
+    tb_value *y[3];
+    for (int i = 0; i < norms; i++) maker_output(&m, y[i] = norm_of(&m, x, mean, inverse));
+    if (read_outside) maker_output(&m, op(&m, TB_OP_Exp, mean, NULL));
+    CHECK((follow_back(find_regions(&m), y[0]) == x) == (norms == 1 && !read_outside));
+    CHECK(tb_unshare_regions(m.b.graph, &m.exec, &m.error) == TIBA_OK);
+    tb_regions *regions = find_regions(&m);
+    CHECK_CASE(regions->n == regions_after, "%d regions", regions->n);
+    for (int i = 0; i < norms; i++) CHECK((follow_back(regions, y[i]) == x) == !read_outside);
+    check_lists(m.b.graph, regions, "shared statistics");
+    maker_end(&m);
+}
+
 int main(void) {
     test_cases();
+    test_shared(1, false, 1);
+    test_shared(2, false, 2);
+    test_shared(3, false, 3);
+    test_shared(2, true, 1); /* d d alone */
     int number = 0;
     for (int t = 0; t < 4; t++)
         for (int i = 0; i < tb_raise_tables[t]->count; i++)

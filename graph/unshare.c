@@ -1,0 +1,134 @@
+#include "graph/unshare.h"
+
+#include <string.h>
+
+#include "graph/build.h"
+#include "graph/region.h"
+
+typedef struct unsharer {
+    tb_graph *graph;
+    tb_exec *exec;
+    const tb_regions *regions;
+    bool *usable;    /* by region */
+    tb_value **copy; /* by value id: the copy for the region at hand */
+    int *position;   /* by node id, of the nodes that were there at the start */
+    int *holders;    /* by node id: how many usable regions it is in */
+    int n_values;
+} unsharer;
+
+static bool has_node(const tb_region *region, const tb_node *node) {
+    for (int i = 0; i < region->n_nodes; i++)
+        if (region->nodes[i] == node) return true;
+    return false;
+}
+
+/* Is `node` in a usable region with the same entry, `but` aside, that comes before `end`? */
+static bool is_shared(const unsharer *u, const tb_node *node, int but, int end) {
+    if (u->holders[node->id] == 0) return false;
+    for (int k = 0; k < end; k++)
+        if (k != but && u->usable[k] && u->regions->list[k].entry == u->regions->list[but].entry &&
+            has_node(&u->regions->list[k], node))
+            return true;
+    return false;
+}
+
+/* Is everything between that others read read by such regions alone? */
+static bool is_read_by_regions(const unsharer *u, int index) {
+    const tb_region *region = &u->regions->list[index];
+    for (int i = 1; i < region->n_nodes; i++) {
+        const tb_value *out = region->nodes[i]->out[0];
+        if (out->is_output) return false;
+        for (int k = 0; k < out->n_uses; k++) {
+            const tb_node *by = out->uses[k].node;
+            if (!has_node(region, by) && !is_shared(u, by, index, u->regions->n)) return false;
+        }
+    }
+    return true;
+}
+
+static void set_usable(unsharer *u, int index, bool usable) {
+    const tb_region *region = &u->regions->list[index];
+    u->usable[index] = usable;
+    for (int i = 0; i < region->n_nodes; i++) u->holders[region->nodes[i]->id] += usable ? 1 : -1;
+}
+
+static void find_usable(unsharer *u) {
+    for (int k = 0; k < u->regions->n; k++) set_usable(u, k, true);
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (int k = 0; k < u->regions->n; k++)
+            if (u->usable[k] && !is_read_by_regions(u, k)) {
+                set_usable(u, k, false);
+                changed = true;
+            }
+    }
+}
+
+/* What the region at hand reads in the place of `value`. */
+static tb_value *own(const unsharer *u, tb_value *value) {
+    tb_value *made = value && value->id < u->n_values ? u->copy[value->id] : NULL;
+    return made ? made : value;
+}
+
+static tiba_status copy_node(unsharer *u, tb_node *node, tiba_error *error) {
+    tb_value **in = TB_NEW(u->graph->arena, tb_value *, node->n_in);
+    if (!in) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) in[i] = own(u, node->in[i]);
+    tb_builder b = {.graph = u->graph,
+                    .exec = u->exec,
+                    .origin = node->origin,
+                    .before = node->next,
+                    .from = node};
+    TB_TRY(tb_build1(&b, &u->copy[node->out[0]->id], node->op->kind, node->n_in, in, node->n_attrs,
+                     node->attrs, error));
+    u->copy[node->out[0]->id]->name = node->out[0]->name;
+    return TIBA_OK;
+}
+
+/* The region's nodes read its own copies of what a region before it has as well. */
+static tiba_status unshare(unsharer *u, int index, tiba_error *error) {
+    const tb_region *region = &u->regions->list[index];
+    memset(u->copy, 0, (size_t)u->n_values * sizeof *u->copy);
+    /* in execution order */
+    int last = -1;
+    for (int done = 0; done < region->n_nodes; done++) {
+        tb_node *next = NULL;
+        for (int i = 0; i < region->n_nodes; i++) {
+            int at = u->position[region->nodes[i]->id];
+            if (at > last && (!next || at < u->position[next->id])) next = region->nodes[i];
+        }
+        last = u->position[next->id];
+        if (is_shared(u, next, index, index)) {
+            TB_TRY(copy_node(u, next, error));
+            continue;
+        }
+        for (int i = 0; i < next->n_in; i++) {
+            tb_value *in = own(u, next->in[i]);
+            if (in != next->in[i] && !tb_node_set_input(u->graph, next, i, in))
+                return tb_out_of_memory(error);
+        }
+    }
+    return TIBA_OK;
+}
+
+tiba_status tb_unshare_regions(tb_graph *graph, tb_exec *exec, tiba_error *error) {
+    tb_regions *regions;
+    TB_TRY(tb_regions_find_open(&regions, graph, graph->arena, error));
+    unsharer u = {.graph = graph, .exec = exec, .regions = regions, .n_values = graph->n_values};
+    u.usable = TB_NEW(graph->arena, bool, regions->n + 1);
+    u.copy = TB_NEW(graph->arena, tb_value *, u.n_values + 1);
+    u.position = TB_NEW(graph->arena, int, graph->next_node_id + 1);
+    u.holders = TB_NEW(graph->arena, int, graph->next_node_id + 1);
+    if (!u.usable || !u.copy || !u.position || !u.holders) return tb_out_of_memory(error);
+    int at = 0;
+    for (const tb_node *node = graph->first; node; node = node->next) u.position[node->id] = at++;
+    find_usable(&u);
+    for (int k = 0; k < regions->n; k++) {
+        bool shares = false;
+        for (int i = 1; u.usable[k] && i < regions->list[k].n_nodes && !shares; i++)
+            shares = u.holders[regions->list[k].nodes[i]->id] > 1 &&
+                     is_shared(&u, regions->list[k].nodes[i], k, k);
+        if (shares) TB_TRY(unshare(&u, k, error));
+    }
+    return TIBA_OK;
+}

@@ -1,0 +1,17 @@
+/*
+ * unshare.h: gives regions (region.h) that share nodes copies of their own.
+ *
+ * Two norms of one x have the same mean and variance, which exporters and tools that look for
+ * common sub-expressions compute once: neither norm is then closed, and relevance would take other
+ * ways than where each has its own.
+ */
+#ifndef TB_GRAPH_UNSHARE_H
+#define TB_GRAPH_UNSHARE_H
+
+#include "graph/op.h"
+
+/** Copies what regions with the same entry share where nothing else reads it. Values stay the same;
+ *  patterns of norms find what they look for. */
+tiba_status tb_unshare_regions(tb_graph *graph, tb_exec *exec, tiba_error *error);
+
+#endif
