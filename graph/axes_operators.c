@@ -371,6 +371,24 @@ static void op_gather(pass *p, const tb_value *out) {
 }
 
 /* Batch dimensions and those behind the indexed ones stay; the indexed ones end. */
+/* Dimensions that stay keep their label; one that changes is an axis of its own. */
+static void some_change(pass *p, const tb_value *out, unsigned changes) {
+    const tb_value *in = p->node->in[0];
+    int map[TIBA_MAX_RANK];
+    if (in->t.rank != out->t.rank) return;
+    for (int d = 0; d < in->t.rank; d++)
+        map[d] = in->t.dims[d] == out->t.dims[d] && !(changes >> d & 1) ? d : -1;
+    tb_axes_carry(p->axes, p->to, in, out, map);
+    for (int d = 0; d < in->t.rank; d++) {
+        int parent = map[d] < 0 ? tb_axes_dim(p->axes, in, d) : -1;
+        if (parent < 0) continue;
+        int64_t offset = 0;
+        tb_label other = {
+            .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = d, .n_parents = 1};
+        new_axis(p, out, d, other, &parent, &offset);
+    }
+}
+
 static void op_gather_nd(pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0], *indices = p->node->in[1];
     int batch = (int)tb_attr_int(p->node, "batch_dims", 0), rank = indices->t.rank;
@@ -380,13 +398,16 @@ static void op_gather_nd(pass *p, const tb_value *out) {
         look_up(p, indices, rank - 1, in->t.dims[batch], out, 0);
         return;
     }
+    if (batch > 0 && behind == batch + 1 && rank == batch + 2) { /* each sample's own choice */
+        some_change(p, out, 1u << batch);
+        return;
+    }
     int map[TIBA_MAX_RANK];
     for (int d = 0; d < in->t.rank; d++)
         map[d] = d < batch ? d : d < behind ? -1 : d - behind + rank - 1;
     tb_axes_carry(p->axes, p->to, in, out, map);
 }
 
-/* One-hot rows of ids, to be multiplied by an embedding table. */
 static void op_one_hot(pass *p, const tb_value *out) {
     const tb_value *indices = p->node->in[0];
     if (indices->ids_of < 0) return;
@@ -506,24 +527,6 @@ static void op_transpose(pass *p, const tb_value *out) {
         if (from >= 0 && from < in->t.rank) map[from] = d;
     }
     tb_axes_carry(p->axes, p->to, in, out, map);
-}
-
-/* Dimensions that stay keep their label; one that changes is an axis of its own. */
-static void some_change(pass *p, const tb_value *out, unsigned changes) {
-    const tb_value *in = p->node->in[0];
-    int map[TIBA_MAX_RANK];
-    if (in->t.rank != out->t.rank) return;
-    for (int d = 0; d < in->t.rank; d++)
-        map[d] = in->t.dims[d] == out->t.dims[d] && !(changes >> d & 1) ? d : -1;
-    tb_axes_carry(p->axes, p->to, in, out, map);
-    for (int d = 0; d < in->t.rank; d++) {
-        int parent = map[d] < 0 ? tb_axes_dim(p->axes, in, d) : -1;
-        if (parent < 0) continue;
-        int64_t offset = 0;
-        tb_label other = {
-            .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = d, .n_parents = 1};
-        new_axis(p, out, d, other, &parent, &offset);
-    }
 }
 
 static void op_resized(pass *p, const tb_value *out) {

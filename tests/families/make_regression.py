@@ -76,7 +76,7 @@ CASES = {
     "parallel": (models.TEXT["order_parallel"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], True),
     "unfold": (models.VISION["patch_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
-    "chosen_queries": (models.VISION["chosen_queries"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
+    "chosen_queries": (models.VISION["chosen_queries"], lambda: {"image": image()}, ["ts17", "dyn18", "ts17-wholerows"], False),
     "chosen_in_windows": (models.VISION["chosen_in_windows"], lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="chosen_in_windows", options=["--method", "rollout", "--rollout", "raw"])),
     "overlapping_chunks": (models.TEXT["chunks"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="chunks", options=["--method", "rollout", "--rollout", "raw"], also={"places_first": models.TEXT["chunks_places_first"]})),
     "series_patches": (lambda a: models.SeriesPatches(), lambda: {"values": torch.randn(1, 12, generator=torch.Generator().manual_seed(7))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
@@ -213,7 +213,21 @@ def resorted(a, b, fam, feeds):
     onnx.save(m, b)
 
 
-REWRITES = {**make_tools.TOOLS, **make.REWRITES, "resorted": resorted}
+def whole_rows(a, b, fam, feeds):
+    """Tokens that GatherElements takes feature by feature, each sample's own, by GatherND: as TensorFlow takes them."""
+    m = onnx.load(a)
+    m.graph.initializer.extend([onnx.numpy_helper.from_array(np.array([k]), f"rows.{k}") for k in (0, 1, 2)])
+    for at, n in reversed(list(enumerate(m.graph.node))):
+        if n.op_type == "GatherElements":
+            one = onnx.helper.make_node("Slice", [n.input[1], "rows.0", "rows.1", "rows.2"], [n.output[0] + ".rows"])
+            m.graph.node.insert(at, one)
+            n.op_type, n.input[1] = "GatherND", one.output[0]
+            del n.attribute[:]
+            n.attribute.append(onnx.helper.make_attribute("batch_dims", 1))
+    onnx.save(m, b)
+
+
+REWRITES = {**make_tools.TOOLS, **make.REWRITES, "resorted": resorted, "wholerows": whole_rows}
 
 
 def shrink(path):
