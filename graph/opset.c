@@ -139,8 +139,38 @@ static void upgrade_binary(tb_call *c) {
     match_types(c, 0);
 }
 
+/* 1 or 0 if all elements of a constant are that, -1 if they differ or are not known yet. */
+static int only_truth(const tb_value *condition) {
+    int64_t count = condition->t.data ? tb_tensor_count(&condition->t) : 0;
+    for (int64_t i = 1; i < count; i++)
+        if (!tb_get_i64(&condition->t, i) != !tb_get_i64(&condition->t, 0)) return -1;
+    return count ? tb_get_i64(&condition->t, 0) != 0 : -1;
+}
+
+/* Does broadcasting `t` with the other leave it as it is? */
+static bool covers(const tiba_tensor *t, const tiba_tensor *other) {
+    if (other->rank > t->rank) return false;
+    for (int d = 0; d < other->rank; d++) {
+        int64_t n = other->dims[d];
+        if (n != 1 && n != t->dims[t->rank - other->rank + d]) return false;
+    }
+    return true;
+}
+
+/* A choice that is always the same (a variance's degrees of freedom, a mask that hides nothing) is
+ * none. */
 static void upgrade_where(tb_call *c) {
     match_types(c, 1);
+    if (c->n_in != 3 || !c->in[0] || !c->in[1] || !c->in[2]) return;
+    int truth = only_truth(c->in[0]);
+    if (truth < 0) return;
+    tb_value *chosen = c->in[truth ? 1 : 2], *other = c->in[truth ? 2 : 1];
+    if (!covers(&chosen->t, &other->t))
+        chosen = tb_emit_expand(c, chosen, other->t.rank, other->t.dims);
+    if (chosen && !covers(&chosen->t, &c->in[0]->t))
+        chosen = tb_emit_expand(c, chosen, c->in[0]->t.rank, c->in[0]->t.dims);
+    c->out[0] = chosen;
+    c->done = true;
 }
 
 /* Parts without elements (an empty past) are left out; a single part needs no Concat. */

@@ -98,11 +98,25 @@ static bool has_ones(const finder *f, const tiba_tensor *t, unsigned ones) {
     return true;
 }
 
-/* Is a condition found element by element from the entry: which piece of a function holds? */
+/* Has `t` the entry's axes, all or some of them reduced to one? */
+static bool is_like_entry(const finder *f, const tiba_tensor *t) {
+    const tiba_tensor *x = &f->entry->t;
+    if (t->rank != x->rank) return false;
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] != 1 && t->dims[i] != x->dims[i]) return false;
+    return true;
+}
+
+/* Is a condition found from the entry, element by element or from statistics of it: which piece of
+ * a function holds, whether there is something to divide by? */
 static bool is_of_entry(const finder *f, const tb_value *value, int depth) {
     if (value == f->entry || (value->t.data && tb_tensor_count(&value->t) == 1)) return true;
     const tb_node *node = value->producer;
-    if (!node || depth > 8 || value->active || !has_ones(f, &value->t, 0)) return false;
+    if (!node || depth > 8 || !is_like_entry(f, &value->t)) return false;
+    if (tb_is(node, TB_OP_ReduceSum) || tb_is(node, TB_OP_ReduceMean) ||
+        tb_is(node, TB_OP_ReduceMax))
+        return is_of_entry(f, node->in[0], depth + 1);
+    if (value->active && node->op->class != TB_CLASS_UNARY) return false;
     if (node->op->class != TB_CLASS_SHAPE && node->op->class != TB_CLASS_UNARY) return false;
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i] && !is_of_entry(f, node->in[i], depth + 1)) return false;
@@ -138,12 +152,20 @@ static bool collect(finder *f, tb_node *join) {
     return true;
 }
 
+bool tb_carries_on(const tb_node *node) {
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i] && node->out[i]->active) return true;
+    return false;
+}
+
 static bool is_closed(const finder *f) {
     for (int i = 1; i < f->n_nodes; i++) {
         const tb_value *out = f->nodes[i]->out[0];
         if (out->is_output) return false;
-        for (int u = 0; u < out->n_uses; u++)
-            if (f->candidate[out->uses[u].node->id] != f->n_candidates) return false;
+        for (int u = 0; u < out->n_uses; u++) {
+            const tb_node *by = out->uses[u].node;
+            if (tb_carries_on(by) && f->candidate[by->id] != f->n_candidates) return false;
+        }
     }
     return true;
 }

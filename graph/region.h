@@ -24,6 +24,9 @@ typedef struct tb_regions {
     int *of_node; /**< by node id: index of the region that the node is in, -1 if none */
 } tb_regions;
 
+/** Is what a node makes of its operands active? Comparisons carry nothing on: reading a value for
+ * one keeps no region from being closed. */
+bool tb_carries_on(const tb_node *node);
 /** Finds the largest such regions, which do not overlap. Each ends in a node that reads x in two or
  *  more ways (one operator alone has its own rule); x + f(x) is no region unless f(x) is a
  * broadcast statistic of x, such as its mean. The result belongs to `arena`. */

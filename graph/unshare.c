@@ -40,7 +40,9 @@ static bool is_read_by_regions(const unsharer *u, int index) {
         if (out->is_output) return false;
         for (int k = 0; k < out->n_uses; k++) {
             const tb_node *by = out->uses[k].node;
-            if (!has_node(region, by) && !is_shared(u, by, index, u->regions->n)) return false;
+            if (tb_carries_on(by) && !has_node(region, by) &&
+                !is_shared(u, by, index, u->regions->n))
+                return false;
         }
     }
     return true;

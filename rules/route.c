@@ -643,44 +643,6 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
     return give(w, a->v, &v, 1.0f, error);
 }
 
-static const tb_op_def *even_op(const tb_node *node) {
-    switch (node->op->class) {
-    case TB_CLASS_REDUCE:
-        return &tb_op_def_ReduceSum;
-    case TB_CLASS_POOL:
-        return tb_is(node, TB_OP_MaxPool)         ? &tb_op_def_AveragePool
-               : tb_is(node, TB_OP_GlobalMaxPool) ? &tb_op_def_GlobalAveragePool
-                                                  : node->op->def;
-    default:
-        return node->op->def;
-    }
-}
-
-static tiba_status fill_ones(tiba_tensor *t, tb_exec *exec, tiba_error *error) {
-    int64_t count = tb_tensor_count(t);
-    float *x = t->data = tb_scratch(exec, (size_t)count, sizeof *x);
-    if (!x) return tb_out_of_memory(error);
-    for (int64_t i = 0; i < count; i++) x[i] = 1.0f;
-    return TIBA_OK;
-}
-
-tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *program,
-                          tb_exec *exec, tiba_error *error) {
-    *even = (tb_even){even_op(node), node->in[0] && node->in[0]->active ? 0 : 1, .in = {NULL}};
-    even->ones = node->in[even->x]->t;
-    TB_TRY(fill_ones(&even->ones, exec, error));
-    if (node->op->class == TB_CLASS_CONTRACT) {
-        even->weight = node->in[1 - even->x]->t;
-        TB_TRY(fill_ones(&even->weight, exec, error));
-        even->in[1 - even->x] = &even->weight;
-    } else {
-        for (int i = 0; i < node->n_in && i < 8; i++)
-            even->in[i] = node->in[i] ? program->values[node->in[i]->id] : NULL;
-    }
-    even->in[even->x] = &even->ones;
-    return TIBA_OK;
-}
-
 /* A linear map with all weights alike: each of the k elements that an output is made of gets 1/k.
  */
 static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,

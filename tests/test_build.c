@@ -105,6 +105,38 @@ static tb_node *find_node(const tb_graph *graph, const char *origin) {
     return NULL;
 }
 
+/* A choice between x and something else that is always the same is x; one that differs is a choice.
+ */
+static void test_choices(void) {
+    hand h;
+    hand_open(&h);
+    const unsigned char yes[] = {1, 1}, no[] = {0, 0}, either[] = {1, 0};
+    const float nan = NAN;
+    tb_value *x = add_input(&h, "x", TIBA_FLOAT32, 1, (int64_t[]){2}, NULL);
+    tb_value *other = add_constant(&h, "nan", TIBA_FLOAT32, 0, NULL, &nan);
+    tb_value *all = add_constant(&h, "all", TIBA_BOOL, 2, (int64_t[]){2, 1}, yes);
+    tb_value *none = add_constant(&h, "none", TIBA_BOOL, 1, (int64_t[]){2}, no);
+    tb_value *some = add_constant(&h, "some", TIBA_BOOL, 1, (int64_t[]){2}, either);
+    tb_value *wide = add_node(&h, "Where", "wide", 3, (tb_value *[]){all, x, other});
+    tb_value *kept = add_node(&h, "Where", "kept", 3, (tb_value *[]){none, other, x});
+    tb_value *mixed = add_node(&h, "Where", "mixed", 3, (tb_value *[]){some, x, other});
+    set_outputs(&h, 3, (tb_value *[]){wide, kept, mixed});
+    float data[] = {3, 4};
+    tb_feed feed = {"x", {TIBA_FLOAT32, 1, {2}, data}};
+    tb_bound *bound = NULL;
+    CHECK_CASE(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_OK, "%s",
+               h.error.message);
+    if (!bound) return;
+    const tb_graph *g = bound->graph;
+    CHECK(g->outputs[0]->producer && tb_is(g->outputs[0]->producer, TB_OP_Expand));
+    CHECK(g->outputs[0]->t.rank == 2 && g->outputs[0]->t.dims[0] == 2 &&
+          g->outputs[0]->t.dims[1] == 2);
+    CHECK(g->outputs[1] == g->inputs[0] || tb_is(g->outputs[1]->producer, TB_OP_Identity));
+    CHECK(tb_is(g->outputs[2]->producer, TB_OP_Where));
+    tb_bound_destroy(bound);
+    hand_close(&h);
+}
+
 static void test_activity(void) {
     hand h;
     make_embedding(&h);
@@ -409,6 +441,7 @@ static void test_one_hot_rows(void) {
 }
 
 int main(void) {
+    test_choices();
     test_one_hot_rows();
     test_activity();
     test_feeds();

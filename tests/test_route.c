@@ -241,6 +241,25 @@ static tb_value *merge_by_pool(subject *s, tb_value *x) {
     return make_reshape(&s->m, make_transpose(&s->m, x, "0,2,3,1"), "1,4,4");
 }
 
+/* Overlapping windows that reach beyond the tokens: 2 or 3 rows and columns of tokens are in each.
+ */
+static tb_value *merge_padded(subject *s, tb_value *x) {
+    x = make_reshape(&s->m, x, "1,4,4,4");
+    tb_value *in[] = {x, make_ints(&s->m, 8, (int64_t[]){0, 1, 1, 0, 0, 1, 1, 0})};
+    x = make_transpose(&s->m, make(&s->m, TB_OP_Pad, 2, in, 0, NULL), "0,3,1,2");
+    tb_value *of[] = {x, make_random(&s->m, "4,4,3,3")};
+    x = make(&s->m, TB_OP_Conv, 2, of, 1, &TB_INTS_ATTR("strides", 2, ((const int64_t[]){2, 2})));
+    return make_reshape(&s->m, make_transpose(&s->m, x, "0,2,3,1"), "1,4,4");
+}
+
+static void padded_matrix(double *m) {
+    for (int y = 0; y < 2; y++)
+        for (int x = 0; x < 2; x++)
+            for (int i = y; i < 2 + 2 * y; i++)
+                for (int j = x; j < 2 + 2 * x; j++)
+                    m[(2 * y + x) * 16 + 4 * i + j] = 1.0 / ((2 + y) * (2 + x));
+}
+
 static const moved cases[] = {
     {"permutation", 6, 6, permute, NULL, permute_matrix},
     {"roll", 6, 6, roll, NULL, roll_matrix},
@@ -248,6 +267,7 @@ static const moved cases[] = {
     {"merge", 16, 4, merge, NULL, merge_matrix},
     {"merge by maximum", 16, 4, merge_by_maximum, NULL, merge_matrix},
     {"merge by max pool", 16, 4, merge_by_pool, NULL, merge_matrix},
+    {"merge of what Pad has padded", 16, 4, merge_padded, NULL, padded_matrix},
 };
 
 /* A block, the move, a block, the move back, mean, class. */

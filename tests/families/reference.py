@@ -677,7 +677,7 @@ class Reference:
             k = 1 - list(n.input).index(act[0])
             w = self.const_of(n.input[k])
             own = [len(shape) - (1 if k else 2)] + [len(shape) - w.ndim + d for d in range(w.ndim - 2) if w.shape[d] > 1]
-        elif n.op_type == "Conv":
+        elif n.op_type in ("Conv", "ConvTranspose"):
             own = [1]
         elif n.op_type == "Einsum":
             terms, out = attr(n, "equation").decode().replace(" ", "").split("->")
