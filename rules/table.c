@@ -1,6 +1,8 @@
 /*
  * The rule table and the conditions its rows name.
  */
+#include <math.h>
+
 #include "rules/features.h"
 #include "rules/norms.h"
 #include "rules/rule.h"
@@ -62,6 +64,19 @@ static bool picture_input(const tb_node *node) {
     return value && value->input >= 0 && value->t.rank == 4;
 }
 
+/* What counts as rounding in a constant that was computed (a decoder's first layer, before it has
+ * read anything, is the same for all queries): small against its numbers, the large ones of masks
+ * aside. */
+static double rounding_of(const tiba_tensor *t) {
+    const double mask = 1e4, part = 1e-6;
+    double largest = 0;
+    for (int64_t i = 0; i < tb_tensor_count(t); i++) {
+        double size = fabs(tb_get_f64(t, i));
+        if (size < mask && size > largest) largest = size;
+    }
+    return part * largest;
+}
+
 /* Does the constant vary along dimension `dim`? One whose elements are not known before the graph
  * runs (an expert's bias, chosen for each token) may. */
 static bool varies(const tiba_tensor *t, int dim) {
@@ -69,9 +84,10 @@ static bool varies(const tiba_tensor *t, int dim) {
     for (int d = dim + 1; d < t->rank; d++) inner *= t->dims[d];
     if (n <= 1) return false;
     if (!t->data) return true;
+    double rounding = rounding_of(t);
     for (int64_t i = 0; i < count; i++) {
-        int64_t first = i - i / inner % n * inner;
-        if (tb_get_f64(t, i) != tb_get_f64(t, first)) return true;
+        double x = tb_get_f64(t, i), first = tb_get_f64(t, i - i / inner % n * inner);
+        if (x != first && !(fabs(x - first) <= rounding)) return true;
     }
     return false;
 }

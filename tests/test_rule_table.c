@@ -1,7 +1,7 @@
 /*
  * Which rule an operator gets in which operand situation. A row is one node; its operands are
  * written as in the graph: A active, C constant that varies everywhere, L constant that varies
- * along its last axis only, from 0 on, S constant of equal numbers.
+ * along its last axis only, from 0 on, R the same but for rounding, S constant of equal numbers.
  */
 #include "tests/check.h"
 
@@ -32,6 +32,7 @@ static const row rows[] = {
     {TB_OP_Add, {"C4", "A2,3,4"}, "identity"},
     {TB_OP_Add, {"A2,3,4", "L3,4"}, "identity"}, /* a bias that was expanded */
     {TB_OP_Add, {"L1,1,4", "A3,4"}, "identity"}, /* of more axes than the activation */
+    {TB_OP_Add, {"A2,3,4", "R3,4"}, "identity"}, /* but for the rounding of what computed it */
     {TB_OP_Add, {"A2,3,4", "S2,3,4"}, "identity"},
     {TB_OP_Add, {"A2,3,4", "C"}, "identity"},
     {TB_OP_Add, {"A2,3,4", "C3,1"}, "add"},
@@ -80,6 +81,7 @@ static tb_value *make_operand(making *m, const char *text) {
     for (int64_t i = 0; i < tb_tensor_count(&value->t); i++) {
         if (text[0] == 'S') data[i] = 2;
         if (text[0] == 'L') data[i] = (float)(i % last);
+        if (text[0] == 'R') data[i] = (float)(i % last) + 1e-7f * (float)i;
     }
     return value;
 }
