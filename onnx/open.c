@@ -40,14 +40,38 @@ static tiba_status not_onnx(tb_reader *r, const char *why) {
     return tb_fail(r->error, TIBA_ERROR_INPUT, "not an ONNX file (%s)", why);
 }
 
+/* What else lies under the name of a model, by how it begins; NULL: nothing that is known. */
+static const char *other_format(const uint8_t *data, size_t size) {
+    static const struct {
+        size_t at;
+        const char *text, *what;
+    } formats[] = {
+        {0, "version https://git-lfs", "a Git LFS pointer, the file itself was not fetched"},
+        {4, "ORTM", "onnxruntime's own format: give the .onnx file that it was made of"},
+        {4, "TFL3", "a TensorFlow Lite model: tf2onnx converts it"},
+        {0, "PK\3\4", "a zip archive, such as a PyTorch or Keras checkpoint: export it to ONNX"},
+        {0, "\211HDF", "an HDF5 file, such as a Keras model: export it to ONNX"},
+        {0, "GGUF", "a GGUF file: export the model to ONNX"},
+        {8, "{\"", "a safetensors file, weights without a graph: export the model to ONNX"},
+        {0, "<?xml", "XML, such as an OpenVINO model: export the model to ONNX"},
+        {0, "<!DOCTYPE", "a web page"},
+        {0, "<html", "a web page"},
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        size_t n = strlen(formats[i].text);
+        if (size >= formats[i].at + n && memcmp(data + formats[i].at, formats[i].text, n) == 0)
+            return formats[i].what;
+    }
+    return NULL;
+}
+
 /* Something else under the name of a model is told apart from a damaged model. */
 static tiba_status unpack_model(tb_reader *r, size_t size, Onnx__ModelProto **out) {
-    static const char pointer[] = "version https://git-lfs";
     if (size == 0) return not_onnx(r, "it is empty");
-    if (size >= sizeof pointer && memcmp(r->data, pointer, sizeof pointer - 1) == 0)
-        return not_onnx(r, "a Git LFS pointer, the file itself was not fetched");
     ProtobufCMessage *message = NULL;
     tiba_status status = unpack(r, &message, &onnx__model_proto__descriptor, size);
+    const char *other = other_format(r->data, size);
+    if (status == TIBA_ERROR_INPUT && other) return not_onnx(r, other);
     bool first_is_known =
         r->data[0] == 0x08 || r->data[0] == 0x3a || r->data[0] == 0x42 || r->data[0] == 0x12;
     if (status == TIBA_ERROR_INPUT && !first_is_known && r->error) {
@@ -56,7 +80,7 @@ static tiba_status unpack_model(tb_reader *r, size_t size, Onnx__ModelProto **ou
     }
     TB_TRY(status);
     *out = (Onnx__ModelProto *)message;
-    if (!(*out)->graph) return not_onnx(r, "it has no graph");
+    if (!(*out)->graph) return not_onnx(r, other ? other : "it has no graph");
     return TIBA_OK;
 }
 

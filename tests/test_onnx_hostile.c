@@ -64,9 +64,11 @@ static void test_not_models(void) {
     refused("empty", (msg){0}, "not an ONNX file|empty");
     refused("text", text_of("hello world, this is no model", 29), "not an ONNX file");
     refused("png", text_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), "not an ONNX file");
-    refused("zip", text_of("PK\3\4\24\0\0\0\0\0", 10), "not an ONNX file");
+    refused("zip", text_of("PK\3\4\24\0\0\0\0\0", 10), "not an ONNX file (a zip archive");
     refused("json", text_of("{\"model_type\": \"bert\"}", 22), "not an ONNX file");
     refused("lfs", text_of("version https://git-lfs.github.com/spec/v1\n", 43), "Git LFS");
+    refused("ort", text_of("\x18\0\0\0ORTM\x14\0", 10), "onnxruntime's own format");
+    refused("safetensors", text_of("\x60\0\0\0\0\0\0\0{\"a\":", 13), "a safetensors file");
     refused("no graph", text_of("\x08\x08", 2), "not an ONNX file|no graph");
 }
 
