@@ -23,7 +23,8 @@ import zlib
 
 from checks import check, close
 from chromium import Chromium
-from cli_tool import bert, clip, explain, garments, picture, run, schema, source, tool, vit
+from cli_tool import bert, clip, explain, garments, make_folder, near, picture, run, schema, source, tool, vit
+from onnx_cut import fixed_samples
 from schema import errors
 
 
@@ -58,6 +59,20 @@ def test_samples():
         check(tower["sample"] == k and together["target"]["index"][0] == k, "which sample it is", k)
         check(tower["conservation"] == own["conservation"], "conservation of the sample", k)
         check(together["text"]["words"] == alone["text"]["words"], "its words", k)
+
+
+def test_fixed_samples():
+    """A model that was exported for several samples at once: the last one that is given fills the other places."""
+    with tempfile.TemporaryDirectory() as parent:
+        for name, like, inputs in (("pictures", vit, [picture]), ("texts", bert, ["a wonderful film", "a bad one"])):
+            model = open(os.path.join(like, "model.onnx"), "rb").read()
+            folder = make_folder(parent, name, like, {"model.onnx": fixed_samples(model, 4)})
+            got, want = explain(folder, *inputs), explain(like, *inputs)
+            check(len(got["scores"]) == len(got["explanations"]) == len(inputs), name, "no copies are shown")
+            check(any("takes 4 samples at once" in note for note in got["notes"]), got["notes"])
+            for one, other in zip(got["explanations"], want["explanations"]):
+                a, b = one["towers"][0], other["towers"][0]
+                check(a["sample"] == b["sample"] and near(a["relevance"], b["relevance"], 1e-4), name, a["sample"])
 
 
 def test_digests():

@@ -58,6 +58,24 @@ def tensor(name, dtype, dims, raw):
     return b"".join(field(1, d) for d in dims) + field(2, dtype) + field(8, name) + field(9, raw)
 
 
+def inside(data, path, change):
+    """The message with change(value) in the place of every field that the path of numbers leads to."""
+    out = b""
+    for n, v, whole in fields(data):
+        if n == path[0]:
+            whole = field(n, change(v) if len(path) == 1 else inside(v, path[1:], change))
+        out += whole
+    return out
+
+
+def fixed_samples(data, n):
+    """The model whose inputs have n samples, whatever they had."""
+    def first(shape):
+        dims = [v for k, v, _ in fields(shape) if k == 1]
+        return b"".join(field(1, v if i else field(1, n)) for i, v in enumerate(dims))
+    return inside(data, (7, 11, 2, 1, 2), first)
+
+
 def cut(data, output, rank, nodes=(), tensors=(), more=()):
     """The model with one output, float of a rank, what it needs and no more; nodes and tensors are added first.
     `more`: further outputs, (name, rank)."""

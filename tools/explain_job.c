@@ -192,6 +192,7 @@ static tiba_status add_views(tb_job *job, int n, const tiba_request *requests, t
     TB_TRY(tb_job_explain(results, job, job->runs[0], n, requests, error));
     for (int i = 0; i < n; i++)
         for (int s = 0; s < tiba_result_targets(results[i]); s++) {
+            if (s > 0 && job->sample.given && s >= job->sample.given) break; /* copies */
             TB_TRY(tb_report_view(&view, &job->report, results[i], s, -1, error));
             TB_TRY(set_scalar(view, job, error));
         }

@@ -67,9 +67,9 @@ static tb_kind find_kind(const tb_report *r, const tiba_tensor *y, const char *o
     const tb_sample *sample = r->sample;
     int64_t last = y->rank ? y->dims[y->rank - 1] : 1;
     if (sample->image_input && sample->n_texts && y->rank == 2 &&
-        y->dims[0] * y->dims[1] == sample->n_texts)
+        y->dims[0] * y->dims[1] == sample->text_rows)
         return TB_KIND_PAIRS;
-    if (y->rank == 3 && sample->n_texts && y->dims[0] == sample->n_texts) {
+    if (y->rank == 3 && sample->n_texts && y->dims[0] == sample->text_rows) {
         int64_t words = (int64_t)tb_tokenizer_vocab_size(r->subject->tokenizer);
         bool language = last == words || (last >= words && mentions(labels->architecture, "LM"));
         bool fits = y->dims[1] >= (int64_t)sample->encodings[0].count;
@@ -166,6 +166,14 @@ tiba_status tb_report_scores(tb_report *r, tiba_error *error) {
         n = r->sample->n_texts;
         samples = 1;
         r->labels = (tb_labels){.count = n, .names = r->sample->texts};
+    }
+    int64_t given = r->sample->given;
+    if (given && given < samples) {
+        tb_report_note(r, tb_arena_format(r->arena,
+                                          "the model takes %lld samples at once: the last one that "
+                                          "was given fills the other places",
+                                          (long long)samples));
+        samples = given;
     }
     r->scores = TB_NEW(r->arena, tb_scores, samples);
     if (!r->scores) return tb_out_of_memory(error);

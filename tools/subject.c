@@ -215,6 +215,28 @@ static tiba_status override(tb_preprocess *how, const tb_subject_options *o, tib
     return TIBA_OK;
 }
 
+/* How many samples an input has: those that were given, or as many as the model was exported for.
+ */
+static int64_t samples_for(tb_sample *sample, const tiba_port *port, int64_t given) {
+    if (port->rank < 1 || port->dims[0] <= given) return given;
+    sample->given = given;
+    return port->dims[0];
+}
+
+/* The picture's tensor [1, ...] with as many copies as the input has samples. */
+static tiba_status fill_samples(tb_sample *sample, const tiba_port *port, tb_arena *arena,
+                                tiba_tensor *pixels, tiba_error *error) {
+    size_t size = tb_tensor_bytes(pixels);
+    tiba_tensor all = *pixels;
+    all.dims[0] = samples_for(sample, port, 1);
+    if (all.dims[0] == 1) return TIBA_OK;
+    TB_TRY(tb_tensor_create(&all, arena, pixels->dtype, pixels->rank, all.dims, error));
+    for (int64_t i = 0; i < all.dims[0]; i++)
+        memcpy((char *)all.data + (size_t)i * size, pixels->data, size);
+    *pixels = all;
+    return TIBA_OK;
+}
+
 static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_arena *arena,
                                const char *path, tiba_error *error) {
     int index = picture_input(subject);
@@ -243,6 +265,7 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     sample->image_input = port.name;
     sample->picture_path = path;
     if (how.guessed) sample->guess = how.bytes ? "bytes" : "mean and std 0.5";
+    TB_TRY(fill_samples(sample, &port, arena, &pixels.tensor, error));
     return add_feed(sample, port.name, pixels.tensor, error);
 }
 
@@ -384,12 +407,14 @@ static tiba_status feed_texts(tb_sample *sample, const tb_subject *subject, tb_a
                        "--truncate with a tokenizer of that length",
                        (long long)length, (long long)fixed);
     if (fixed > 0) length = fixed;
-    int64_t dims[2] = {sample->n_texts, length};
+    int64_t dims[2] = {samples_for(sample, port, sample->n_texts), length};
+    sample->text_rows = dims[0];
     tiba_tensor tensor;
     TB_TRY(tb_tensor_create(&tensor, arena, port->dtype, 2, dims, error));
-    for (int64_t i = 0; i < dims[0] * length; i++)
-        tb_set_i64(&tensor, i,
-                   row(&sample->encodings[i / length], (size_t)(i % length), pad < 0 ? 0 : pad));
+    for (int64_t i = 0; i < dims[0] * length; i++) {
+        int64_t k = i / length < sample->n_texts ? i / length : sample->n_texts - 1;
+        tb_set_i64(&tensor, i, row(&sample->encodings[k], (size_t)(i % length), pad < 0 ? 0 : pad));
+    }
     return add_feed(sample, port->name, tensor, error);
 }
 

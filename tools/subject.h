@@ -49,6 +49,9 @@ tiba_status tb_subject_digests(tb_subject *subject, tiba_error *error);
 typedef struct tb_sample {
     int n_feeds;
     tiba_feed *feeds;
+    int64_t given;     /**< samples that were given, where the model takes more at once and the last
+                            one fills the other places; 0: all are */
+    int64_t text_rows; /**< of the ids: n_texts, or more */
     const char *image_input; /**< graph input that the picture went to, NULL if none */
     const char *picture_path;
     tb_picture picture; /**< upright */
