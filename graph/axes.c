@@ -13,8 +13,9 @@ int tb_axes_root(const tb_axes *axes, int label) {
 const tb_node *tb_axes_query(const tb_axes *axes, int label) {
     label = tb_axes_root(axes, label);
     while (label >= 0 && axes->labels[label].kind != TB_LABEL_QUERY) {
-        const tb_label *l = &axes->labels[label]; /* parents are older: this ends */
-        label = l->n_parents == 1 ? tb_axes_root(axes, l->parents[0]) : -1;
+        const tb_label *l = &axes->labels[label];
+        int parent = l->n_parents == 1 ? tb_axes_root(axes, l->parents[0]) : -1;
+        label = parent < label ? parent : -1; /* parents are older */
     }
     return label >= 0 ? axes->labels[label].node : NULL;
 }

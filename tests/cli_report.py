@@ -531,7 +531,7 @@ def test_help():
             check(set(complete(command, "--")) - {"--help"} == known[command], "completion", command)
 
 
-tests = (test_help, test_json, test_samples, test_digests, test_words, test_terminal, test_overlay, test_page, test_keyboard, test_batch, test_dying_workers)
+tests = (test_help, test_json, test_samples, test_fixed_samples, test_digests, test_words, test_terminal, test_overlay, test_page, test_keyboard, test_batch, test_dying_workers)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()
