@@ -169,8 +169,10 @@ HEAD = """# The same weights, other files
 
 Small randomly initialised models, exported by their frameworks and rewritten by the tools that people use: files of one
 family hold the same weights, so every one of them must give the same explanation. Made by `tests/families`: `make_families.py`
-(PyTorch: Hugging Face, timm, torchvision, models written by hand, and the heads and adapters of `heads.py`), `make_keras.py`
-(tf2onnx and Keras itself), `make_frameworks.py` (JAX, Paddle), `make_decoders.py` (onnxruntime-genai, optimum), `make_graphs.py`
+(PyTorch: Hugging Face, timm, torchvision, models written by hand, and the heads and adapters of `heads.py`), `make_older.py` (older
+releases of PyTorch, transformers, timm and onnxruntime: a column's name begins with the release, pt18 for PyTorch 1.8), `make_hf_tf.py`
+(Hugging Face's classes of TensorFlow by tf2onnx, beside PyTorch's with the same weights), `make_kerashub.py` (keras-hub by Keras' own
+export with each backend), `make_keras.py` (tf2onnx and Keras itself), `make_frameworks.py` (JAX, Paddle), `make_decoders.py` (onnxruntime-genai, optimum), `make_graphs.py`
 (by hand), `make_tools.py` (rewriting tools), and checked by `check_families.py`, which wrote this page. `tests/data/families` holds files of a few kB of what
 was once not understood; those run with the project's tests.
 
@@ -323,6 +325,11 @@ REMARKS = """
 - timm_xcit and timm_davit attend over channels; models with `_none` in their
   name, mra, yoso and focalnet have no softmax that is multiplied by values.
 - timm_botnet `slim`: the tool changes the model's outputs.
+- Older releases: a family's files hold the same weights whatever release wrote them; detr and xglm of transformers 4.38 compute otherwise
+  than those of 4.25, TensorFlow's bert_relative knows no relative positions, keras-hub's qwen3 has other scores with PyTorch than with
+  TensorFlow: onnxruntime's outputs say so. PyTorch 1.13's `export_modules_as_functions` gave no file that onnxruntime loads.
+- TensorFlow: Hugging Face's models whose constants tf2onnx leaves out as inputs without a value, or whose convolutions it does not know
+  (grouped and depthwise ones at their sizes here), have no files; DeBERTa and Funnel only with fixed shapes or as a saved model.
 """
 
 

@@ -217,7 +217,9 @@ class Reference:
         g = self.graph = self.model.graph
         self.opset = max(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         self.const = {i.name: numpy_helper.to_array(i) for i in g.initializer}
-        self.feeds, self.pinned, self.flipped = feeds, {}, 0
+        types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in g.input}
+        self.feeds = feeds = {k: v.astype(types[k]) if v.dtype.kind in "iub" and k in types else v for k, v in feeds.items()}
+        self.pinned, self.flipped = {}, 0
         self.values = self.all_values()
         self.active = set()
         for k, v in feeds.items():
