@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+import numpy as np
+
 from checks import check, close
 from schema import errors
 
@@ -75,6 +77,17 @@ def test_patches():
     best = max(range(16), key=lambda k: abs(tower["relevance"][grid["prefix_tokens"] + k]))
     check(listed(text)[0][1] == f"row {best // 4 + 1}, column {best % 4 + 1}", best, text)
     check(page.count("<td style=\"background:rgb(") == 16, "16 patches on coloured ground")
+
+
+def test_vocabulary():
+    """Ids are read by the tokenizer of the model's folder."""
+    folder = os.path.join(source, "examples", "movie-sentiment")
+    with tempfile.TemporaryDirectory() as out:
+        ids = os.path.join(out, "ids.npy")
+        np.save(ids, np.array([[2, 480, 3]]))
+        r = subprocess.run([tool, folder, "input_ids=" + ids], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0 and "  the score reads token 0, id 2 [CLS], not scaled" in r.stdout, r.stdout, r.stderr)
+    check({name for _, name in listed(r.stdout)} == {"token 1, id 480 center", "token 2, id 3 [SEP]"}, r.stdout)
 
 
 for name, test in sorted(globals().items()):

@@ -322,7 +322,8 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
         const tiba_tower *tower = v->towers[t].tower;
         bool words = v->words && strcmp(tower->input, r->sample->text_input) == 0;
         if (tower == v->image || words) continue;
-        TB_TRY(tb_token_list_make(&v->lists[v->n_lists++], r->arena, r->sample, tower, at, error));
+        TB_TRY(tb_token_list_make(&v->lists[v->n_lists++], r->arena, r->subject, r->sample, tower,
+                                  at, error));
     }
     return TIBA_OK;
 }

@@ -292,6 +292,15 @@ static tiba_status open_tokenizer(tb_subject *subject, tiba_error *error) {
     return tb_fail(error, status, "%.400s; --tokenizer FILE names one", why.message);
 }
 
+tb_text tb_subject_token(tb_subject *subject, const char *input, int64_t id) {
+    tiba_error none;
+    int ids = text_input(subject);
+    if (ids < 0 || strcmp(tiba_model_input(subject->model, ids).name, input) != 0 ||
+        open_tokenizer(subject, &none) != TIBA_OK)
+        return (tb_text){"", 0};
+    return tb_tokenizer_token(subject->tokenizer, id);
+}
+
 static tiba_status encode_text(tb_sample *sample, tb_subject *subject, tb_arena *arena,
                                const char *text, tiba_error *error) {
     if (text_input(subject) < 0)

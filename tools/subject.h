@@ -74,6 +74,9 @@ tiba_status tb_subject_sample(tb_sample *out, tb_subject *subject, tb_arena *are
 tiba_status tb_subject_sample_texts(tb_sample *out, tb_subject *subject, tb_arena *arena, int count,
                                     const char *const *inputs, int n_texts,
                                     const char *const *texts, tiba_error *error);
+/** The text of an id of graph input `input`, by the folder's tokenizer; "" where the input takes no
+ *  text, or there is no tokenizer or no such token. */
+tb_text tb_subject_token(tb_subject *subject, const char *input, int64_t id);
 /** Refuses options for pictures or texts where there are none: they would do nothing. */
 tiba_status tb_subject_check(const tb_subject *subject, bool pictures, bool texts,
                              tiba_error *error);

@@ -30,8 +30,8 @@ static bool is_single(const tiba_tower *t, int64_t token) {
     return t->places[token] == 0;
 }
 
-static const char *name_of(tb_arena *arena, const tb_sample *sample, const tiba_tower *t,
-                           int64_t at, int64_t i) {
+static const char *name_of(tb_arena *arena, tb_subject *subject, const tb_sample *sample,
+                           const tiba_tower *t, int64_t at, int64_t i) {
     int64_t patch = i - t->prefix, id;
     if (t->rows && patch >= 0 && patch < t->rows * t->columns)
         return tb_arena_format(arena, "row %lld, column %lld", (long long)(patch / t->columns + 1),
@@ -48,9 +48,10 @@ static const char *name_of(tb_arena *arena, const tb_sample *sample, const tiba_
                            ? tb_arena_format(arena, "token %lld, of '%s'", (long long)i, from)
                            : tb_arena_format(arena, "token %lld, place %lld of '%s'", (long long)i,
                                              (long long)place, from);
-    if (text && id_of(sample, from, t->sample[at], place, &id))
-        return tb_arena_format(arena, "%s, id %lld", text, (long long)id);
-    return text;
+    if (!text || !id_of(sample, from, t->sample[at], place, &id)) return text;
+    tb_text token = tb_subject_token(subject, from, id);
+    return tb_arena_format(arena, "%s, id %lld%s%.*s", text, (long long)id, token.size ? " " : "",
+                           (int)token.size, token.data);
 }
 
 /* Does the score read a few tokens only: a class token, or one in each part of a long text? */
@@ -60,8 +61,9 @@ static bool picks_tokens(const tiba_tower *t, const float *w) {
     return t->readout_tokens == t->tokens && 4 * others >= 3 * t->tokens;
 }
 
-tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, const tb_sample *sample,
-                               const tiba_tower *t, int64_t at, tiba_error *error) {
+tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, tb_subject *subject,
+                               const tb_sample *sample, const tiba_tower *t, int64_t at,
+                               tiba_error *error) {
     *out = (tb_token_list){.input = t->input,
                            .rows = t->rows,
                            .columns = t->columns,
@@ -77,7 +79,7 @@ tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, const tb_sam
         tb_listed_token *token = &out->tokens[i];
         token->value = (double)t->relevance[at * t->tokens + i];
         token->read = picks && w[i] > 0.0f;
-        token->name = name_of(arena, sample, t, at, i);
+        token->name = name_of(arena, subject, sample, t, at, i);
         if (!token->name) return tb_out_of_memory(error);
         sizes[i] = fabs(token->value);
         out->has_read |= token->read;

@@ -8,7 +8,7 @@
 #include "tools/subject.h"
 
 typedef struct tb_listed_token {
-    const char *name; /**< "token 3, id 101", "row 2, column 5", "'age'" */
+    const char *name; /**< "token 3, id 101 [CLS]", "row 2, column 5", "'age'" */
     double value;
     bool read; /**< of the few that the score reads: most of its value is its own, of the readout */
 } tb_listed_token;
@@ -24,8 +24,9 @@ typedef struct tb_token_list {
 } tb_token_list;
 
 /** Sample `at` of the tower's arrays; ids are the sample's feeds'. Memory is the arena's. */
-tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, const tb_sample *sample,
-                               const tiba_tower *tower, int64_t at, tiba_error *error);
+tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, tb_subject *subject,
+                               const tb_sample *sample, const tiba_tower *tower, int64_t at,
+                               tiba_error *error);
 
 /** Where the token's value stands among those that are not read: [-1, 1]. */
 double tb_token_list_scaled(const tb_token_list *list, int64_t token);
