@@ -54,11 +54,11 @@ static const char *name_of(tb_arena *arena, tb_subject *subject, const tb_sample
                            (int)token.size, token.data);
 }
 
-/* Does the score read a few tokens only: a class token, or one in each part of a long text? */
+/* Does the score read few of the tokens: a class token, or one in each part of a long text? */
 static bool picks_tokens(const tiba_tower *t, const float *w) {
     int64_t others = 0;
     for (int64_t i = 0; i < t->readout_tokens; i++) others += w[i] == 0.0f;
-    return t->readout_tokens == t->tokens && 4 * others >= 3 * t->tokens;
+    return t->readout_tokens == t->tokens && 2 * others >= t->tokens;
 }
 
 tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, tb_subject *subject,
