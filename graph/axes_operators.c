@@ -250,9 +250,9 @@ static void gather_axis(pass *p, const tb_value *in, int axis, const tb_value *i
                         const tb_value *out, int dim) {
     int parent = tb_axes_dim(p->axes, in, axis);
     if (parent < 0) return;
-    if (indices->t.data && indices->t.rank == 1) {
-        int64_t n = indices->t.dims[0],
-                first = wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
+    int64_t n = indices->t.rank > 0 ? indices->t.dims[0] : 0;
+    if (indices->t.data && n > 0 && tb_tensor_count(&indices->t) == n) { /* GatherND has [n, 1] */
+        int64_t first = wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
         int64_t step = n > 1 ? tb_get_i64(&indices->t, 1) - tb_get_i64(&indices->t, 0) : 1;
         bool even = step > 0;
         for (int64_t i = 1; i < n && even; i++)
@@ -406,6 +406,9 @@ static void op_gather_nd(pass *p, const tb_value *out) {
     for (int d = 0; d < in->t.rank; d++)
         map[d] = d < batch ? d : d < behind ? -1 : d - behind + rank - 1;
     tb_axes_carry(p->axes, p->to, in, out, map);
+    if (batch > 0 || behind > 1) return;
+    if (rank == 1) gather_one(p, in, 0, indices);
+    if (rank == 2) gather_axis(p, in, 0, indices, out, 0);
 }
 
 static void op_one_hot(pass *p, const tb_value *out) {

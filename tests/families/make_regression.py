@@ -82,6 +82,7 @@ CASES = {
     "series_patches": (lambda a: models.SeriesPatches(), lambda: {"values": torch.randn(1, 12, generator=torch.Generator().manual_seed(7))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "float_ids": (lambda a: models.FloatIds(), lambda: {"values": ids().float()[..., None]}, ["ts17", "dyn18"], False, dict(outputs=("output",))),
     "two_way": (lambda a: models.TwoWay(), lambda: {"image": torch.randn(1, models.D, 3, 4, generator=torch.Generator().manual_seed(7)), "points": torch.tensor([[[0.3, 0.8], [0.6, 0.1]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",))),
+    "last_again": (lambda a: models.LastAgain(), lambda: {"values": torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(7))}, ["ts17", "dyn18"], False, dict(outputs=("output",))),
     "learned_queries": (models.VISION["cross_pool_self"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "segments_first": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), bert_inputs, ["ts17", "ts17-ortbasic"], True),
     "bias_by_head": (models.TEXT["att_bias_by_head"], lambda: {"tokens": ids()}, ["ts17"], False, dict(outputs=("output",), also={"usual": models.TEXT["att_packed_unbind"], "turned": models.TEXT["att_bias_turned"]})),

@@ -475,6 +475,16 @@ class SeriesPatches(TextModel):
         return self.head(self.norm(x)[:, -1])
 
 
+class LastAgain(TextModel):
+    """the last token, taken by a list of places, stands behind the others once more"""
+    def forward(self, series):
+        x = F.pad(series, (0, D - series.shape[2])) + self.pos[:, :series.shape[1]]
+        x = torch.cat([x, x[:, [-1]]], 1)
+        for b in self.blocks:
+            x = b(x)
+        return self.head(self.norm(x)[:, -1])
+
+
 class FloatIds(TextModel):
     """ids that come as numbers, in a column that is cut out"""
     def forward(self, values):
