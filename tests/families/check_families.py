@@ -169,7 +169,8 @@ HEAD = """# The same weights, other files
 
 Small randomly initialised models, exported by their frameworks and rewritten by the tools that people use: files of one
 family hold the same weights, so every one of them must give the same explanation. Made by `tests/families`: `make_families.py`
-(PyTorch: Hugging Face, timm, torchvision, models written by hand, and the heads and adapters of `heads.py`), `make_older.py` (older
+(PyTorch: Hugging Face, timm, torchvision, models written by hand, and the heads and adapters of `heads.py`), `make_packages.py`
+(PyTorch models of other packages), `make_older.py` (older
 releases of PyTorch, transformers, timm and onnxruntime: a column's name begins with the release, pt18 for PyTorch 1.8), `make_hf_tf.py`
 (Hugging Face's classes of TensorFlow by tf2onnx, beside PyTorch's with the same weights), `make_kerashub.py` (keras-hub by Keras' own
 export with each backend), `make_keras.py` (tf2onnx and Keras itself), `make_frameworks.py` (JAX, Paddle), `make_decoders.py` (onnxruntime-genai, optimum), `make_graphs.py`
@@ -295,6 +296,9 @@ REMARKS = """
   and 17 and by its newer one at 18 and 23, the others at 17, and by the newer one where the older one refuses the model.
 - optimum's bart and t5 decoders: the encoder's states are an input, whose cross-attentions share residual sums: rows are not
   divided there, which a note says.
+- Models of other packages: tabnet's masks are sparsemax and entmax, which are written without a softmax; pyg_transformer_conv sums
+  up exponentials over the edges of a graph; neuralforecast_autoformer weighs delays and neuralforecast_softs pools, so no softmax
+  is multiplied by values; neuralforecast_informer draws the keys that it reads at random.
 - Not made: tflite2onnx (could not be installed beside what it needs); SmoothQuant, AWQ and GPTQ, which want wider models than these
   or fail by themselves; models that onnxruntime-genai does not know or whose heads are too narrow for it (phi, nemotron, gemma3);
   ernie4_5 by optimum. Olive, neural-compressor, ModelOpt and options of torch's exporter have makers (`tools_more.py`,

@@ -226,7 +226,7 @@ def make_family(fam, out):
             if (name == "ortfused" and not fam.ort_type) or (not FULL and not ONLY and name in ("sim", "simfix", "ortbasic", "int8dyn")):
                 continue
             attempt(notes, f"{base}-{name}", folder, inputs, lambda p: f(f"{folder}/{base}.onnx", p, fam, inputs))
-        if FULL and notes.get("dyn18") == "ok":
+        if (FULL or ONLY) and notes.get("dyn18") == "ok":
             attempt(notes, "dyn18-ortext", folder, inputs, lambda p: REWRITES["ortext"](f"{folder}/dyn18.onnx", p, fam, inputs))
             attempt(notes, "dyn18-slim", folder, inputs, lambda p: rewrite_slim(f"{folder}/dyn18.onnx", p, fam, inputs))
     describe(fam, folder, inputs, base, notes)
@@ -253,10 +253,9 @@ def only_log():
     os.dup2(null, 2)
 
 
-def main():
-    out, only = sys.argv[1], sys.argv[2:]
+def make(rows, out, only):
     only_log()
-    for fam in families.FAMILIES:
+    for fam in rows:
         if only and fam.name not in only:
             continue
         try:
@@ -268,4 +267,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    make(families.FAMILIES, sys.argv[1], sys.argv[2:])
