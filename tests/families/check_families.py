@@ -171,7 +171,7 @@ Small randomly initialised models, exported by their frameworks and rewritten by
 family hold the same weights, so every one of them must give the same explanation. Made by `tests/families`: `make_families.py`
 (PyTorch: Hugging Face, timm, torchvision, models written by hand, and the heads and adapters of `heads.py`), `make_packages.py`
 (PyTorch models of other packages), `make_older.py` (older
-releases of PyTorch, transformers, timm and onnxruntime: a column's name begins with the release, pt18 for PyTorch 1.8), `make_hf_tf.py`
+releases of PyTorch, transformers, timm and onnxruntime: a column's name begins with the release: pt18 is PyTorch 1.8, now today's), `make_hf_tf.py`
 (Hugging Face's classes of TensorFlow by tf2onnx, beside PyTorch's with the same weights), `make_kerashub.py` (keras-hub by Keras' own
 export with each backend), `make_keras.py` (tf2onnx and Keras itself), `make_frameworks.py` (JAX, Paddle), `make_decoders.py` (onnxruntime-genai, optimum), `make_graphs.py`
 (by hand), `make_tools.py` (rewriting tools), and checked by `check_families.py`, which wrote this page. `tests/data/families` holds files of a few kB of what
@@ -332,8 +332,9 @@ REMARKS = """
 - Older releases: a family's files hold the same weights whatever release wrote them; detr and xglm of transformers 4.38 compute otherwise
   than those of 4.25, TensorFlow's bert_relative knows no relative positions, keras-hub's qwen3 has other scores with PyTorch than with
   TensorFlow: onnxruntime's outputs say so. PyTorch 1.13's `export_modules_as_functions` gave no file that onnxruntime loads.
-- TensorFlow: Hugging Face's models whose constants tf2onnx leaves out as inputs without a value, or whose convolutions it does not know
-  (grouped and depthwise ones at their sizes here), have no files; DeBERTa and Funnel only with fixed shapes or as a saved model.
+- TensorFlow: where tf2onnx leaves constants of a function out as inputs without a value, the functional Keras model alone has a file;
+  DeBERTa and models with grouped or depthwise convolutions have none that onnxruntime loads (at these sizes and releases).
+- onnxruntime 1.14 computes `pt113_13-qdqop` of bart and gpt2_lm otherwise than today's, whose outputs are the program's to the last bit.
 """
 
 
@@ -342,7 +343,7 @@ def joined(paths):
     for p in paths:
         for title, families in json.load(open(p)).items():
             sections.setdefault(title, {}).update(families)
-    return {t: dict(sorted(f.items())) for t, f in sections.items()}
+    return {t: dict(sorted((name, rows) for name, rows in f.items() if rows)) for t, f in sections.items()}
 
 
 def main():
