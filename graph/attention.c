@@ -241,6 +241,20 @@ static bool is_looked_up(const tb_axes *axes, int label) {
     return l->kind == TB_LABEL_LOOKUP;
 }
 
+/* Do tokens of several inputs take turns: is one of the axes a stack of these? */
+static bool takes_turns(const tb_axes *axes, const tb_label *merge) {
+    for (int i = 0; i < merge->n_parents; i++) {
+        const tb_label *l = &axes->labels[tb_axes_root(axes, merge->parents[i])];
+        for (int k = 1; k < l->n_parents && l->kind == TB_LABEL_JOIN; k++) {
+            int a = l->parents[0], b = l->parents[k];
+            const tb_label *first = a < 0 ? NULL : &axes->labels[tb_axes_root(axes, a)];
+            const tb_label *other = b < 0 ? NULL : &axes->labels[tb_axes_root(axes, b)];
+            if (first && other && first->count == 1 && first->input != other->input) return true;
+        }
+    }
+    return false;
+}
+
 /* Fills what a merged label says of the grid: its parents are rows and columns. */
 static void grid_of_merge(const tb_axes *axes, const tb_label *l, tb_tower *tower) {
     tower->rows = 1;
@@ -317,7 +331,8 @@ static void trace(const tb_axes *axes, const tb_attentions *found, int label, in
     case TB_LABEL_MERGE:
         trace(axes, found, l->parents[0], from, tower, depth + 1);
         if (tower->input < 0) break;
-        tower->image = !is_looked_up(axes, l->parents[0]);
+        tower->mixed = takes_turns(axes, l);
+        tower->image = !tower->mixed && !is_looked_up(axes, l->parents[0]);
         grid_of_merge(axes, l, tower);
         tower->prefix = from;
         tower->length = l->count;
@@ -392,7 +407,7 @@ static bool check_order(tb_tower *tower, const tb_axes *axes, int rank) {
     int64_t n = grid                  ? tower->rows * tower->columns
                 : end < tower->tokens ? end - first
                                       : tower->tokens - first;
-    if (tower->reordered || (tower->image && !grid)) return true;
+    if (tower->reordered || tower->mixed || (tower->image && !grid)) return true;
     tb_token_place as = !grid      ? TB_ORDER_OF_SEQUENCE
                         : rank < 4 ? TB_ORDER_OF_SOUND
                                    : TB_ORDER_OF_PICTURE;

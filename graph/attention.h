@@ -41,6 +41,7 @@ typedef struct tb_tower {
     int64_t prefix;        /**< tokens in front of the first patch */
     int64_t length;        /**< how many tokens the input has, whatever was put to them */
     bool reordered;        /**< tokens are not in the input's order */
+    bool mixed;            /**< tokens of several inputs take turns; each says its own */
     /** Where each token comes from, unless a grid says so: [tokens]; NULL: nobody knows. */
     const struct tb_token_origin *origins;
 } tb_tower;

@@ -163,6 +163,50 @@ static bool join_samples(pass *p, const tb_value *out, unsigned *changes) {
     return raw && out->t.rank > 2;
 }
 
+/* The graph inputs that a value depends on, as bits; of the first 64. */
+static uint64_t inputs_behind(pass *p, const tb_value *value) {
+    uint64_t bits = 0;
+    unsigned char *below = TB_NEW(p->axes->arena, unsigned char, p->graph->n_values);
+    if (!below) {
+        p->failed = true;
+        return 0;
+    }
+    tb_mark_ancestors(p->graph, value, below);
+    for (int i = 0; i < p->graph->n_inputs && i < 64; i++)
+        if (p->graph->inputs[i] && below[p->graph->inputs[i]->id]) bits |= UINT64_C(1) << i;
+    for (const tb_node *node = p->graph->first; node; node = node->next)
+        for (int i = 0; i < node->n_in && node->out[0] && below[node->out[0]->id]; i++)
+            if (node->in[i] && node->in[i]->ids_of >= 0 && node->in[i]->ids_of < 64)
+                bits |= UINT64_C(1) << node->in[i]->ids_of;
+    return bits;
+}
+
+/* Fills in parents where Concat stacks vectors of one input each (a table's columns; the states and
+ * the actions of a trajectory, for all of its steps): what an input has alone makes its vector a
+ * token of it. False: they are not. */
+static bool stack_inputs(pass *p, int axis, int *parents) {
+    const tb_node *node = p->node;
+    int n = 0, streams = 0;
+    if (axis == 0) return false; /* these are samples */
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        if (in->t.dims[axis] == 0) continue;
+        if (in->active) {
+            uint64_t own = in->t.dims[axis] == 1 ? inputs_behind(p, in) : 0;
+            for (int k = 0; k < node->n_in; k++)
+                if (k != i && node->in[k]->active) own &= ~inputs_behind(p, node->in[k]);
+            if (!own) return false;
+            tb_label label = {.kind = TB_LABEL_INPUT, .count = 1, .dim = 1};
+            while (!(own >> label.input & 1)) label.input++;
+            parents[n] = tb_axes_intern(p->axes, label, NULL, NULL);
+            if (parents[n] < 0) p->failed = true;
+            streams++;
+        }
+        n++;
+    }
+    return streams > 1 && !p->failed;
+}
+
 static void op_concat(pass *p, const tb_value *out) {
     const tb_node *node = p->node;
     int axis = (int)wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
@@ -193,7 +237,7 @@ static void op_concat(pass *p, const tb_value *out) {
         }
         at += in->t.dims[axis];
     }
-    if (!any) return;
+    if (!any && !stack_inputs(p, axis, parents)) return;
     /* one operand: the others are empty (a key-value cache of length 0) */
     int whole = n == 1 ? parents[0] : whole_again(p->axes, n, parents, offsets, at);
     if (whole >= 0) {

@@ -217,23 +217,32 @@ tb_token_order tb_token_order_of(const tb_axes *axes, int label, int64_t first, 
 }
 
 /* Where the token at hand comes from. Frames and patches lie along several of an input's places; of
- * an input's own axes the places count through, the last fastest. */
+ * an input's own axes the places count through, the last fastest. Of vectors that were stacked
+ * each is its own input's, and the other axes only say which of its tokens it is. */
 static tb_token_origin origin_of(const tracker *t) {
     tb_token_origin origin = {.input = -1, .place = -1};
-    int ends = 0, before = -1;
+    int ends = 0, before = -1, stacked = -1;
     for (int i = t->n - 1; i >= 0; i--) { /* oldest first: an input's axes in order */
         const tb_label *l = label_at(t, i);
         if (!t->has[i] || !is_end(l)) continue;
         int input = tb_label_input(t->axes, t->labels[i]);
-        if (ends > 0 && input != origin.input) return (tb_token_origin){-1, -1};
+        if (l->kind == TB_LABEL_INPUT && l->count == 1) {
+            stacked = input;
+            continue;
+        }
         bool known = l->kind != TB_LABEL_GRID && !l->node && input == l->input;
         bool first = ends++ == 0, next = origin.place >= 0 && l->dim == before + 1;
         origin.place = !known  ? -1
                        : first ? t->at[i]
                        : next  ? origin.place * l->count + t->at[i]
                                : -1;
+        if (!first && input != origin.input) input = -1, origin.place = -1;
         origin.input = input;
         before = l->dim;
+    }
+    if (stacked >= 0) {
+        origin.input = stacked;
+        if (ends == 0) origin.place = 0;
     }
     return origin;
 }

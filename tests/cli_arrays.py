@@ -69,6 +69,12 @@ def test_joined():
     check("(read)" in page and "token 3, of &#39;image&#39;" in page, "the page's list")
 
 
+def test_turns():
+    """Two inputs' tokens take turns."""
+    _, (tower,), _ = explained("turns")
+    check(tower["origins"] == [{"input": k, "place": i} for i in range(5) for k in "ab"], tower["origins"])
+
+
 def test_patches():
     """A picture given as an array: the patches of its grid."""
     text, (tower,), page = explained("patch_product")

@@ -802,6 +802,21 @@ class Parts(nn.Module):
         return t.head(t.norm(x)[:, 0].mean(0, keepdim=True))
 
 
+class Trajectory(nn.Module):
+    """states and actions take turns, step by step (Decision Transformer)"""
+    def __init__(self):
+        super().__init__()
+        self.states, self.actions, self.text = nn.Linear(3, D), nn.Linear(2, D), TextModel(depth=2)
+        self.head = nn.Linear(D, 5)
+
+    def forward(self, a, b):
+        n, t = a.shape[1], self.text
+        x = torch.stack([f(v) + t.pos[:, :n] for f, v in ((self.states, a), (self.actions, b))], 2).reshape(-1, 2 * n, D)
+        for blk in t.blocks:
+            x = blk(x)
+        return self.head(t.norm(x)[:, -2])
+
+
 class Columns(nn.Module):
     """a table's row: each column of it is an input and a token, and all are read beside numbers (TabTransformer)"""
     def __init__(self):
