@@ -113,18 +113,16 @@ static unsigned transposed(unsigned axes, const tb_node *node) {
     return result;
 }
 
-/* Moves that keep features together, cuts, and what works element by element. */
+/* Moves of the whole, casts. */
 static const tb_value *moved_from(const tb_node *node) {
-    if (is_shift(node)) {
-        const tb_value *x = active_operand(node);
-        return tb_same_shape(&x->t, &node->out[0]->t) ? x : NULL;
-    }
-    bool moves = node->op->def->alias || tb_is(node, TB_OP_Transpose) || tb_is(node, TB_OP_Slice) ||
-                 tb_is(node, TB_OP_Split) || node->op->class == TB_CLASS_UNARY;
+    bool moves = node->op->def->alias || tb_is(node, TB_OP_Transpose) || tb_is(node, TB_OP_Cast);
     return moves && active(node, 0) ? node->in[0] : NULL;
 }
 
+/* Whatever else reads the product does without what is added here: XLNet's two biases of one query,
+ * or those of a part of it, are no bias of the product. */
 static unsigned axes_of(const tb_value *x, int steps) {
+    if (x->n_uses > 1) return 0;
     unsigned axes = product_axes(x);
     const tb_node *node = x->producer;
     const tb_value *from = axes || !node || steps == MAX_STEPS ? NULL : moved_from(node);

@@ -7,8 +7,9 @@
 #include "graph/graph.h"
 
 /** Bit i: axis i. The last axis, the channels of a convolution, the rows of W x, the axis that was
- *  normalised; and all axes of a product's output that are those of its constant operand, wherever
- *  Reshape, Transpose and their like have brought them: heads and their features, experts. */
+ *  normalised; and, where a product's output is read here alone, all axes of it that are those of
+ *  its constant operand, wherever Reshape and Transpose have brought them: heads and their
+ * features, experts. */
 unsigned tb_feature_axes(const tb_value *x);
 
 #endif

@@ -209,40 +209,45 @@ static void check_norms(void) {
     making_end(&m);
 }
 
-/* What is added to a product's output is a bias where it varies along the axes of the weights only,
- * wherever these have been moved. */
+/* Heads [2, 3, 5, 2] that a product with constant weights made of tokens. */
+static tb_value *make_heads(making *m, tb_value *x) {
+    return make_reshape(m, make2(m, TB_OP_MatMul, x, make_random(m, "4,10")), "2,3,5,2");
+}
+
+static tb_value *make_turned(making *m, tb_value *x) {
+    return make_transpose(m, make_heads(m, x), "0,2,1,3");
+}
+
+/* What is added to a product's output, and nowhere else is it read, is a bias where it varies along
+ * the axes of the weights only, wherever these have been moved. */
 static void check_moved_biases(void) {
     making m;
     making_start(&m);
-    tb_value *x = make_input(&m, "x", "2,3,4"),
-             *y = make2(&m, TB_OP_MatMul, x, make_random(&m, "4,10"));
-    tb_value *heads = make_reshape(&m, y, "2,3,5,2"),
-             *turned = make_transpose(&m, heads, "0,2,1,3");
-    tb_value *experts =
-        make2(&m, TB_OP_MatMul, make_input(&m, "e", "4,3,5"), make_random(&m, "4,5,6"));
-    tb_value *positions =
-        make2(&m, TB_OP_MatMul, make_random(&m, "4,3,3"), make_input(&m, "t", "4,3,5"));
-    tb_value *tokens = make_reshape(&m, y, "2,30");
+    tb_value *x = make_input(&m, "x", "2,3,4"), *e = make_input(&m, "e", "4,3,5");
+    tb_value *split = make_reshape(&m, make_heads(&m, x), "2,3,5,2,1"), *two = make_heads(&m, x);
+    tb_value *scaled = make2(&m, TB_OP_Mul, make_turned(&m, x), make_random(&m, "5,1,1"));
+    tb_value *weights = make_random(&m, "4,5,6"), *mix = make_random(&m, "4,3,3");
     const struct {
         const char *what;
         tb_value *x;
         const char *constant, *rule;
     } cases[] = {
-        {"heads", heads, "5,2", "identity"},
-        {"heads and tokens", heads, "3,5,2", "add"},
-        {"an axis of one more", make_reshape(&m, make_reshape(&m, y, "2,3,5,2,1"), "2,3,5,2"),
-         "5,2", "identity"},
-        {"turned heads", turned, "5,1,2", "identity"},
-        {"one number a head", turned, "5,1,1", "identity"},
-        {"turned heads' tokens", turned, "3,1", "add"},
-        {"turned heads, scaled", make2(&m, TB_OP_Mul, turned, make_random(&m, "5,1,1")), "5,1,2",
-         "identity"},
-        {"a piece of them", make_slice(&m, turned, 1, 3, 1, 1), "2,1,2", "identity"},
-        {"experts", experts, "4,1,6", "identity"},
-        {"experts' tokens", experts, "4,3,6", "add"},
-        {"tokens mixed", positions, "3,1", "identity"},
-        {"features that tokens were joined to", tokens, "2,1", "add"},
+        {"heads", make_heads(&m, x), "5,2", "identity"},
+        {"heads and tokens", make_heads(&m, x), "3,5,2", "add"},
+        {"an axis of one more", make_reshape(&m, split, "2,3,5,2"), "5,2", "identity"},
+        {"turned heads", make_turned(&m, x), "5,1,2", "identity"},
+        {"one number a head", make_turned(&m, x), "5,1,1", "identity"},
+        {"turned heads' tokens", make_turned(&m, x), "3,1", "add"},
+        {"turned heads, scaled", scaled, "5,1,2", "add"},
+        {"a piece of them", make_slice(&m, make_turned(&m, x), 1, 3, 1, 1), "2,1,2", "add"},
+        {"the second of two", two, "5,2", "add"},
+        {"experts", make2(&m, TB_OP_MatMul, e, weights), "4,1,6", "identity"},
+        {"experts' tokens", make2(&m, TB_OP_MatMul, e, weights), "4,3,6", "add"},
+        {"tokens mixed", make2(&m, TB_OP_MatMul, mix, e), "3,1", "identity"},
+        {"features that tokens were joined to", make_reshape(&m, make_heads(&m, x), "2,30"), "2,1",
+         "add"},
     };
+    make2(&m, TB_OP_Add, two, make_random(&m, "5,2"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tb_value *sum = make2(&m, TB_OP_Add, cases[i].x, make_random(&m, cases[i].constant));
         const char *got = tb_find_rule(sum->producer)->name;

@@ -675,10 +675,10 @@ class Reference:
 
     def features(self, name, depth=0):
         """Numbers in the shape of x[name]: the element of the constant operand's own axes that stands there; None if no product
-        with a constant made x and only moved, cut, scaled or shifted it since."""
+        with a constant made x and was only moved and shifted since, read nowhere else."""
         n = self.producer.get(name)
         act = [i for i in n.input if i in self.active] if n else []
-        if len(act) != 1 or depth > 12:
+        if len(act) != 1 or depth > 12 or len(self.uses.get(name, [])) > 1:
             return None
         shape = self.x[name].shape
         if n.op_type in ("MatMul", "Gemm"):
@@ -690,10 +690,10 @@ class Reference:
         elif n.op_type == "Einsum":
             terms, out = attr(n, "equation").decode().replace(" ", "").split("->")
             own = [d for d, letter in enumerate(out) if letter in terms.split(",")[1 - list(n.input).index(act[0])]]
-        elif n.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Identity", "Flatten"):
+        elif n.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Flatten", "Cast"):
             moved = self.features(act[0], depth + 1)
             return None if moved is None else self.op(n, [moved, *[self.const_of(i) for i in n.input[1:]]])[list(n.output).index(name)]
-        elif n.op_type in ("Add", "Sub", "Mul", "Div") and self.x[act[0]].shape == shape:
+        elif n.op_type == "Add" and self.x[act[0]].shape == shape:
             return self.features(act[0], depth + 1)
         else:
             return None
