@@ -1,17 +1,11 @@
 #include "rules/route.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "graph/reach.h"
-#include "rules/region_walk.h"
 #include "rules/route_steps.h"
-#include "rules/rule.h"
 
-/* The weight itself; any other channel is the node id of an Add that asks its branch. */
-enum { STREAM = -1 };
-
-static const tb_attention *member(const tb_route *r, int i) {
+const tb_attention *tb_route_member(const tb_route *r, int i) {
     return &r->on.attentions->attentions[r->members[i]];
 }
 
@@ -46,9 +40,9 @@ static void mark_label(const tb_axes *axes, unsigned char *marks, int label, int
 
 /* The input whose tokens a member reads, -1: none. */
 static int input_of_keys(const tb_route *r, int i) {
-    int of = member(r, i)->tower;
+    int of = tb_route_member(r, i)->tower;
     return of >= 0 ? r->on.attentions->towers[of].input
-                   : tb_label_input(r->on.axes, member(r, i)->key_label);
+                   : tb_label_input(r->on.axes, tb_route_member(r, i)->key_label);
 }
 
 /* Does no token of the input that the first member reads attend, so that its readers (learned
@@ -64,7 +58,7 @@ static bool is_only_read(const tb_route *r) {
  * made? */
 static bool has_one_query(const tb_route *r) {
     for (int i = 0; i < r->n_attentions; i++)
-        if (member(r, i)->queries != 1) return false;
+        if (tb_route_member(r, i)->queries != 1) return false;
     return is_only_read(r);
 }
 
@@ -103,15 +97,15 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
 
 int tb_route_member_of(const tb_route *r, const tb_node *node) {
     for (int i = 0; i < r->n_attentions; i++)
-        if (member(r, i)->product == node) return i;
+        if (tb_route_member(r, i)->product == node) return i;
     return -1;
 }
 
 /* Probabilities of a member's softmax that multiply constants (learned keys beside the tokens)
  * bring weight to the softmax itself: it says how tokens are weighed and holds none. */
-static bool ends_at(const tb_route *r, const tb_node *node) {
+bool tb_route_ends_at(const tb_route *r, const tb_node *node) {
     for (int i = 0; i < r->n_attentions && tb_is(node, TB_OP_Softmax); i++)
-        if (member(r, i)->softmax == node) return true;
+        if (tb_route_member(r, i)->softmax == node) return true;
     return false;
 }
 
@@ -173,8 +167,8 @@ static bool is_alone(const tb_route *r, const tb_value *value, const tb_value *b
     if (!node) return true;
     int index = tb_route_member_of(r, node);
     if (index >= 0) {
-        bool first = !*softmax || *softmax == member(r, index)->softmax;
-        *softmax = member(r, index)->softmax;
+        bool first = !*softmax || *softmax == tb_route_member(r, index)->softmax;
+        *softmax = tb_route_member(r, index)->softmax;
         return first;
     }
     if (joins_tokens(r, node)) {
@@ -290,10 +284,10 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
     unsigned char *seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
     if (!seen) return tb_out_of_memory(error);
     const tb_value *nearest = NULL;
-    int at = member(r, 0)->v->id;
+    int at = tb_route_member(r, 0)->v->id;
     for (int i = 1; i < r->n_attentions && at >= 0; i++)
         if (!only_read || input_of_keys(r, i) == input_of_keys(r, 0))
-            at = tb_common_dominator(on, at, member(r, i)->v->id);
+            at = tb_common_dominator(on, at, tb_route_member(r, i)->v->id);
     r->source.value = NULL;
     for (; at >= 0; at = on->parent[at]) {
         tb_token_axes axes;
@@ -396,13 +390,13 @@ static bool hands_to(const tb_route *r, const tb_node *node, int i) {
 }
 
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {
-    if (ends_at(r, node)) return;
+    if (tb_route_ends_at(r, node)) return;
     int index = tb_route_member_of(r, node), region = r->on.regions->of_node[node->id];
     if (region >= 0) {
         const tb_region *whole = &r->on.regions->list[region];
         if (whole->exit->producer == node) reached[whole->entry->id] = 1;
     } else if (index >= 0) {
-        reached[member(r, index)->v->id] = 1;
+        reached[tb_route_member(r, index)->v->id] = 1;
     } else {
         for (int i = 0; i < node->n_in; i++)
             if (hands_to(r, node, i)) reached[node->in[i]->id] = 1;
@@ -447,12 +441,12 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
     const tb_node *stopped = NULL;
     tb_dominators *ways;
     if (!from || !above || !read) return tb_out_of_memory(error);
-    for (int i = 0; i < r->n_attentions; i++) from[member(r, i)->product->out[0]->id] = 1;
+    for (int i = 0; i < r->n_attentions; i++) from[tb_route_member(r, i)->product->out[0]->id] = 1;
     TB_TRY(tb_dominators_find(&ways, graph, from, r->arena, error));
     if (beyond) memcpy(above, beyond, (size_t)graph->n_values);
     for (int i = 0; i < r->n_attentions; i++) /* tokens that attend to each other are not out yet */
-        for (int k = 0; k < 2 && member(r, i)->tower >= 0; k++)
-            tb_mark_ancestors(graph, member(r, i)->product->in[k], read);
+        for (int k = 0; k < 2 && tb_route_member(r, i)->tower >= 0; k++)
+            tb_mark_ancestors(graph, tb_route_member(r, i)->product->in[k], read);
     tiba_error first = {0};
     for (int at = target->id; at >= 0; at = ways->parent[at]) {
         if (above[at] || read[at] || !token_axes(&r->readout, r, graph->values[at])) continue;
@@ -473,13 +467,14 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
     if (first.code) return TIBA_ERROR_INPUT;
     if (has_one_query(r)) { /* it is all that there is to read, as soon as it has read the tokens */
         int at = target->id;
-        for (int i = 0; i < r->n_attentions; i++) tb_mark_ancestors(graph, member(r, i)->p, read);
+        for (int i = 0; i < r->n_attentions; i++)
+            tb_mark_ancestors(graph, tb_route_member(r, i)->p, read);
         while (ways->parent[at] >= 0 && !read[ways->parent[at]]) at = ways->parent[at];
         token_axes(&r->readout, r, graph->values[at]);
         TB_TRY(plan_steps(r, error));
         return check_steps(r, at_node, error);
     }
-    return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, r->n_attentions - 1)->product,
+    return tb_node_fail(error, TIBA_ERROR_INPUT, tb_route_member(r, r->n_attentions - 1)->product,
                         "no value with tokens lies on every path from this attention to the "
                         "target");
 }
@@ -500,18 +495,18 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     if (!r->told_apart || !r->attended) return tb_out_of_memory(error);
     bool learned = is_only_read(r);
     for (int i = 0; i < n_attentions; i++) {
-        const tb_value_axes *va = on.axes->values[member(r, i)->p->id];
+        const tb_value_axes *va = on.axes->values[tb_route_member(r, i)->p->id];
         for (int k = 0; va && k < va->n; k++)
             if (learned || !tb_axes_query(on.axes, va->factors[k].label))
                 mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
         /* of moved probabilities no axis may be left */
-        if (!learned && tb_axes_query(on.axes, member(r, i)->key_label)) continue;
-        mark_label(on.axes, r->told_apart, member(r, i)->key_label, 0);
-        mark_label(on.axes, r->attended, member(r, i)->key_label, 0);
+        if (!learned && tb_axes_query(on.axes, tb_route_member(r, i)->key_label)) continue;
+        mark_label(on.axes, r->told_apart, tb_route_member(r, i)->key_label, 0);
+        mark_label(on.axes, r->attended, tb_route_member(r, i)->key_label, 0);
     }
     TB_TRY(find_source(r, error));
     if (!r->source.value)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, member(r, 0)->product,
+        return tb_node_fail(error, TIBA_ERROR_INPUT, tb_route_member(r, 0)->product,
                             "the tokens of this attention and of those above it do not come from "
                             "one value with tokens");
     TB_TRY(plan_from_readout(r, target, beyond, stopped, error));
@@ -531,347 +526,4 @@ void tb_route_keep(const tb_route *r, unsigned char *keep) {
         for (int i = 0; i < node->n_out; i++)
             if (node->out[i] && (needs & TB_NEEDS_OUT(i < 15 ? i : 15))) keep[node->out[i]->id] = 1;
     }
-}
-
-/* -------------------------------------------------------------------- running */
-
-/* What a value holds in one channel. */
-typedef struct share {
-    int channel;
-    float *mass;
-    struct share *next;
-} share;
-
-typedef struct walk {
-    const tb_route *r;
-    const tb_program *program;
-    tb_budget *budget;
-    tb_exec *exec;
-    share **shares; /* by value id, NULL: none (yet) */
-    int channel;    /* of the step at hand */
-    const tb_route_load *load;
-    double *reach; /* where what reaches the queries of member `reached` goes */
-    int reached;   /* -1: nobody asks */
-} walk;
-
-/* What the value holds in the channel at hand, NULL: nothing. */
-static float *held(const walk *w, const tb_value *value) {
-    for (share *s = value ? w->shares[value->id] : NULL; s; s = s->next)
-        if (s->channel == w->channel) return s->mass;
-    return NULL;
-}
-
-/* The same with room made for it; NULL: out of memory. */
-static float *mass_of(walk *w, const tb_value *value) {
-    float *found = held(w, value);
-    if (found) return found;
-    share *s = tb_calloc(w->budget, 1, sizeof *s);
-    if (!s) return NULL;
-    s->channel = w->channel;
-    s->next = w->shares[value->id];
-    w->shares[value->id] = s;
-    s->mass = tb_calloc(w->budget, (size_t)tb_tensor_count(&value->t), sizeof(float));
-    return s->mass;
-}
-
-static void drop(walk *w, const tb_value *value) {
-    for (share *s = w->shares[value->id], *next; s; s = next) {
-        next = s->next;
-        tb_free(s->mass);
-        tb_free(s);
-    }
-    w->shares[value->id] = NULL;
-}
-
-/* Adds `factor` × m (in the shape of `like`) to the value's mass, summed over what was broadcast.
- */
-static tiba_status give(walk *w, const tb_value *value, const tiba_tensor *m, float factor,
-                        tiba_error *error) {
-    if (!value || !value->active || !w->r->between[value->id]) return TIBA_OK;
-    /* what a branch was asked for ends where the branch begins */
-    if (w->channel != STREAM && w->r->base[w->channel] == value) return TIBA_OK;
-    float *to = mass_of(w, value);
-    tiba_tensor sum = value->t;
-    sum.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&sum), sizeof(float));
-    if (!to || !sum.data) return tb_out_of_memory(error);
-    tb_sum_to_shape(&sum, m);
-    int64_t count = tb_tensor_count(&sum);
-    for (int64_t i = 0; i < count; i++) to[i] += factor * ((float *)sum.data)[i];
-    return TIBA_OK;
-}
-
-/* Around an attention: V's tokens get Eᵀ times what the product's rows hold, spread evenly over
- * heads and features. */
-static tiba_status step_attention(walk *w, const tb_node *node, int index, const float *m,
-                                  tiba_error *error) {
-    const float *e = w->load->blocks[index];
-    const tb_attention *a = member(w->r, index);
-    const tiba_tensor *o = &node->out[0]->t;
-    int64_t rows = a->groups * a->heads, nq = a->queries, nk = a->keys;
-    int64_t features = tb_tensor_count(o) / (rows * nq);
-    tiba_tensor v = *o; /* V's share with o's leading axes */
-    v.dims[v.rank - (a->transposed ? 1 : 2)] = nk;
-    float *full = tb_scratch(w->exec, (size_t)(rows * nk * features), sizeof(float));
-    double *held = tb_scratch(w->exec, (size_t)(a->groups * nq), sizeof(double));
-    double *handed = tb_scratch(w->exec, (size_t)(a->groups * nk), sizeof(double));
-    if (!full || !held || !handed) return tb_out_of_memory(error);
-    memset(held, 0, (size_t)(a->groups * nq) * sizeof *held);
-    memset(handed, 0, (size_t)(a->groups * nk) * sizeof *handed);
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t q = 0; q < nq; q++)
-            for (int64_t f = 0; f < features; f++)
-                held[a->group_of[row] * nq + q] +=
-                    (double)m[a->transposed ? (row * features + f) * nq + q
-                                            : (row * nq + q) * features + f];
-    for (int64_t i = 0; i < a->groups * nq && index == w->reached; i++) w->reach[i] += held[i];
-    if (!e) return TIBA_OK;
-    for (int64_t g = 0; g < a->groups; g++)
-        for (int64_t q = 0; q < nq; q++) {
-            if (held[g * nq + q] == 0.0) continue;
-            for (int64_t k = 0; k < nk; k++)
-                handed[g * nk + k] += held[g * nq + q] * (double)e[(g * nq + q) * nk + k];
-        }
-    double even = 1.0 / (double)(a->heads * features);
-    for (int64_t row = 0; row < rows; row++)
-        for (int64_t k = 0; k < nk; k++)
-            for (int64_t f = 0; f < features; f++)
-                full[a->transposed ? (row * features + f) * nk + k
-                                   : (row * nk + k) * features + f] =
-                    (float)(handed[a->group_of[row] * nk + k] * even);
-    v.data = full;
-    w->channel = STREAM; /* whoever asked */
-    return give(w, a->v, &v, 1.0f, error);
-}
-
-/* A linear map with all weights alike: each of the k elements that an output is made of gets 1/k.
- */
-static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,
-                              tiba_error *error) {
-    tb_even even;
-    TB_TRY(tb_route_even(&even, node, w->program, w->exec, error));
-    tiba_tensor *din[8] = {NULL}, *outs[1], size = *m, part = even.ones;
-    int64_t n = tb_tensor_count(&part), count = tb_tensor_count(m);
-    part.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
-    size.data = tb_scratch(w->exec, (size_t)count, sizeof(float));
-    if (!part.data || !size.data) return tb_out_of_memory(error);
-    outs[0] = &size;
-    TB_TRY(even.def->forward(w->exec, node, even.in, outs, error));
-    float *s = size.data;
-    for (int64_t i = 0; i < count; i++) s[i] = s[i] != 0.0f ? ((float *)m->data)[i] / s[i] : 0.0f;
-    const tiba_tensor *back[1] = {&size}, *of[1] = {&size};
-    din[even.x] = &part;
-    TB_TRY(even.def->vjp(w->exec, node, even.in, of, back, din, error));
-    return give(w, node->in[even.x], &part, 1.0f, error);
-}
-
-/* The adjoint of a copy. */
-static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
-    const tb_op_def *def = node->op->def;
-    if (!def->vjp)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "no rollout through it: %s",
-                            def->no_vjp);
-    size_t n_in = (size_t)node->n_in, n_out = (size_t)node->n_out;
-    const tiba_tensor **in = tb_scratch(w->exec, n_in, sizeof *in);
-    const tiba_tensor **out = tb_scratch(w->exec, n_out, sizeof *out);
-    const tiba_tensor **back = tb_scratch(w->exec, n_out, sizeof *back);
-    tiba_tensor **din = tb_scratch(w->exec, n_in, sizeof *din);
-    tiba_tensor *memory = tb_scratch(w->exec, n_in + n_out, sizeof *memory);
-    if (!in || !out || !back || !din || !memory) return tb_out_of_memory(error);
-    for (size_t i = 0; i < n_in; i++) {
-        const tb_value *value = node->in[i];
-        in[i] = value ? w->program->values[value->id] : NULL;
-        din[i] = NULL;
-        if (!value || !value->active || !w->r->between[value->id]) continue;
-        memory[i] = value->t;
-        memory[i].data = tb_scratch(w->exec, (size_t)tb_tensor_count(&value->t), sizeof(float));
-        if (!memory[i].data) return tb_out_of_memory(error);
-        din[i] = &memory[i];
-    }
-    for (size_t i = 0; i < n_out; i++) {
-        const tb_value *value = node->out[i];
-        out[i] = value ? w->program->values[value->id] : NULL;
-        back[i] = NULL;
-        if (!held(w, value)) continue;
-        memory[n_in + i] = value->t;
-        memory[n_in + i].data = held(w, value);
-        back[i] = &memory[n_in + i];
-    }
-    TB_TRY(def->vjp(w->exec, node, in, out, back, din, error));
-    for (size_t i = 0; i < n_in; i++)
-        if (din[i]) TB_TRY(give(w, node->in[i], din[i], 1.0f, error));
-    return TIBA_OK;
-}
-
-/* Operands of the result's own size carry the tokens, all others none (unless none has it). */
-static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
-                               tiba_error *error) {
-    for (int i = 0, among; i < node->n_in; i++)
-        if (tb_route_carries(w->r, node, i, &among))
-            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
-    return TIBA_OK;
-}
-
-const tb_add_shares tb_add_gets[] = {
-    [ADD_LEFT] = {{1.0f, 0.0f}, {0.0f, 0.0f}},
-    [ADD_RIGHT] = {{0.0f, 1.0f}, {0.0f, 0.0f}},
-    [ADD_AROUND_LEFT] = {{1.0f, 0.0f}, {0.0f, 1.0f}},
-    [ADD_AROUND_RIGHT] = {{0.0f, 1.0f}, {1.0f, 0.0f}},
-    [ADD_SHARED] = {{0.5f, 0.5f}, {0.5f, 0.5f}},
-    [ADD_BOTH] = {{1.0f, 1.0f}, {0.0f, 0.0f}},
-};
-
-/* Divides the weight at an Add around an attention by the sums of the rows of I + E. */
-static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
-                             tiba_error *error) {
-    signed char what = w->r->skip[node->id];
-    bool around = what == ADD_AROUND_LEFT || what == ADD_AROUND_RIGHT;
-    if (what == ADD_LEFT || what == ADD_RIGHT) return TIBA_OK;
-    bool own = around && w->r->alone[node->id];
-    if (!own && w->load->undivided) {
-        *w->load->undivided = true;
-        return TIBA_OK;
-    }
-    if (!own)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
-                            "the normalized rollout is not defined where several attentions share "
-                            "a residual sum: --rollout raw, or another method");
-    int64_t count = tb_tensor_count(m);
-    float *s = tb_calloc(w->budget, (size_t)count + 1, sizeof *s);
-    if (!s) return tb_out_of_memory(error);
-    tiba_status status =
-        tb_route_row_sums(s, w->r, w->program, w->load->blocks, node, w->budget, w->exec, error);
-    for (int64_t i = 0; i < count && status == TIBA_OK; i++) ((float *)m->data)[i] /= 1.0f + s[i];
-    tb_free(s);
-    return status;
-}
-
-static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, tiba_error *error) {
-    const tb_add_shares *gets = &tb_add_gets[w->r->skip[node->id]];
-    int channel = w->channel;
-    if (w->load->normalized && channel == STREAM) TB_TRY(normalize(w, node, m, error));
-    for (int i = 0; i < 2; i++) {
-        w->channel = channel;
-        if (gets->stream[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->stream[i], error));
-        w->channel = node->id;
-        if (gets->asked[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->asked[i], error));
-    }
-    return TIBA_OK;
-}
-
-static tiba_status step_region(walk *w, const tb_region *region, tiba_error *error) {
-    tiba_tensor m = region->entry->t;
-    m.data = held(w, region->exit);
-    if (region->turned) {
-        tb_walk back = tb_region_walk(region);
-        m.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&m), sizeof(float));
-        if (!m.data) return tb_out_of_memory(error);
-        tb_walk_copy(w->exec, &back, sizeof(float), m.data, held(w, region->exit));
-    }
-    return give(w, region->entry, &m, 1.0f, error);
-}
-
-/* One step of what the node's results hold in the channel at hand. */
-static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
-    const tb_route *r = w->r;
-    int index = r->on.regions->of_node[node->id];
-    if (ends_at(r, node)) return TIBA_OK;
-    if (index >= 0) { /* element-wise functions and normalisations leave tokens alone */
-        const tb_region *region = &r->on.regions->list[index];
-        return region->exit->producer == node ? step_region(w, region, error) : TIBA_OK;
-    }
-    int attention = tb_route_member_of(r, node);
-    tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
-    m.data = held(w, node->out[0]);
-    if (attention >= 0) return step_attention(w, node, attention, m.data, error);
-    if (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_OTHER)
-        return step_move(w, node, error);
-    if (!m.data) return TIBA_OK;
-    switch (node->op->class) {
-    case TB_CLASS_CONTRACT:
-    case TB_CLASS_REDUCE:
-    case TB_CLASS_POOL:
-        return step_merge(w, node, &m, error);
-    default:
-        return tb_route_is_sum(node) ? step_sum(w, node, &m, error)
-                                     : step_binary(w, node, &m, error);
-    }
-}
-
-/* Steps of all channels that the node's results hold something in. */
-static tiba_status take_steps(walk *w, const tb_node *node, tiba_error *error) {
-    for (int i = 0; i < node->n_out; i++)
-        for (share *s = node->out[i] ? w->shares[node->out[i]->id] : NULL; s; s = s->next) {
-            bool done = false; /* with an earlier output */
-            w->channel = s->channel;
-            for (int k = 0; k < i && !done; k++) done = held(w, node->out[k]) != NULL;
-            if (done) continue;
-            tiba_status status = take_step(w, node, error);
-            tb_scratch_reset(w->exec);
-            TB_TRY(status);
-        }
-    return TIBA_OK;
-}
-
-static tiba_status walk_back(walk *w, tiba_error *error) {
-    for (int s = 0; s < w->r->n_steps; s++) {
-        const tb_node *node = w->r->steps[s];
-        TB_TRY(take_steps(w, node, error));
-        for (int i = 0; i < node->n_out; i++)
-            if (node->out[i] && node->out[i] != w->r->source.value) drop(w, node->out[i]);
-    }
-    return TIBA_OK;
-}
-
-/* Carries the load back; tokens [source.tokens] NULL: nobody asks for them. */
-static tiba_status run(walk *at, double *tokens, tiba_error *error) {
-    const tb_route *r = at->r;
-    const tb_token_axes *from = &r->readout, *to = &r->source;
-    at->channel = STREAM;
-    float *start = mass_of(at, from->value);
-    if (!start) return tb_out_of_memory(error);
-    int64_t count = tb_tensor_count(&from->value->t);
-    double even = (double)(from->tokens * from->batch) / (double)count;
-    for (int64_t i = 0; i < count; i++)
-        if (i / from->batch_inner % from->batch == at->load->sample)
-            start[i] = (float)(at->load->w[tb_token_of(from, i)] * even);
-    TB_TRY(walk_back(at, error));
-    if (!tokens) return TIBA_OK;
-    for (int64_t t = 0; t < to->tokens; t++) tokens[t] = 0.0;
-    at->channel = STREAM;
-    const float *end = held(at, to->value);
-    count = tb_tensor_count(&to->value->t);
-    for (int64_t i = 0; end && i < count; i++) tokens[tb_token_of(to, i)] += (double)end[i];
-    return TIBA_OK;
-}
-
-static tiba_status run_walk(walk *at, double *tokens, tiba_error *error) {
-    int n = at->r->on.graph->n_values;
-    at->shares = tb_calloc(at->budget, (size_t)n + 1, sizeof *at->shares);
-    tiba_status status = at->shares ? run(at, tokens, error) : tb_out_of_memory(error);
-    for (int i = 0; i < n && at->shares; i++)
-        if (at->r->on.graph->values[i]) drop(at, at->r->on.graph->values[i]);
-    tb_free(at->shares);
-    return status;
-}
-
-tiba_status tb_route_run(const tb_route *r, const tb_program *program, const tb_route_load *load,
-                         double *tokens, tb_budget *budget, tb_exec *exec, tiba_error *error) {
-    walk at = {
-        .r = r, .program = program, .budget = budget, .exec = exec, .load = load, .reached = -1};
-    return run_walk(&at, tokens, error);
-}
-
-tiba_status tb_route_reach(const tb_route *r, const tb_program *program, const tb_route_load *load,
-                           int index, double *held, tb_budget *budget, tb_exec *exec,
-                           tiba_error *error) {
-    const tb_attention *a = member(r, index);
-    walk at = {.r = r,
-               .program = program,
-               .budget = budget,
-               .exec = exec,
-               .load = load,
-               .reach = held,
-               .reached = index};
-    memset(held, 0, (size_t)(a->groups * a->queries) * sizeof *held);
-    return run_walk(&at, NULL, error);
 }

@@ -1,6 +1,6 @@
 /*
  * route_rows.c: the sums of the rows of E where a residual sum stands. A row of E stands where its
- * attention is; the walk down (route.c) spreads a token's weight over rows by the moves and merges
+ * attention is; the walk down (route_walk.c) spreads a token's weight over rows by moves and merges
  * of the branch. The transpose of that, from the attention up, gives each element of the sum the
  * mean of the rows' sums that its weight would reach.
  */

@@ -1,6 +1,6 @@
 /*
- * route_steps.h: what the steps of a route are, for the walk down (route.c) and for the sums of
- * rows, which go up (route_rows.c).
+ * route_steps.h: what the steps of a route are: route.c plans them, the walk down (route_walk.c)
+ * and the sums of rows, which go up (route_rows.c), take them.
  */
 #ifndef TB_RULES_ROUTE_STEPS_H
 #define TB_RULES_ROUTE_STEPS_H
@@ -18,6 +18,11 @@ typedef struct tb_add_shares {
 } tb_add_shares;
 extern const tb_add_shares tb_add_gets[];
 
+/** The attention at a place in route->members. */
+const tb_attention *tb_route_member(const tb_route *r, int i);
+/** Does weight end at the node: is it a member's softmax, whose probabilities also weigh constants?
+ */
+bool tb_route_ends_at(const tb_route *r, const tb_node *node);
 /** The place in route->members of the attention whose product is this node, -1 if none. */
 int tb_route_member_of(const tb_route *r, const tb_node *node);
 /** Is it a sum of two activations? */
