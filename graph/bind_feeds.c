@@ -115,6 +115,18 @@ static tiba_status copy_integers(tb_value *value, tb_arena *arena, tiba_dtype dt
     return TIBA_OK;
 }
 
+/* The value holds the input's ids, each in its place. */
+static tiba_status set_ids(tb_value *value, tb_arena *arena, tiba_error *error) {
+    tiba_tensor *places = TB_NEW(arena, tiba_tensor, 1);
+    if (!places) return tb_out_of_memory(error);
+    TB_TRY(tb_tensor_create(places, arena, TIBA_INT64, value->t.rank, value->t.dims, error));
+    int64_t count = tb_tensor_count(places);
+    for (int64_t i = 0; i < count; i++) ((int64_t *)places->data)[i] = i;
+    value->places = places;
+    value->ids_of = value->input;
+    return TIBA_OK;
+}
+
 static tiba_status bind_feed(tb_binder *binder, tb_value *value, const tb_value *input,
                              const tiba_tensor *fed, tiba_error *error) {
     tiba_dtype dtype = input->t.dtype == TIBA_UNDEFINED ? fed->dtype : input->t.dtype;
@@ -125,8 +137,7 @@ static tiba_status bind_feed(tb_binder *binder, tb_value *value, const tb_value 
                        input->name);
     if (!tb_dtype_is_float(dtype) && !picture) {
         TB_TRY(copy_integers(value, binder->arena, dtype, fed, error));
-        if (dtype != TIBA_BOOL) value->ids_of = value->input;
-        return TIBA_OK;
+        return dtype != TIBA_BOOL ? set_ids(value, binder->arena, error) : TIBA_OK;
     }
     value->t = (tiba_tensor){.dtype = TIBA_FLOAT32, .rank = fed->rank};
     memcpy(value->t.dims, fed->dims, sizeof value->t.dims);
@@ -140,8 +151,7 @@ static tiba_status bind_feed(tb_binder *binder, tb_value *value, const tb_value 
                        input->name);
     TB_TRY(tb_tensor_create(&value->t, binder->arena, TIBA_FLOAT32, fed->rank, fed->dims, error));
     if (count > 0) tb_convert(&value->t, fed);
-    if (ids) value->ids_of = value->input;
-    return TIBA_OK;
+    return ids ? set_ids(value, binder->arena, error) : TIBA_OK;
 }
 
 tiba_status tb_bind_feeds(tb_binder *binder, int n_feeds, const tb_feed *feeds, tiba_error *error) {

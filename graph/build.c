@@ -250,6 +250,37 @@ static tiba_status fold(tb_builder *b, const tb_node *node, tiba_error *error) {
     return status;
 }
 
+/* Where the ids that came out stand in their input: moved as the ids were, if that is known. */
+static tiba_status move_places(tb_builder *b, const tb_node *node, tiba_error *error) {
+    tb_arena *arena = b->graph->arena;
+    const tb_value *from = NULL;
+    for (int i = 0; i < node->n_in && !from; i++)
+        if (node->in[i] && node->in[i]->places) from = node->in[i];
+    if (!from) return TIBA_OK;
+    bool moves = node->op->class == TB_CLASS_MOVE;
+    if (moves && from != node->in[0]) return TIBA_OK;
+    tb_value moved = {.t = *from->places}, **in = TB_NEW(arena, tb_value *, node->n_in);
+    tb_value *made = TB_NEW(arena, tb_value, node->n_out),
+             **out = TB_NEW(arena, tb_value *, node->n_out);
+    if (!in || !made || !out) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) in[i] = i ? node->in[i] : &moved;
+    for (int i = 0; i < node->n_out; i++) {
+        out[i] = &made[i];
+        made[i].t = node->out[i]->t;
+        made[i].t.dtype = TIBA_INT64;
+        made[i].t.data = moves ? NULL : from->places->data;
+        bool same = tb_tensor_count(&made[i].t) == tb_tensor_count(&from->t);
+        if (!moves && !same) return TIBA_OK;
+    }
+    tb_node like = *node;
+    like.in = in;
+    like.out = out;
+    if (moves) TB_TRY(fold(b, &like, error));
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i]->ids_of == from->ids_of) node->out[i]->places = &made[i].t;
+    return TIBA_OK;
+}
+
 /* Puts the node, which so far exists on its own, into the graph. */
 static tiba_status insert(tb_builder *b, const tb_node *draft, tiba_error *error) {
     tb_node *node =
@@ -336,7 +367,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
             out[i]->ids_of = (tb_dtype_is_integer(out[i]->t.dtype) || parts) && ids >= 0
                                  ? ids
                                  : ids_unchanged(&node, out[i]);
-        return TIBA_OK;
+        return ids >= 0 ? move_places(b, &node, error) : TIBA_OK;
     }
     set_activity(&node);
     set_step(&node);

@@ -122,6 +122,7 @@ CASES = {
     "columns": (lambda a: models.Columns(), lambda: {**{k: torch.tensor([[i]]) for k, i in zip("abc", (3, 9, 4))}, "numbers": torch.tensor([[0.4, -1.2]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "parts": (lambda a: models.Parts(), lambda: {"tokens": torch.tensor([[[3, 9, 4, 11], [6, 2, 8, 5], [1, 7, 4, 10]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="parts", options=["--method", "rollout", "--rollout", "raw"])),
     "turns": (lambda a: models.Trajectory(), lambda: {"a": torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(7)), "b": torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(8))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
+    "row": (lambda a: models.Row(), lambda: {"tokens": torch.tensor([[3, 9, 3, 4]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "matched": (lambda a: models.Matched(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",), target="0,0")),  # a tower of windows beside another
     "float_mask": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), lambda: {"attention_mask": torch.tensor([0.0] * 5 + [-1e4]).expand(1, 1, 6, 6).contiguous(), "input_ids": ids()}, ["ts17", "dyn18"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),

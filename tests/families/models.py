@@ -849,6 +849,20 @@ class TwoWay(nn.Module):
         return self.head((q + self.again(q, x, x)[0])[:, 0])
 
 
+class Row(nn.Module):
+    """the same where one input holds all columns"""
+    def __init__(self):
+        super().__init__()
+        self.tables, self.text = nn.ModuleList([nn.Embedding(VOCAB, D) for _ in range(4)]), TextModel(depth=2)
+
+    def forward(self, tokens):
+        t = self.text
+        x = torch.stack([f(tokens[:, k]) for k, f in enumerate(self.tables)], 1) + t.pos[:, :4]
+        for blk in t.blocks:
+            x = blk(x)
+        return t.head(t.norm(x).mean(1))
+
+
 class Captioned(nn.Module):
     """a text reads what a convolutional network made of a picture"""
     def __init__(self):
