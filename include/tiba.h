@@ -350,6 +350,7 @@ typedef struct tiba_tower {
     const double *relevance_in; /**< [samples] relevance that arrives at the readout, summed over
                                      tokens: 1 where it is conserved, shared by several towers */
     int nested; /**< the target reads the tower only by way of another one's readout (a decoder's),
+                   or all of its tokens are made of what another one's readout holds,
                    or they have one readout, so that its relevance_in is a part of that one's */
     const int64_t *not_finite;     /**< [samples] how many of the attentions' values that the method
                                         read are NaN or infinite: a sound graph has none */

@@ -106,8 +106,10 @@ static tiba_status find_source(const tb_explainer *x, tb_plan_tower *to, tiba_er
 }
 
 /* Notes which towers the target reads only by way of another's readout, as an encoder by way of the
- * decoder. Of those that have one readout (the decoder's own tokens, and an encoder's states that
- * are an input and end in its cross-attentions) the first counts what arrives there. */
+ * decoder, or whose tokens are all made of what another's readout holds (a video's frames), so that
+ * what arrives there goes on to it. Of those that have one readout (the decoder's own tokens, and
+ * an encoder's states that are an input and end in its cross-attentions) the first counts what
+ * arrives there. */
 static tiba_status note_nested(tb_explainer *x, tiba_error *error) {
     for (int t = 0; t < x->n_towers && x->n_towers > 1; t++) {
         tb_plan_tower *to = &x->towers[t];
@@ -121,6 +123,12 @@ static tiba_status note_nested(tb_explainer *x, tiba_error *error) {
             for (int of = 0; of < x->n_towers && at != to->readout->id; of++)
                 to->nested |= of != t && x->towers[of].readout->id == at;
     }
+    for (int t = 0; t < x->n_towers; t++)
+        for (int of = 0; of < x->n_towers && !x->towers[t].nested; of++) {
+            int below = x->towers[of].readout->id, own = x->towers[t].readout->id;
+            x->towers[t].nested = of != t && !x->towers[of].nested &&
+                                  tb_common_dominator(x->analysis->dominators, below, own) == below;
+        }
     return TIBA_OK;
 }
 

@@ -25,7 +25,7 @@ typedef struct tb_plan_tower {
     const tiba_error *apart; /**< why no row vector connects it with other towers of its input;
                                 NULL: nobody asked */
     const tb_node *stopped;  /**< what no row vector goes through, NULL: nothing, or not planned */
-    bool nested;             /**< the target reads it only by way of another tower's readout */
+    bool nested;             /**< what arrives here arrives at another tower's readout as well */
     tb_reading reading;      /**< how the target reads the readout's tokens */
 } tb_plan_tower;
 

@@ -276,12 +276,15 @@ static bool all_above(const tb_explainer *x, int n, const int *attentions, const
     return all;
 }
 
-/* Is one of the first k attentions of a tower that one of the others is of as well? */
-static bool shares_tower(const tb_explainer *x, const int *members, int k, int n) {
+/* Do one of the first k attentions and one of the others belong to one tower, of as many tokens as
+ * are read? It would be cut in two. (What attends among some of them, such as the class tokens of
+ * a video's frames, stands on what is read.) */
+static bool cuts_tower(const tb_explainer *x, const int *members, int k, int n, int64_t tokens) {
     const tb_attention *all = x->analysis->attentions->attentions;
     for (int i = 0; i < k; i++)
         for (int j = k; j < n && all[members[i]].tower >= 0; j++)
-            if (all[members[i]].tower == all[members[j]].tower) return true;
+            if (all[members[i]].tower == all[members[j]].tower && all[members[i]].keys >= tokens)
+                return true;
     return false;
 }
 
@@ -299,7 +302,6 @@ static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *ap
     *fits = false;
     for (k = n - 1; k > 0 && !*fits; k--) {
         tb_mark_descendants(x->graph, found->attentions[members[k]].product->out[0], beyond);
-        if (shares_tower(x, members, k, n)) continue;
         tiba_error why = {0};
         *to = (tb_plan_tower){.tower = {.input = group.tower.input}, .apart = apart};
         to->tower.attentions = members;
@@ -309,7 +311,9 @@ static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *ap
             if (error) *error = why;
             return status;
         }
-        *fits = status == TIBA_OK && all_above(x, n - k, members + k, to->readout);
+        int64_t tokens = to->route ? to->route->readout.tokens : to->tower.tokens;
+        *fits = status == TIBA_OK && all_above(x, n - k, members + k, to->readout) &&
+                !cuts_tower(x, members, k, n, tokens);
     }
     if (!*fits) {
         *to = group;

@@ -123,6 +123,7 @@ CASES = {
     "parts": (lambda a: models.Parts(), lambda: {"tokens": torch.tensor([[[3, 9, 4, 11], [6, 2, 8, 5], [1, 7, 4, 10]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="parts", options=["--method", "rollout", "--rollout", "raw"])),
     "turns": (lambda a: models.Trajectory(), lambda: {"a": torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(7)), "b": torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(8))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "row": (lambda a: models.Row(), lambda: {"tokens": torch.tensor([[3, 9, 3, 4]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
+    "frames": (lambda a: models.Frames(), lambda: {"image": torch.randn(1, 2, 3, 16, 16, generator=torch.Generator().manual_seed(7))}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="frames", options=["--method", "rollout", "--rollout", "raw"])),
     "matched": (lambda a: models.Matched(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",), target="0,0")),  # a tower of windows beside another
     "float_mask": (families.hf("BertForSequenceClassification", "BertConfig", **TEXT), lambda: {"attention_mask": torch.tensor([0.0] * 5 + [-1e4]).expand(1, 1, 6, 6).contiguous(), "input_ids": ids()}, ["ts17", "dyn18"], True),
     "index_tuples": (rope_like(), lambda: {k: v for k, v in bert_inputs().items() if k != "token_type_ids"}, ["ts17", "dyn18"], True),

@@ -817,6 +817,26 @@ class Trajectory(nn.Module):
         return self.head(t.norm(x)[:, -2])
 
 
+class Frames(nn.Module):
+    """a video's frames, whose class tokens attend to each other between layers and again at the end; patches are read as well (X-CLIP)"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.enc = VisionModel(pool="mean", depth=1)
+        self.between, self.last = [nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)]
+
+    def forward(self, image):
+        e, x = self.enc, image.flatten(0, 1)
+        x = torch.cat([e.cls.expand(x.shape[0], -1, -1), e.embed(x)], 1) + e.pos
+        x = e.blocks[0](x)
+        c = x[:, :1].transpose(0, 1)
+        c = c + self.between(c, c, c)[0]
+        x = torch.cat([c.transpose(0, 1), x[:, 1:]], 1)
+        c = x[:, 0].unsqueeze(0)
+        c = c + self.last(c, c, c)[0]
+        return e.head(c.mean(1) * x[:, 1:].mean((0, 1))[None])
+
+
 class Columns(nn.Module):
     """a table's row: each column of it is an input and a token, and all are read beside numbers (TabTransformer)"""
     def __init__(self):

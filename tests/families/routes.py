@@ -173,6 +173,12 @@ def chunks(p, w):
     return out
 
 
+def frames(p, w):
+    """each frame for itself, then the class tokens, which stand first, of all frames"""
+    places = np.arange(len(w)).reshape(p[0].shape[:2])
+    return step(step(w, p[1], places[:, :1].T), p[0], places)
+
+
 def parts(p, w):
     """parts of a text beside each other, of each the first token is read"""
     places = np.arange(p[0].shape[0] * p[0].shape[1]).reshape(p[0].shape[:2])
@@ -186,7 +192,7 @@ def parts(p, w):
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "parts": (parts, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
 
 
 def rows(model, name, feeds, results, family, way, method="rollout", single=False, ties="exact"):
