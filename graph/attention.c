@@ -249,7 +249,9 @@ static bool takes_turns(const tb_axes *axes, const tb_label *merge) {
             int a = l->parents[0], b = l->parents[k];
             const tb_label *first = a < 0 ? NULL : &axes->labels[tb_axes_root(axes, a)];
             const tb_label *other = b < 0 ? NULL : &axes->labels[tb_axes_root(axes, b)];
-            if (first && other && first->count == 1 && first->input != other->input) return true;
+            bool inputs = first && first->kind == TB_LABEL_INPUT && first->count == 1 && other &&
+                          other->kind == TB_LABEL_INPUT;
+            if (inputs && first->input != other->input) return true;
         }
     }
     return false;

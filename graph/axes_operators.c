@@ -186,15 +186,22 @@ static uint64_t inputs_behind(pass *p, const tb_value *value) {
  * token of it. False: they are not. */
 static bool stack_inputs(pass *p, int axis, int *parents) {
     const tb_node *node = p->node;
+    uint64_t *behind = TB_NEW(p->axes->arena, uint64_t, node->n_in), once = 0, again = 0;
     int n = 0, streams = 0;
-    if (axis == 0) return false; /* these are samples */
+    if (!behind) p->failed = true;
+    if (!behind || axis == 0) return false; /* along the first axis they are samples */
+    for (int i = 0; i < node->n_in; i++) {
+        if (!node->in[i]->active || node->in[i]->t.dims[axis] == 0) continue;
+        if (node->in[i]->t.dims[axis] != 1) return false;
+        behind[i] = inputs_behind(p, node->in[i]);
+        again |= once & behind[i];
+        once |= behind[i];
+    }
     for (int i = 0; i < node->n_in; i++) {
         const tb_value *in = node->in[i];
         if (in->t.dims[axis] == 0) continue;
         if (in->active) {
-            uint64_t own = in->t.dims[axis] == 1 ? inputs_behind(p, in) : 0;
-            for (int k = 0; k < node->n_in; k++)
-                if (k != i && node->in[k]->active) own &= ~inputs_behind(p, node->in[k]);
+            uint64_t own = behind[i] & ~again;
             if (!own) return false;
             tb_label label = {.kind = TB_LABEL_INPUT, .count = 1, .dim = 1};
             while (!(own >> label.input & 1)) label.input++;

@@ -62,6 +62,17 @@ static bool scales(const tb_node *node) {
            (tb_tensor_count(&node->in[0]->t) == 1 || tb_tensor_count(&node->in[1]->t) == 1);
 }
 
+/* Does the node take or move elements of its first operand alone? The others are indices and
+ * shapes.
+ */
+static bool moves_first(const tb_node *node) {
+    return tb_is(node, TB_OP_Gather) || tb_is(node, TB_OP_GatherElements) ||
+           tb_is(node, TB_OP_GatherND) || tb_is(node, TB_OP_Slice) || tb_is(node, TB_OP_Expand) ||
+           tb_is(node, TB_OP_Tile) || tb_is(node, TB_OP_Reshape) || tb_is(node, TB_OP_Squeeze) ||
+           tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Split) ||
+           (node->op->class == TB_CLASS_MOVE && node->n_in == 1);
+}
+
 /* Which input's ids the outputs still are. Arithmetic with an offset or a factor keeps them ids (of
  * a shifted table, of hashed rows); comparisons, sums over tokens and products of two rows
  * (positions times a mask) do not. */
@@ -84,13 +95,7 @@ static int ids_through(const tb_node *node) {
     default:
         if (node->op->class != TB_CLASS_MOVE) return -1;
     }
-    bool gathers = tb_is(node, TB_OP_Gather) || tb_is(node, TB_OP_GatherElements) ||
-                   tb_is(node, TB_OP_GatherND) || tb_is(node, TB_OP_Slice) ||
-                   tb_is(node, TB_OP_Expand) || tb_is(node, TB_OP_Tile) ||
-                   tb_is(node, TB_OP_Reshape) || tb_is(node, TB_OP_Squeeze) ||
-                   tb_is(node, TB_OP_Unsqueeze) || tb_is(node, TB_OP_Split);
-    /* The other inputs of these are indices and shapes. */
-    int last = gathers ? 1 : node->n_in;
+    int last = moves_first(node) ? 1 : node->n_in;
     for (int i = 0; i < last; i++)
         if (node->in[i] && node->in[i]->ids_of >= 0) return node->in[i]->ids_of;
     return -1;
@@ -258,7 +263,8 @@ static tiba_status move_places(tb_builder *b, const tb_node *node, tiba_error *e
         if (node->in[i] && node->in[i]->places) from = node->in[i];
     if (!from) return TIBA_OK;
     bool moves = node->op->class == TB_CLASS_MOVE;
-    if (moves && from != node->in[0]) return TIBA_OK;
+    /* what else is joined or written beside them has no places */
+    if (moves && (from != node->in[0] || !moves_first(node))) return TIBA_OK;
     tb_value moved = {.t = *from->places}, **in = TB_NEW(arena, tb_value *, node->n_in);
     tb_value *made = TB_NEW(arena, tb_value, node->n_out),
              **out = TB_NEW(arena, tb_value *, node->n_out);

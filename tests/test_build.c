@@ -440,8 +440,39 @@ static void test_one_hot_rows(void) {
     }
 }
 
+/* Ids that are moved keep their places in the input; what is joined with others or written over has
+ * none. */
+static void test_places(void) {
+    hand h;
+    hand_open(&h);
+    const int64_t at[] = {2, 1}, first[] = {0};
+    const int32_t more[] = {3}, given[] = {7, 7, 9, 7};
+    tb_value *ids = add_input(&h, "ids", TIBA_INT32, 1, (int64_t[]){4}, NULL);
+    tb_value *two = add_constant(&h, "two", TIBA_INT64, 1, (int64_t[]){2}, at);
+    tb_value *one = add_constant(&h, "one", TIBA_INT64, 2, (int64_t[]){1, 1}, first);
+    tb_value *other = add_constant(&h, "other", TIBA_INT32, 1, (int64_t[]){1}, more);
+    tb_value *taken = add_node(&h, "Gather", "taken", 2, (tb_value *[]){ids, two});
+    tb_value *shifted = add_node(&h, "Add", "shifted", 2, (tb_value *[]){taken, other});
+    tb_value *joined = add_node(&h, "Concat", "joined", 2, (tb_value *[]){taken, other});
+    tb_value *written = add_node(&h, "ScatterND", "written", 3, (tb_value *[]){ids, one, other});
+    set_outputs(&h, 4, (tb_value *[]){taken, shifted, joined, written});
+    tb_feed feed = {"ids", {TIBA_INT32, 1, {4}, (void *)given}};
+    tb_bound *bound = NULL;
+    CHECK_CASE(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_OK, "%s",
+               h.error.message);
+    for (int i = 0; bound && i < 4; i++) {
+        const tb_value *out = bound->graph->outputs[i];
+        if (out->producer) out = out->producer->in[0];
+        const int64_t *places = out->places ? out->places->data : NULL;
+        CHECK_CASE(i < 2 ? places && places[0] == 2 && places[1] == 1 : !places, "output %d", i);
+    }
+    tb_bound_destroy(bound);
+    hand_close(&h);
+}
+
 int main(void) {
     test_choices();
+    test_places();
     test_one_hot_rows();
     test_activity();
     test_feeds();

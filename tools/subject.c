@@ -295,9 +295,10 @@ static tiba_status open_tokenizer(tb_subject *subject, tiba_error *error) {
 tb_text tb_subject_token(tb_subject *subject, const char *input, int64_t id) {
     tiba_error none;
     int ids = text_input(subject);
-    if (ids < 0 || strcmp(tiba_model_input(subject->model, ids).name, input) != 0 ||
-        open_tokenizer(subject, &none) != TIBA_OK)
+    if (ids < 0 || strcmp(tiba_model_input(subject->model, ids).name, input) != 0)
         return (tb_text){"", 0};
+    if (!subject->no_tokenizer) subject->no_tokenizer = open_tokenizer(subject, &none) != TIBA_OK;
+    if (subject->no_tokenizer) return (tb_text){"", 0};
     return tb_tokenizer_token(subject->tokenizer, id);
 }
 

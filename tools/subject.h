@@ -33,6 +33,7 @@ typedef struct tb_subject {
     int n_digests; /**< 0 until tb_subject_digests */
     tb_digest *digests;
     tb_tokenizer *tokenizer;    /**< opened when the first text comes; NULL until then */
+    bool no_tokenizer;          /**< ids were to be read by one, and there is none that opens */
     struct tb_subject *partner; /**< the text encoder, where pictures and texts have a file each;
                                      this one is the picture encoder then. NULL: one graph */
 } tb_subject;
