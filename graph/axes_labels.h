@@ -1,6 +1,6 @@
 /*
- * axes_labels.h: what axes.c offers to axes_operators.c alone: making labels, and carrying the
- * factors of one value to another.
+ * axes_labels.h: what axes.c offers to the operators (axes_pass.h) alone: making labels, and
+ * carrying the factors of one value to another.
  */
 #ifndef TB_GRAPH_AXES_LABELS_H
 #define TB_GRAPH_AXES_LABELS_H

@@ -1,29 +1,22 @@
 /*
- * axes_operators.c: how every operator moves axes, and the pass over the graph. See axes.h.
+ * axes_operators.c: how operators move axes, and the pass over the graph. See axes.h.
  */
 #include <string.h>
 
 #include "graph/axes.h"
 #include "graph/axes_labels.h"
+#include "graph/axes_pass.h"
 #include "graph/reach.h"
 
-typedef struct pass {
-    const tb_graph *graph;
-    tb_axes *axes;
-    const tb_node *node;
-    tb_value_axes *to; /* of the output at hand */
-    bool failed;       /* out of memory */
-} pass;
-
 /* dimensions aligned at the right, as broadcasting does */
-static void carry_broadcast(pass *p, const tb_value *in, const tb_value *out) {
+static void carry_broadcast(tb_axes_pass *p, const tb_value *in, const tb_value *out) {
     int map[TIBA_MAX_RANK];
     for (int d = 0; d < in->t.rank; d++) map[d] = d + out->t.rank - in->t.rank;
     tb_axes_carry(p->axes, p->to, in, out, map);
 }
 
-static void new_axis(pass *p, const tb_value *out, int dim, tb_label label, const int *parents,
-                     const int64_t *offsets) {
+void tb_axes_new(tb_axes_pass *p, const tb_value *out, int dim, tb_label label, const int *parents,
+                 const int64_t *offsets) {
     label.count = out->t.dims[dim];
     int id = tb_axes_intern(p->axes, label, parents, offsets);
     if (id < 0)
@@ -33,7 +26,7 @@ static void new_axis(pass *p, const tb_value *out, int dim, tb_label label, cons
 }
 
 /* `dim` of `out` is a stretch of dimension `from` of `in` */
-static void cut_axis(pass *p, const tb_value *in, int from, const tb_value *out, int dim,
+static void cut_axis(tb_axes_pass *p, const tb_value *in, int from, const tb_value *out, int dim,
                      int64_t start, int64_t step) {
     int parent = tb_axes_dim(p->axes, in, from);
     if (parent < 0) return;
@@ -53,210 +46,14 @@ static void cut_axis(pass *p, const tb_value *in, int from, const tb_value *out,
         return;
     }
     tb_label cut = {.kind = TB_LABEL_CUT, .input = -1, .step = step, .n_parents = 1};
-    new_axis(p, out, dim, cut, &parent, &start);
+    tb_axes_new(p, out, dim, cut, &parent, &start);
 }
 
-static int64_t wrapped(int64_t axis, int rank) {
+int64_t tb_axes_wrapped(int64_t axis, int rank) {
     return axis < 0 ? axis + rank : axis;
 }
 
-/* The dimension of which operand k of a Concat along a new axis holds piece k, all of equal length
- * and together the whole: the pieces of a written-out unfold. -1: none. */
-static int stacked_dim(pass *p, int axis, int *parent) {
-    const tb_node *node = p->node;
-    const tb_value *first = node->in[0];
-    for (int d = 0; d < first->t.rank; d++) {
-        int64_t length = first->t.dims[d];
-        bool pieces = d != axis && length > 1;
-        *parent = -1;
-        for (int k = 0; k < node->n_in && pieces; k++) {
-            const tb_value *in = node->in[k];
-            pieces =
-                in->t.rank == first->t.rank && in->t.dims[axis] == 1 && in->t.dims[d] == length;
-            int label = pieces ? tb_axes_dim(p->axes, in, d) : -1;
-            const tb_label *cut = label < 0 ? NULL : &p->axes->labels[tb_axes_root(p->axes, label)];
-            pieces =
-                cut && cut->kind == TB_LABEL_CUT && cut->step == 1 && cut->offsets[0] == k * length;
-            if (!pieces) break;
-            int whole = tb_axes_root(p->axes, cut->parents[0]);
-            pieces = k == 0 || whole == *parent;
-            *parent = whole;
-        }
-        if (pieces && p->axes->labels[*parent].count == node->n_in * length) return d;
-    }
-    return -1;
-}
-
-static bool stack_pieces(pass *p, const tb_value *out, int axis) {
-    for (int i = 0; i < p->node->n_in; i++)
-        if (!p->node->in[i] || p->node->in[i]->t.rank != out->t.rank) return false;
-    int parent, d = p->node->n_in > 1 ? stacked_dim(p, axis, &parent) : -1;
-    if (d < 0) return false;
-    int map[TIBA_MAX_RANK];
-    for (int k = 0; k < out->t.rank; k++) map[k] = k == axis || k == d ? -1 : k;
-    for (int i = 0; i < p->node->n_in; i++) tb_axes_carry(p->axes, p->to, p->node->in[i], out, map);
-    int64_t n = p->node->n_in, length = out->t.dims[d];
-    int which = tb_axes_part(p->axes, parent, n, length);
-    int inside = tb_axes_part(p->axes, parent, length, 1);
-    if (which < 0 || inside < 0) p->failed = true;
-    tb_axes_add(p->axes, p->to, (tb_factor){which, n, tb_axes_stride(&out->t, axis)});
-    tb_axes_add(p->axes, p->to, (tb_factor){inside, length, tb_axes_stride(&out->t, d)});
-    return true;
-}
-
-/* The label whose cuts are put together again in their places (a rotation of the patches alone), -1
- * if there is none. */
-static int whole_again(const tb_axes *axes, int n, const int *parts, const int64_t *offsets,
-                       int64_t count) {
-    int whole = -1;
-    for (int i = 0; i < n && whole < 0; i++)
-        if (parts[i] >= 0 && axes->labels[parts[i]].kind == TB_LABEL_CUT)
-            whole = tb_axes_root(axes, axes->labels[parts[i]].parents[0]);
-    if (whole < 0 || axes->labels[whole].count != count) return -1;
-    const tb_label *w = &axes->labels[whole];
-    for (int i = 0; i < n; i++) {
-        const tb_label *l = parts[i] < 0 ? NULL : &axes->labels[parts[i]];
-        bool fits = l && l->kind == TB_LABEL_CUT && l->step == 1 && l->offsets[0] == offsets[i] &&
-                    tb_axes_root(axes, l->parents[0]) == whole;
-        for (int k = 0; l && !fits && w->kind == TB_LABEL_JOIN && k < w->n_parents; k++)
-            fits = w->offsets[k] == offsets[i] && tb_axes_root(axes, w->parents[k]) == parts[i];
-        if (!fits) return -1;
-    }
-    return whole;
-}
-
-/* The label that a dimension has in an operand, where the operands have different ones; -1: none.
- */
-static int differing(pass *p, int dim) {
-    int first = -1;
-    for (int i = 0; i < p->node->n_in; i++) {
-        int label = tb_axes_root(p->axes, tb_axes_dim(p->axes, p->node->in[i], dim));
-        if (label >= 0 && first >= 0 && label != first) return first;
-        if (first < 0) first = label;
-    }
-    return -1;
-}
-
-/* Is the value an input's own elements, moved at most: are all its axes known? */
-static bool is_raw(pass *p, const tb_value *value) {
-    for (int d = 0; d < value->t.rank; d++)
-        if (value->t.dims[d] > 1 && tb_axes_dim(p->axes, value, d) < 0) return false;
-    return value->active;
-}
-
-/* Samples put one behind the other (views of a picture, two texts): another axis on which they
- * differ, mirrored or of another input, is none of theirs. Feature maps that are joined by their
- * channels or tokens are lined up on the others. True if the samples themselves need a label. */
-static bool join_samples(pass *p, const tb_value *out, unsigned *changes) {
-    bool raw = true;
-    *changes = 0;
-    for (int d = 1; d < out->t.rank && out->t.rank > 2; d++) {
-        int parent = differing(p, d);
-        if (parent < 0) continue;
-        int64_t offset = 0;
-        tb_label other = {
-            .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = d, .n_parents = 1};
-        new_axis(p, out, d, other, &parent, &offset);
-        *changes |= 1u << d;
-    }
-    for (int i = 0; i < p->node->n_in; i++) raw = raw && is_raw(p, p->node->in[i]);
-    return raw && out->t.rank > 2;
-}
-
-/* The graph inputs that a value depends on, as bits; of the first 64. */
-static uint64_t inputs_behind(pass *p, const tb_value *value) {
-    uint64_t bits = 0;
-    unsigned char *below = TB_NEW(p->axes->arena, unsigned char, p->graph->n_values);
-    if (!below) {
-        p->failed = true;
-        return 0;
-    }
-    tb_mark_ancestors(p->graph, value, below);
-    for (int i = 0; i < p->graph->n_inputs && i < 64; i++)
-        if (p->graph->inputs[i] && below[p->graph->inputs[i]->id]) bits |= UINT64_C(1) << i;
-    for (const tb_node *node = p->graph->first; node; node = node->next)
-        for (int i = 0; i < node->n_in && node->out[0] && below[node->out[0]->id]; i++)
-            if (node->in[i] && node->in[i]->ids_of >= 0 && node->in[i]->ids_of < 64)
-                bits |= UINT64_C(1) << node->in[i]->ids_of;
-    return bits;
-}
-
-/* Fills in parents where Concat stacks vectors of one input each (a table's columns; the states and
- * the actions of a trajectory, for all of its steps): what an input has alone makes its vector a
- * token of it. False: they are not. */
-static bool stack_inputs(pass *p, int axis, int *parents) {
-    const tb_node *node = p->node;
-    uint64_t *behind = TB_NEW(p->axes->arena, uint64_t, node->n_in), once = 0, again = 0;
-    int n = 0, streams = 0;
-    if (!behind) p->failed = true;
-    if (!behind || axis == 0) return false; /* along the first axis they are samples */
-    for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i]->active || node->in[i]->t.dims[axis] == 0) continue;
-        if (node->in[i]->t.dims[axis] != 1) return false;
-        behind[i] = inputs_behind(p, node->in[i]);
-        again |= once & behind[i];
-        once |= behind[i];
-    }
-    for (int i = 0; i < node->n_in; i++) {
-        const tb_value *in = node->in[i];
-        if (in->t.dims[axis] == 0) continue;
-        if (in->active) {
-            uint64_t own = behind[i] & ~again;
-            if (!own) return false;
-            tb_label label = {.kind = TB_LABEL_INPUT, .count = 1, .dim = 1};
-            while (!(own >> label.input & 1)) label.input++;
-            parents[n] = tb_axes_intern(p->axes, label, NULL, NULL);
-            if (parents[n] < 0) p->failed = true;
-            streams++;
-        }
-        n++;
-    }
-    return streams > 1 && !p->failed;
-}
-
-static void op_concat(pass *p, const tb_value *out) {
-    const tb_node *node = p->node;
-    int axis = (int)wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
-    int *parents = TB_NEW(p->axes->arena, int, node->n_in), n = 0;
-    int64_t *offsets = TB_NEW(p->axes->arena, int64_t, node->n_in), at = 0;
-    bool any = false, all = true;
-    if (!parents || !offsets) {
-        p->failed = true;
-        return;
-    }
-    if (stack_pieces(p, out, axis)) return;
-    for (int i = 0; i < node->n_in; i++)
-        if (!node->in[i] || node->in[i]->t.rank != out->t.rank) return;
-    unsigned changes = 0;
-    if (axis == 0 && node->n_in > 1) any = join_samples(p, out, &changes);
-    for (int i = 0; i < node->n_in; i++) {
-        const tb_value *in = node->in[i];
-        int map[TIBA_MAX_RANK];
-        for (int d = 0; d < in->t.rank; d++) map[d] = d == axis || changes >> d & 1 ? -1 : d;
-        tb_axes_carry(p->axes, p->to, in, out, map);
-        if (in->t.dims[axis] > 0) {
-            int label = in->t.dims[axis] == 1 ? tb_axes_unit(p->axes, in, axis)
-                                              : tb_axes_dim(p->axes, in, axis);
-            parents[n] = tb_axes_root(p->axes, label);
-            any |= parents[n] >= 0;
-            all &= parents[n] >= 0;
-            offsets[n++] = at;
-        }
-        at += in->t.dims[axis];
-    }
-    if (!any && !stack_inputs(p, axis, parents)) return;
-    /* one operand: the others are empty (a key-value cache of length 0) */
-    int whole = n == 1 ? parents[0] : whole_again(p->axes, n, parents, offsets, at);
-    if (whole >= 0) {
-        tb_axes_add(p->axes, p->to, (tb_factor){whole, at, tb_axes_stride(&out->t, axis)});
-        return;
-    }
-    /* the same tokens joined the same way are the same axis, wherever that is done */
-    tb_label join = {.kind = TB_LABEL_JOIN, .node = all ? NULL : node, .input = -1, .n_parents = n};
-    new_axis(p, out, axis, join, parents, offsets);
-}
-
-static void op_slice(pass *p, const tb_value *out) {
+static void op_slice(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0];
     int map[TIBA_MAX_RANK];
     for (int d = 0; d < in->t.rank; d++) map[d] = in->t.dims[d] == out->t.dims[d] ? d : -1;
@@ -267,12 +64,12 @@ static void op_slice(pass *p, const tb_value *out) {
     int64_t count = tb_tensor_count(&starts->t);
     for (int64_t i = 0; i < count; i++) { /* a reversed axis keeps its size but is another axis */
         int64_t step = steps ? tb_get_i64(&steps->t, i) : 1;
-        int64_t d = wrapped(list ? tb_get_i64(&list->t, i) : i, in->t.rank);
+        int64_t d = tb_axes_wrapped(list ? tb_get_i64(&list->t, i) : i, in->t.rank);
         if (d >= 0 && d < in->t.rank && step != 1) map[d] = -1;
     }
     tb_axes_carry(p->axes, p->to, in, out, map);
     for (int64_t i = 0; i < count; i++) {
-        int64_t d = wrapped(list ? tb_get_i64(&list->t, i) : i, in->t.rank);
+        int64_t d = tb_axes_wrapped(list ? tb_get_i64(&list->t, i) : i, in->t.rank);
         int64_t step = steps ? tb_get_i64(&steps->t, i) : 1;
         if (d < 0 || d >= in->t.rank || map[d] >= 0) continue;
         int64_t start = tb_get_i64(&starts->t, i), size = in->t.dims[d];
@@ -282,9 +79,9 @@ static void op_slice(pass *p, const tb_value *out) {
     }
 }
 
-static void op_split(pass *p, const tb_value *out, int which) {
+static void op_split(tb_axes_pass *p, const tb_value *out, int which) {
     const tb_value *in = p->node->in[0];
-    int axis = (int)wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank);
+    int axis = (int)tb_axes_wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank);
     int map[TIBA_MAX_RANK];
     for (int d = 0; d < in->t.rank; d++) map[d] = d == axis ? -1 : d;
     tb_axes_carry(p->axes, p->to, in, out, map);
@@ -297,13 +94,13 @@ static void op_split(pass *p, const tb_value *out, int which) {
 }
 
 /* Constant indices start, start + step, … are a cut; any others make an axis of their own. */
-static void gather_axis(pass *p, const tb_value *in, int axis, const tb_value *indices,
+static void gather_axis(tb_axes_pass *p, const tb_value *in, int axis, const tb_value *indices,
                         const tb_value *out, int dim) {
     int parent = tb_axes_dim(p->axes, in, axis);
     if (parent < 0) return;
     int64_t n = indices->t.rank > 0 ? indices->t.dims[0] : 0;
     if (indices->t.data && n > 0 && tb_tensor_count(&indices->t) == n) { /* GatherND has [n, 1] */
-        int64_t first = wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
+        int64_t first = tb_axes_wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
         int64_t step = n > 1 ? tb_get_i64(&indices->t, 1) - tb_get_i64(&indices->t, 0) : 1;
         bool even = step > 0;
         for (int64_t i = 1; i < n && even; i++)
@@ -316,14 +113,14 @@ static void gather_axis(pass *p, const tb_value *in, int axis, const tb_value *i
     tb_label other = {
         .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = dim, .n_parents = 1};
     int64_t offset = 0;
-    new_axis(p, out, dim, other, &parent, &offset);
+    tb_axes_new(p, out, dim, other, &parent, &offset);
 }
 
 /* One index whose axis is gone: the element stands where the axis was. */
-static void gather_one(pass *p, const tb_value *in, int axis, const tb_value *indices) {
+static void gather_one(tb_axes_pass *p, const tb_value *in, int axis, const tb_value *indices) {
     int parent = tb_axes_dim(p->axes, in, axis);
     if (parent < 0 || !indices->t.data) return;
-    int64_t start = wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
+    int64_t start = tb_axes_wrapped(tb_get_i64(&indices->t, 0), (int)in->t.dims[axis]);
     tb_label cut = {.kind = TB_LABEL_CUT, .count = 1, .input = -1, .step = 1, .n_parents = 1};
     int label = tb_axes_intern(p->axes, cut, &parent, &start);
     if (label < 0)
@@ -334,17 +131,18 @@ static void gather_one(pass *p, const tb_value *in, int axis, const tb_value *in
 
 /* Indices first + a i + c j (unfold): windows and the places in them. Where they cut the axis into
  * equal pieces that is a Reshape; else the windows (the larger step) are a grid of their own. */
-static void gather_windows(pass *p, const tb_value *in, int axis, const tb_value *indices,
+static void gather_windows(tb_axes_pass *p, const tb_value *in, int axis, const tb_value *indices,
                            const tb_value *out) {
     int parent = tb_axes_dim(p->axes, in, axis);
     const tiba_tensor *t = &indices->t;
     if (parent < 0 || !t->data || tb_tensor_count(t) == 0) return;
     int64_t size = in->t.dims[axis], n[2] = {t->dims[0], t->dims[1]};
-    int64_t first = wrapped(tb_get_i64(t, 0), (int)size);
+    int64_t first = tb_axes_wrapped(tb_get_i64(t, 0), (int)size);
     int64_t step[2] = {n[0] > 1 ? tb_get_i64(t, n[1]) - tb_get_i64(t, 0) : 0,
                        n[1] > 1 ? tb_get_i64(t, 1) - tb_get_i64(t, 0) : 0};
     for (int64_t i = 0; i < n[0] * n[1]; i++)
-        if (wrapped(tb_get_i64(t, i), (int)size) != first + i / n[1] * step[0] + i % n[1] * step[1])
+        if (tb_axes_wrapped(tb_get_i64(t, i), (int)size) !=
+            first + i / n[1] * step[0] + i % n[1] * step[1])
             return;
     if (step[0] < 0 || step[1] < 0) return;
     int large = step[0] >= step[1] ? 0 : 1, small = 1 - large;
@@ -361,94 +159,14 @@ static void gather_windows(pass *p, const tb_value *in, int axis, const tb_value
     int64_t offset = 0;
     tb_label grid = {
         .kind = TB_LABEL_GRID, .node = p->node, .input = -1, .dim = axis, .n_parents = 1};
-    new_axis(p, out, axis + large, grid, &parent, &offset);
+    tb_axes_new(p, out, axis + large, grid, &parent, &offset);
 }
 
-/* Do the indices only ever stay or go up by one, as positions and segments do? */
-static bool counts_up(const tiba_tensor *indices) {
-    int64_t n = indices->rank ? indices->dims[indices->rank - 1] : 0;
-    if (!indices->data || n < 2) return false;
-    for (int64_t i = 0; i < tb_tensor_count(indices); i++) {
-        int64_t step = i % n ? tb_get_i64(indices, i) - tb_get_i64(indices, i - 1) : 0;
-        if (step != 0 && step != 1) return false;
-    }
-    return true;
-}
-
-/* Are the indices the input's own ids in their places? Shifted ids (what a decoder reads) are
- * tokens of another axis. */
-static bool is_input(const pass *p, const tb_value *indices) {
-    const tiba_tensor *own = &p->graph->inputs[indices->ids_of]->t, *t = &indices->t;
-    int64_t n = tb_tensor_count(t);
-    if (!own->data || !t->data || n != tb_tensor_count(own)) return false;
-    int64_t offset = n ? (int64_t)tb_get_f64(t, 0) - (int64_t)tb_get_f64(own, 0) : 0;
-    for (int64_t i = 0; i < n; i++) /* a table with rows in front shifts all by one number */
-        if ((int64_t)tb_get_f64(t, i) - (int64_t)tb_get_f64(own, i) != offset) return false;
-    return true;
-}
-
-/* Are the indices, [samples] or [samples, k], every sample's ids first, first + step, … of an input
- * [samples, n]: columns of a table? */
-static bool are_columns(const tb_value *indices, const tiba_tensor *own, int64_t *first,
-                        int64_t *step) {
-    const tiba_tensor *t = &indices->t;
-    if (!indices->places || own->rank != 2 || t->rank < 1 || t->rank > 2 ||
-        t->dims[0] != own->dims[0])
-        return false;
-    const int64_t *places = indices->places->data, n = own->dims[1];
-    int64_t k = t->rank == 2 ? t->dims[1] : 1;
-    if (k == 0 || k >= n || t->dims[0] == 0) return false;
-    *first = places[0];
-    *step = k > 1 ? places[1] - places[0] : 1;
-    for (int64_t i = 0; i < t->dims[0] * k; i++)
-        if (places[i] != i / k * n + *first + i % k * *step) return false;
-    return *step > 0;
-}
-
-/* Such columns are places along the input's tokens, a single one as well. */
-static void look_up_columns(pass *p, tb_label whole, const tb_value *indices, const tb_value *out,
-                            int axis, int64_t first, int64_t step) {
-    whole.node = NULL;
-    whole.dim = 1;
-    whole.count = p->graph->inputs[indices->ids_of]->t.dims[1];
-    int parent = tb_axes_intern(p->axes, whole, NULL, NULL);
-    tb_label cut = {.kind = TB_LABEL_CUT, .input = -1, .step = step, .n_parents = 1};
-    cut.count = indices->t.rank == 2 ? indices->t.dims[1] : 1;
-    int label = parent < 0 ? -1 : tb_axes_intern(p->axes, cut, &parent, &first);
-    if (label < 0)
-        p->failed = true;
-    else
-        tb_axes_add(
-            p->axes, p->to,
-            (tb_factor){label, cut.count, tb_axes_stride(&out->t, axis + indices->t.rank - 1)});
-}
-
-/* An embedding look-up by indices of `rank` dimensions, in a table of `rows` rows. */
-static void look_up(pass *p, const tb_value *indices, int rank, int64_t rows, const tb_value *out,
-                    int axis) {
-    if (counts_up(&indices->t)) rows = 0;
-    const tb_node *moved = is_input(p, indices) ? NULL : p->node;
-    const tiba_tensor *own = &p->graph->inputs[indices->ids_of]->t;
-    bool partial = tb_tensor_count(&indices->t) < tb_tensor_count(own);
-    int64_t first, step;
-    bool columns = rank == indices->t.rank && are_columns(indices, own, &first, &step);
-    tb_label label = {.kind = TB_LABEL_LOOKUP,
-                      .node = moved,
-                      .input = indices->ids_of,
-                      .rows = rows,
-                      .partial = partial};
-    for (int d = 0; d < (columns ? 1 : rank); d++) {
-        label.dim = d;
-        new_axis(p, out, axis + d, label, NULL, NULL);
-    }
-    if (columns) look_up_columns(p, label, indices, out, axis, first, step);
-}
-
-static void op_gather(pass *p, const tb_value *out) {
+static void op_gather(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0], *indices = p->node->in[1];
-    int axis = (int)wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank);
+    int axis = (int)tb_axes_wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank);
     if (!in->active && indices->ids_of >= 0) {
-        look_up(p, indices, indices->t.rank, in->t.dims[axis], out, axis);
+        tb_axes_look_up(p, indices, indices->t.rank, in->t.dims[axis], out, axis);
         return;
     }
     int map[TIBA_MAX_RANK];
@@ -462,7 +180,7 @@ static void op_gather(pass *p, const tb_value *out) {
 
 /* Batch dimensions and those behind the indexed ones stay; the indexed ones end. */
 /* Dimensions that stay keep their label; one that changes is an axis of its own. */
-static void some_change(pass *p, const tb_value *out, unsigned changes) {
+static void some_change(tb_axes_pass *p, const tb_value *out, unsigned changes) {
     const tb_value *in = p->node->in[0];
     int map[TIBA_MAX_RANK];
     if (in->t.rank != out->t.rank) return;
@@ -475,17 +193,17 @@ static void some_change(pass *p, const tb_value *out, unsigned changes) {
         int64_t offset = 0;
         tb_label other = {
             .kind = TB_LABEL_OTHER, .node = p->node, .input = -1, .dim = d, .n_parents = 1};
-        new_axis(p, out, d, other, &parent, &offset);
+        tb_axes_new(p, out, d, other, &parent, &offset);
     }
 }
 
-static void op_gather_nd(pass *p, const tb_value *out) {
+static void op_gather_nd(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0], *indices = p->node->in[1];
     int batch = (int)tb_attr_int(p->node, "batch_dims", 0), rank = indices->t.rank;
     if (rank < 1) return;
     int behind = batch + (int)indices->t.dims[rank - 1];
     if (!in->active && indices->ids_of >= 0) {
-        look_up(p, indices, rank - 1, in->t.dims[batch], out, 0);
+        tb_axes_look_up(p, indices, rank - 1, in->t.dims[batch], out, 0);
         return;
     }
     if (batch > 0 && behind == batch + 1 && rank == batch + 2) { /* each sample's own choice */
@@ -501,11 +219,12 @@ static void op_gather_nd(pass *p, const tb_value *out) {
     if (rank == 2) gather_axis(p, in, 0, indices, out, 0);
 }
 
-static void op_one_hot(pass *p, const tb_value *out) {
+static void op_one_hot(tb_axes_pass *p, const tb_value *out) {
     const tb_value *indices = p->node->in[0];
     if (indices->ids_of < 0) return;
-    int axis = (int)wrapped(tb_attr_int(p->node, "axis", -1), out->t.rank);
-    if (axis == out->t.rank - 1) look_up(p, indices, indices->t.rank, out->t.dims[axis], out, 0);
+    int axis = (int)tb_axes_wrapped(tb_attr_int(p->node, "axis", -1), out->t.rank);
+    if (axis == out->t.rank - 1)
+        tb_axes_look_up(p, indices, indices->t.rank, out->t.dims[axis], out, 0);
 }
 
 /* Is the value a softmax that nothing but element-wise operators and moves changed? */
@@ -526,14 +245,14 @@ static bool is_softmax(const tb_value *value) {
 }
 
 /* Queries that come from no input, where a softmax of theirs reads tokens: `dim` of the product. */
-static void new_queries(pass *p, const tb_value *weights, const tb_value *out, int dim) {
+static void new_queries(tb_axes_pass *p, const tb_value *weights, const tb_value *out, int dim) {
     if (out->t.dims[dim] < 2 || tb_axes_dim(p->axes, weights, dim) != -1 || !is_softmax(weights))
         return;
-    new_axis(p, out, dim, (tb_label){.kind = TB_LABEL_QUERY, .node = p->node, .input = -1}, NULL,
-             NULL);
+    tb_axes_new(p, out, dim, (tb_label){.kind = TB_LABEL_QUERY, .node = p->node, .input = -1}, NULL,
+                NULL);
 }
 
-static void op_matmul(pass *p, const tb_value *out) {
+static void op_matmul(tb_axes_pass *p, const tb_value *out) {
     const tb_value *a = p->node->in[0], *b = p->node->in[1];
     int map[TIBA_MAX_RANK], ra = a->t.rank, rb = b->t.rank, ro = out->t.rank;
     if (ra < 1 || rb < 1) return;
@@ -550,7 +269,7 @@ static void op_matmul(pass *p, const tb_value *out) {
     if (right >= 0) new_queries(p, b, out, ra - 1);
 }
 
-static void op_gemm(pass *p, const tb_value *out) {
+static void op_gemm(tb_axes_pass *p, const tb_value *out) {
     int trans_a = tb_attr_int(p->node, "transA", 0) != 0;
     int trans_b = tb_attr_int(p->node, "transB", 0) != 0;
     int row[2] = {trans_a ? -1 : 0, trans_a ? 0 : -1};
@@ -559,7 +278,7 @@ static void op_gemm(pass *p, const tb_value *out) {
     tb_axes_carry(p->axes, p->to, p->node->in[1], out, column);
 }
 
-static void op_linear(pass *p, const tb_value *out) {
+static void op_linear(tb_axes_pass *p, const tb_value *out) {
     const tb_value *x = p->node->in[0];
     int map[TIBA_MAX_RANK];
     for (int d = 0; d < x->t.rank; d++) map[d] = d == x->t.rank - 1 ? -1 : d;
@@ -567,7 +286,7 @@ static void op_linear(pass *p, const tb_value *out) {
 }
 
 /* Convolutions and poolings: batch as it is, features gone, spatial axes new where they change. */
-static void op_window(pass *p, const tb_value *out) {
+static void op_window(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0];
     int map[TIBA_MAX_RANK] = {0, -1};
     int64_t n;
@@ -583,22 +302,22 @@ static void op_window(pass *p, const tb_value *out) {
         int64_t offset = 0;
         tb_label grid = {
             .kind = TB_LABEL_GRID, .node = p->node, .input = -1, .dim = d - 2, .n_parents = 1};
-        new_axis(p, out, d, grid, &parent, &offset);
+        tb_axes_new(p, out, d, grid, &parent, &offset);
     }
 }
 
-static void op_reduce(pass *p, const tb_value *out) {
+static void op_reduce(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0];
     bool keep = tb_attr_int(p->node, "keepdims", 1) != 0, gone[TIBA_MAX_RANK] = {false};
     const tb_value *list = p->node->n_in > 1 ? p->node->in[1] : NULL;
     int64_t count = list && list->t.data ? tb_tensor_count(&list->t) : 0;
     if (list && !list->t.data) return;
     if (tb_find_attr(p->node, "axis")) { /* ArgMax and its like */
-        gone[wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank)] = true;
+        gone[tb_axes_wrapped(tb_attr_int(p->node, "axis", 0), in->t.rank)] = true;
     } else {
         if (count == 0 && tb_attr_int(p->node, "noop_with_empty_axes", 0) == 0) return;
         for (int64_t i = 0; i < count; i++) {
-            int64_t d = wrapped(tb_get_i64(&list->t, i), in->t.rank);
+            int64_t d = tb_axes_wrapped(tb_get_i64(&list->t, i), in->t.rank);
             if (d >= 0 && d < in->t.rank) gone[d] = true;
         }
     }
@@ -610,7 +329,7 @@ static void op_reduce(pass *p, const tb_value *out) {
     tb_axes_carry(p->axes, p->to, in, out, map);
 }
 
-static void op_transpose(pass *p, const tb_value *out) {
+static void op_transpose(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0];
     int64_t n;
     const int64_t *perm = tb_attr_ints(p->node, "perm", &n);
@@ -622,19 +341,19 @@ static void op_transpose(pass *p, const tb_value *out) {
     tb_axes_carry(p->axes, p->to, in, out, map);
 }
 
-static void op_resized(pass *p, const tb_value *out) {
+static void op_resized(tb_axes_pass *p, const tb_value *out) {
     some_change(p, out, 0);
 }
 
 /* All axes of places are axes of their own, though of the same size. */
-static void op_sampled(pass *p, const tb_value *out) {
+static void op_sampled(tb_axes_pass *p, const tb_value *out) {
     some_change(p, out, ~3u);
 }
 
 /* Elements of one axis are chosen, each line's on its own. */
-static void op_chosen(pass *p, const tb_value *out) {
+static void op_chosen(tb_axes_pass *p, const tb_value *out) {
     int64_t axis = tb_is(p->node, TB_OP_TopK) ? -1 : 0;
-    some_change(p, out, 1u << wrapped(tb_attr_int(p->node, "axis", axis), out->t.rank));
+    some_change(p, out, 1u << tb_axes_wrapped(tb_attr_int(p->node, "axis", axis), out->t.rank));
 }
 
 /* Where element i of ScatterElements' or ScatterND's updates is put, in the data's flat order. */
@@ -643,12 +362,13 @@ static int64_t scattered_to(const tb_node *node, int64_t i) {
                       *updates = &node->in[2]->t;
     int64_t at = 0;
     if (tb_is(node, TB_OP_ScatterElements)) {
-        const int64_t axis = wrapped(tb_attr_int(node, "axis", 0), data->rank), index = i;
+        const int64_t axis = tb_axes_wrapped(tb_attr_int(node, "axis", 0), data->rank), index = i;
         int64_t step = 1;
         for (int d = data->rank - 1; d >= 0; d--) {
             int64_t coordinate = i % updates->dims[d];
             i /= updates->dims[d];
-            if (d == axis) coordinate = wrapped(tb_get_i64(indices, index), (int)data->dims[d]);
+            if (d == axis)
+                coordinate = tb_axes_wrapped(tb_get_i64(indices, index), (int)data->dims[d]);
             at += coordinate * step;
             step *= data->dims[d];
         }
@@ -657,7 +377,7 @@ static int64_t scattered_to(const tb_node *node, int64_t i) {
     int64_t depth = indices->dims[indices->rank - 1], block = tb_axes_stride(data, (int)depth - 1);
     for (int64_t k = 0; k < depth; k++)
         at = at * data->dims[k] +
-             wrapped(tb_get_i64(indices, i / block * depth + k), (int)data->dims[k]);
+             tb_axes_wrapped(tb_get_i64(indices, i / block * depth + k), (int)data->dims[k]);
     return at * block + i % block;
 }
 
@@ -674,7 +394,7 @@ static int64_t place_among(const tb_axes *axes, int part, int whole) {
 }
 
 /* Are tokens that dimension `dim` of the data has put to other places than their own? */
-static bool scatter_moves(pass *p, int dim) {
+static bool scatter_moves(tb_axes_pass *p, int dim) {
     const tb_value *data = p->node->in[0], *updates = p->node->in[2];
     const int64_t stride = tb_axes_stride(&data->t, dim), n = tb_tensor_count(&updates->t);
     const int whole = tb_axes_root(p->axes, tb_axes_dim(p->axes, data, dim));
@@ -694,7 +414,7 @@ static bool scatter_moves(pass *p, int dim) {
 }
 
 /* Does every update keep its place along its dimension `from` as the place along `to`? */
-static bool scatter_keeps(const pass *p, int from, int to) {
+static bool scatter_keeps(const tb_axes_pass *p, int from, int to) {
     const tiba_tensor *data = &p->node->in[0]->t, *updates = &p->node->in[2]->t;
     const int64_t stride = tb_axes_stride(data, to), inner = tb_axes_stride(updates, from);
     const int64_t n = tb_tensor_count(updates), count = updates->dims[from];
@@ -705,7 +425,7 @@ static bool scatter_keeps(const pass *p, int from, int to) {
 }
 
 /* Axes that are written as a whole into memory which holds nothing yet: x[..., :n] = y. */
-static void op_written(pass *p, const tb_value *out) {
+static void op_written(tb_axes_pass *p, const tb_value *out) {
     const tb_value *updates = p->node->in[2];
     int map[TIBA_MAX_RANK];
     for (int d = 0; d < updates->t.rank; d++) {
@@ -718,7 +438,7 @@ static void op_written(pass *p, const tb_value *out) {
 }
 
 /* The data's axes, but for those whose tokens are put to other places. */
-static void op_scatter(pass *p, const tb_value *out) {
+static void op_scatter(tb_axes_pass *p, const tb_value *out) {
     const tb_value *data = p->node->in[0], *updates = p->node->in[2];
     unsigned changes = 0;
     for (int d = 0; d < out->t.rank && data->active && updates->active; d++)
@@ -728,36 +448,36 @@ static void op_scatter(pass *p, const tb_value *out) {
 }
 
 /* What is cut off in front and put on behind is another axis, though of the same size. */
-static void op_pad(pass *p, const tb_value *out) {
+static void op_pad(tb_axes_pass *p, const tb_value *out) {
     const tb_value *pads = p->node->in[1], *axes = p->node->n_in > 3 ? p->node->in[3] : NULL;
     unsigned changes = 0;
     int64_t n = pads->t.data ? tb_tensor_count(&pads->t) / 2 : 0;
     for (int64_t i = 0; i < n; i++)
         if (tb_get_i64(&pads->t, i) != 0)
-            changes |= 1u << wrapped(axes ? tb_get_i64(&axes->t, i) : i, out->t.rank);
+            changes |= 1u << tb_axes_wrapped(axes ? tb_get_i64(&axes->t, i) : i, out->t.rank);
     some_change(p, out, changes);
 }
 
 /* All but the axis that is transformed and the parts of a number. */
-static void op_dft(pass *p, const tb_value *out) {
+static void op_dft(tb_axes_pass *p, const tb_value *out) {
     const tb_value *in = p->node->in[0], *axis = p->node->n_in > 2 ? p->node->in[2] : NULL;
     int map[TIBA_MAX_RANK];
-    int64_t gone = wrapped(axis && axis->t.data ? tb_get_i64(&axis->t, 0) : -2, in->t.rank);
+    int64_t gone = tb_axes_wrapped(axis && axis->t.data ? tb_get_i64(&axis->t, 0) : -2, in->t.rank);
     for (int d = 0; d < in->t.rank; d++) map[d] = d == gone || d == in->t.rank - 1 ? -1 : d;
     tb_axes_carry(p->axes, p->to, in, out, map);
 }
 
-static void op_elementwise(pass *p, const tb_value *out) {
+static void op_elementwise(tb_axes_pass *p, const tb_value *out) {
     for (int i = 0; i < p->node->n_in; i++)
         if (p->node->in[i] && p->node->in[i]->t.rank <= out->t.rank)
             carry_broadcast(p, p->node->in[i], out);
 }
 
-static void op_first(pass *p, const tb_value *out) {
+static void op_first(tb_axes_pass *p, const tb_value *out) {
     carry_broadcast(p, p->node->in[0], out);
 }
 
-static void op_alias(pass *p, const tb_value *out) {
+static void op_alias(tb_axes_pass *p, const tb_value *out) {
     (void)out;
     *p->to = *tb_axes_of(p->axes, p->node->in[0]);
     tb_axes_rejoin(p->axes, p->to);
@@ -767,9 +487,9 @@ static void op_alias(pass *p, const tb_value *out) {
 /* clang-format off */
 static const struct {
     tb_op_kind kind;
-    void (*carry)(pass *, const tb_value *);
+    void (*carry)(tb_axes_pass *, const tb_value *);
 } by_kind[] = {
-    {TB_OP_Concat, op_concat},
+    {TB_OP_Concat, tb_axes_concat},
     {TB_OP_Slice, op_slice},
     {TB_OP_Gather, op_gather},
     {TB_OP_GatherND, op_gather_nd},
@@ -801,7 +521,7 @@ static const struct {
 };
 /* clang-format on */
 
-static void carry_node(pass *p, const tb_value *out, int which) {
+static void carry_node(tb_axes_pass *p, const tb_value *out, int which) {
     if (p->node->op->def->alias) {
         op_alias(p, out);
         return;
@@ -865,7 +585,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
     axes->n_values = graph->n_values;
     axes->values = TB_NEW(arena, tb_value_axes *, graph->n_values);
     if (!axes->values) return tb_out_of_memory(error);
-    pass p = {.graph = graph, .axes = axes};
+    tb_axes_pass p = {.graph = graph, .axes = axes};
     unsigned char *seen = TB_NEW(arena, unsigned char, graph->n_values);
     if (!seen) return tb_out_of_memory(error);
     for (int i = 0; i < graph->n_inputs; i++) {
@@ -880,7 +600,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
                 continue;
             tb_label label = {.kind = TB_LABEL_INPUT, .input = i, .dim = d};
             label.vectors = d == 1 && is_sequence(input, seen);
-            new_axis(&p, input, d, label, NULL, NULL);
+            tb_axes_new(&p, input, d, label, NULL, NULL);
         }
         axes->values[input->id] = va;
     }
