@@ -18,11 +18,17 @@ int64_t tb_token_of(const tb_token_axes *a, int64_t element) {
     return token;
 }
 
+/* Is the label marked? Those that were made since (axes that were merged) are only by their parts.
+ */
+static bool is_marked(const tb_route *r, const unsigned char *marks, int label) {
+    return label < r->n_labels && marks[label];
+}
+
 /* Is the label made of what the attentions tell apart? Others are features that an input has. */
 static bool is_token_label(const tb_route *r, int label, int depth) {
     label = tb_axes_root(r->on.axes, label);
     if (label < 0 || depth > 32) return false;
-    if (r->told_apart[label]) return true;
+    if (is_marked(r, r->told_apart, label)) return true;
     const tb_label *l = &r->on.axes->labels[label];
     for (int i = 0; i < l->n_parents; i++)
         if (is_token_label(r, l->parents[i], depth + 1)) return true;
@@ -80,7 +86,7 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
     for (int i = 0; va && i < va->n; i++) {
         const tb_factor *f = &va->factors[i];
         bool samples = tb_is_samples(r->on.graph, axes, f->label, r->target);
-        bool attended = r->attended[tb_axes_root(axes, f->label)];
+        bool attended = is_marked(r, r->attended, tb_axes_root(axes, f->label));
         if (samples && !attended && f->inner * f->count == tb_tensor_count(&value->t)) {
             out->batch = f->count;
             out->batch_inner = f->inner;
@@ -490,8 +496,9 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
                     .target = target,
                     .n_attentions = n_attentions,
                     .members = members};
-    r->told_apart = TB_NEW(arena, unsigned char, on.axes->n_labels);
-    r->attended = TB_NEW(arena, unsigned char, on.axes->n_labels);
+    r->n_labels = on.axes->n_labels;
+    r->told_apart = TB_NEW(arena, unsigned char, r->n_labels);
+    r->attended = TB_NEW(arena, unsigned char, r->n_labels);
     if (!r->told_apart || !r->attended) return tb_out_of_memory(error);
     bool learned = is_only_read(r);
     for (int i = 0; i < n_attentions; i++) {

@@ -51,6 +51,7 @@ typedef struct tb_route {
     tb_tower tower;        /**< what they are; its attentions are not filled in */
     const tb_node **steps; /**< last first */
     int n_steps;
+    int n_labels;              /**< how many labels there were when these were marked: */
     unsigned char *attended;   /**< by label: axes of keys, and what they are made of */
     unsigned char *told_apart; /**< by label: axes of the attentions, and what they are made of */
     unsigned char *between;    /**< by value id: on a way from source to readout */
