@@ -23,9 +23,9 @@ OUTPUT_TOLERANCE = {"fp16": 2e-2, "int8dyn": 2e-2, "int8qdq": 2e-2}
 LEAST_COSINE = {"fp16": 0.95, "bf16": 0.95}
 MEDIAN_COSINE = ("int8dyn", "int8qdq")  # held together by their median
 LEAST_MEDIAN = 0.9
-# Families whose expected explanation does not follow from the rules: a float64 computation of the
-# last block written straight from the definition gives this program's E_b to all digits, and not the
-# expected one. Their outputs are compared all the same.
+# Families whose expected explanation does not follow from the rules: there relevance goes through
+# torch.addmm, with which that model spells its linear layers, by the plain gradient R Wᵀ instead of
+# the z⁺-rule. families/plain_products.py computes both. Their outputs are compared all the same.
 DISPUTED = {"gpt2"}
 
 
