@@ -10,6 +10,7 @@ second line only were computed by a tool that took addmm for no linear layer. Re
 """
 import glob, os, re, sys
 import numpy as np
+import onnx
 from reference import Reference, attr, relative, rollout
 
 
@@ -23,16 +24,19 @@ class PlainProducts(Reference):
 def main(folder, expected, *targets):
     want = np.load(expected)
     feeds = {os.path.basename(p)[len("input."):-len(".npy")]: np.load(p) for p in glob.glob(folder + "/input.*.npy")}
+    output = onnx.load(folder + "/model.onnx").graph.output[0].name
     for target in targets:
         t = target.replace(",", "_")
         n = next(m.group(1) for k in want.files if (m := re.fullmatch(f"readout_n(.*)_t{t}", k)))
         w = want[f"readout_n{n}_t{t}"]
         for kind in (Reference, PlainProducts):
-            blocks = [b for _, b in kind(folder + "/model.onnx", feeds, "logits", [int(i) for i in target.split(",")], "exact").explain()]
+            blocks = [b for _, b in kind(folder + "/model.onnx", feeds, output, [int(i) for i in target.split(",")], "exact").explain()]
             off = [relative(b, want[f"fused_n{n}_b{k}_t{t}"]) for k, b in enumerate(blocks)]
             tokens = relative(rollout(w, blocks, True), want[f"tiba_rownorm_n{n}_t{t}"], w)
             print(target, kind.__name__, "blocks", *(f"{v:.1e}" for v in off), f"tokens {tokens:.1e}")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])
