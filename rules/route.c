@@ -280,6 +280,25 @@ static bool only_moves(const tb_value *value, const tb_value *base, unsigned cha
     return true;
 }
 
+/* Has a decoder read the tokens too, its own moves of them lie beside those of the attentions: the
+ * source, which is value `at`, becomes the value that all of them move. */
+static tiba_status climb_moves(tb_route *r, int at, unsigned char *seen, tiba_error *error) {
+    const int *parent = r->on.dominators->parent;
+    for (at = parent[at]; at >= 0; at = parent[at]) {
+        tb_token_axes axes;
+        tb_tower tower;
+        const tb_value *value = r->on.graph->values[at];
+        memset(seen, 0, (size_t)r->on.graph->n_values);
+        if (!only_moves(r->source.value, value, seen)) break;
+        if (!token_axes(&axes, r, value) || axes.tokens != r->source.tokens) continue;
+        TB_TRY(describe(r, &axes, &tower, error));
+        if (tower.reordered || tower.length != r->tower.length) continue;
+        r->source = axes;
+        r->tower = tower;
+    }
+    return TIBA_OK;
+}
+
 /* The value where the members' tokens begin: the nearest one that dominates all of them and has
  * token axes. If tokens have been put into other places there, one further back that holds as many
  * in the input's order; or where only moves lie between, the input's tokens themselves, whichever
@@ -313,7 +332,7 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
         if (!nearest) nearest = value;
         if (!tower.reordered && own) break;
     }
-    return TIBA_OK;
+    return at < 0 ? TIBA_OK : climb_moves(r, at, seen, error);
 }
 
 static bool fits(const tb_route *r, const tb_node *node) {

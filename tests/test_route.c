@@ -535,6 +535,31 @@ static void check_side_reader(void) {
     end(&s);
 }
 
+/* A decoder reads the tokens as they came in, in front of the moves that the attentions read. */
+static void check_read_in_front(void) {
+    subject s;
+    making *m = &s.m;
+    tb_value *x = start(&s, "1,6,3");
+    tb_value *y = make_transpose(m, make_transpose(m, x, "0,2,1"), "0,2,1");
+    y = block(&s, roll(&s, block(&s, y, false)), false);
+    tb_value *parts[] = {y, make1(m, TB_OP_Relu, x)};
+    y = make2(m, TB_OP_MatMul, make_concat(m, 2, parts, 2), make_random(m, "8,4"));
+    finish(&s, read_out(&s, y, ONE_TOKEN));
+    seen *at = watch(&s, 3 * CLASSES + 1, y);
+    double r[MOST] = {0}, move[MOST * MOST] = {0}, e[MOST * MOST];
+    r[3] = 0.5;
+    naive_block(e, &s, at, 1, false);
+    naive_step(r, e, 6, false);
+    roll_matrix(move);
+    mix(r, move, 6, 6);
+    naive_block(e, &s, at, 0, false);
+    naive_step(r, e, 6, false);
+    r[3] += 0.5;
+    tb_explain_options raw = {.rollout = TB_ROLLOUT_RAW};
+    check_tokens("read in front", explain(&s, 3 * CLASSES + 1, raw).tokens, r, 6);
+    end(&s);
+}
+
 /* Tokens by their own products: an attention, though none that is known; what is tokens behind it
  * is not known either. */
 static tb_value *by_products(subject *s, tb_value *x) {
@@ -606,6 +631,7 @@ int main(void) {
     check_refused_step(by_products, "MatMul");
     check_shared_sum();
     check_side_reader();
+    check_read_in_front();
     check_two_encoders();
     check_two_readouts();
     for (int transposed = 0; transposed < 2; transposed++)
