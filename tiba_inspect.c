@@ -133,7 +133,8 @@ int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out) {
                               .blocks = tower->n_attentions,
                               .moves = moves,
                               .pooling = tb_pooling_name(reading->pooling),
-                              .reads = reading->text};
+                              .reads = reading->text,
+                              .note = tb_explainer_note(p->explainer, index)};
     return 1;
 }
 

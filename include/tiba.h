@@ -238,6 +238,7 @@ typedef struct tiba_tower_facts {
     const char *pooling; /**< "none" (the output has the tokens), "token", "mean", "sum", "max",
                               "attention", "layers", "several" */
     const char *reads;   /**< what the target reads, in words: "the first token", … */
+    const char *note;    /**< what is to be known of its rollouts, NULL if nothing */
 } tiba_tower_facts;
 /** False past the last tower. */
 TIBA_API int tiba_run_tower(const tiba_run *run, int index, tiba_tower_facts *out);

@@ -65,8 +65,7 @@ static const tb_value *common_source(const tb_explainer *x, const tb_dominators 
     return NULL;
 }
 
-/* Marks where a graph input's numbers enter: itself, or what is looked up by it. */
-static void mark_entries(const tb_explainer *x, int input, unsigned char *marks) {
+void tb_explainer_mark_entries(const tb_explainer *x, int input, unsigned char *marks) {
     for (int i = 0; i < x->graph->n_inputs; i++) {
         const tb_value *value = x->graph->inputs[i];
         if (value && value->active && value->input == input) marks[value->id] = 1;
@@ -86,7 +85,7 @@ static tiba_status find_token_source(const tb_explainer *x, tb_plan_tower *to, t
     unsigned char *entries = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     tb_dominators *own;
     if (!entries) return tb_out_of_memory(error);
-    mark_entries(x, to->tower.input, entries);
+    tb_explainer_mark_entries(x, to->tower.input, entries);
     TB_TRY(tb_dominators_find(&own, x->graph, entries, x->arena, error));
     to->source = common_source(x, own, to);
     return TIBA_OK;
@@ -314,6 +313,10 @@ void tb_explainer_keep(const tb_explainer *x, unsigned char *keep) {
 const tb_tower *tb_explainer_tower(const tb_explainer *x, int index, bool *moves) {
     *moves = x->towers[index].route != NULL;
     return &x->towers[index].tower;
+}
+
+const char *tb_explainer_note(const tb_explainer *explainer, int index) {
+    return explainer->towers[index].note;
 }
 
 const tiba_error *tb_explainer_refusal(const tb_explainer *explainer) {

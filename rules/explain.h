@@ -85,6 +85,8 @@ int tb_explainer_towers(const tb_explainer *explainer);
 
 /** The tower at `index`, and whether its tokens move. */
 const tb_tower *tb_explainer_tower(const tb_explainer *explainer, int index, bool *moves);
+/** What is to be known of its rollouts; NULL: nothing. */
+const char *tb_explainer_note(const tb_explainer *explainer, int index);
 
 /** One explanation: of element `element` (flat index) of the output. */
 typedef struct tb_explain_job {

@@ -27,6 +27,7 @@ typedef struct tb_plan_tower {
     const tb_node *stopped;  /**< what no row vector goes through, NULL: nothing, or not planned */
     bool nested;             /**< what arrives here arrives at another tower's readout as well */
     tb_reading reading;      /**< how the target reads the readout's tokens */
+    const char *note;        /**< what is to be known of every rollout; NULL: nothing */
 } tb_plan_tower;
 
 struct tb_explainer {
@@ -51,6 +52,8 @@ struct tb_explainer {
  * come apart (towers.c). Fails, naming the node, where one fits no tower. `above` as below. */
 tiba_status tb_explainer_plan_towers(tb_explainer *explainer, const unsigned char *above,
                                      tiba_error *error);
+/** Marks, by value id, where a graph input's numbers enter: itself, or what is looked up by it. */
+void tb_explainer_mark_entries(const tb_explainer *explainer, int input, unsigned char *marks);
 /** Plans a result for each input, for methods that read nothing else; none if there is no input
  *  that they can show. `above` marks what the target depends on. */
 tiba_status tb_explainer_plan_inputs(tb_explainer *explainer, const unsigned char *above,

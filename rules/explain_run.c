@@ -472,6 +472,15 @@ static tiba_status read_out(collect *c, int t, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Adds what is to be known of the way that the row vector takes. */
+static tiba_status note_way(collect *c, int t, tiba_error *error) {
+    const char *way = c->x->towers[t].note, **note = &c->towers[t].note;
+    bool rolled = c->method->reads == TB_READS_ROLLOUT || c->method->reads == TB_READS_LAST;
+    if (!way || !rolled) return TIBA_OK;
+    *note = *note ? tb_arena_format(c->arena, "%s; %s", *note, way) : way;
+    return *note ? TIBA_OK : tb_out_of_memory(error);
+}
+
 static tiba_status roll_out(collect *c, int t, tiba_error *error) {
     const tb_plan_tower *tower = &c->x->towers[t];
     tb_tower_explanation *to = &c->towers[t];
@@ -490,7 +499,7 @@ static tiba_status roll_out(collect *c, int t, tiba_error *error) {
     }
     to->n_blocks = tower->tower.n_attentions;
     note_result(to, c->method, n);
-    return TIBA_OK;
+    return note_way(c, t, error);
 }
 
 /* -------------------------------------------------------------------- passes */

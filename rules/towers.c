@@ -7,6 +7,7 @@
 
 #include "graph/reach.h"
 #include "rules/explain_plan.h"
+#include "rules/over_features.h"
 
 /* The graph input whose tokens an attention reads; -1: none. */
 static int input_of(const tb_explainer *x, const tb_attention *a) {
@@ -423,25 +424,17 @@ static bool weighs_layers(const tb_axes *axes, const tb_attention *a) {
     return token >= 0 && axes->labels[token].kind == TB_LABEL_CUT && axes->labels[token].count == 1;
 }
 
-/* An attention whose tokens come from no input. Where V has tokens in the place of features, what
- * is attended to are features: cross-covariance attention, channel attention. */
-static tiba_status fits_no_tower(const tb_explainer *x, const tb_attention *a, tiba_error *error) {
-    tb_axes *axes = x->analysis->axes;
-    int feature = a->v->t.rank - (a->transposed ? 2 : 1);
-    int label = tb_axes_dim(axes, a->v, feature);
-    if (label == -2) return tb_out_of_memory(error);
-    bool crossed = label >= 0 && tb_label_input(axes, label) >= 0;
+/* An attention whose tokens come from no input, or are features. */
+static tiba_status fits_no_tower(const tb_attention *a, const char *why, tiba_error *error) {
     return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
                         "this attention (%lld queries, %lld keys) fits no tower: its %s",
-                        (long long)a->queries, (long long)a->keys,
-                        crossed ? "queries and keys are features, so no tokens attend to others"
-                                : "tokens cannot be traced to an input");
+                        (long long)a->queries, (long long)a->keys, why);
 }
 
 /* Where an input's tokens are only read, what their readers attend to above is part of the way to
  * them. */
 static tiba_status add_readers(tb_explainer *x, tb_tower *group, const unsigned char *above,
-                               tiba_error *error) {
+                               const unsigned char *crossed, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     unsigned char *read = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     int *all = TB_NEW(x->arena, int, found->n_attentions), n = 0;
@@ -451,7 +444,7 @@ static tiba_status add_readers(tb_explainer *x, tb_tower *group, const unsigned 
         tb_mark_descendants(x->graph, found->attentions[group->attentions[i]].p, read);
     for (int i = 0; i < found->n_attentions; i++) {
         const tb_value *out = found->attentions[i].product->out[0];
-        if (above[out->id] && read[out->id]) all[n++] = i;
+        if (above[out->id] && read[out->id] && !crossed[i]) all[n++] = i;
     }
     group->attentions = all;
     group->n_attentions = n;
@@ -463,7 +456,9 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
     const tb_attentions *found = x->analysis->attentions;
     x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
     unsigned char *marks = TB_NEW(x->arena, unsigned char, x->graph->n_values);
-    if (!x->towers || !marks) return tb_out_of_memory(error);
+    unsigned char *crossed = TB_NEW(x->arena, unsigned char, found->n_attentions + 1);
+    int *features = TB_NEW(x->arena, int, found->n_attentions + 1), n_features = 0;
+    if (!x->towers || !marks || !crossed || !features) return tb_out_of_memory(error);
     mark_tokens(x, marks);
     if (found->odd && above[found->odd->out[0]->id])
         return tb_node_fail(error, TIBA_ERROR_INPUT, found->odd,
@@ -476,7 +471,15 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
         /* learned queries that attend to each other hold no tokens of an input */
         if (input < 0 && !marks[a->p->id] && !marks[a->v->id]) continue;
         if (weighs_layers(x->analysis->axes, a)) continue;
-        if (input < 0) return fits_no_tower(x, a, error);
+        if (input < 0) {
+            bool over_features;
+            TB_TRY(tb_is_over_features(&over_features, x, a, error));
+            if (!over_features)
+                return fits_no_tower(a, "tokens cannot be traced to an input", error);
+            crossed[i] = 1;
+            features[n_features++] = i;
+            continue;
+        }
         while (t < x->n_towers && x->towers[t].tower.input != input) t++;
         tb_plan_tower *to = &x->towers[t];
         if (t == x->n_towers) {
@@ -489,12 +492,15 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
     }
     if (x->n_towers == 0 && found->n_attentions == 0)
         return fail_without_attention(x, above, error);
+    if (x->n_towers == 0 && n_features > 0)
+        return fits_no_tower(&found->attentions[features[0]],
+                             "queries and keys are features, so no tokens attend to others", error);
     if (x->n_towers == 0)
         return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
                        x->target->name);
     for (int t = 0; t < x->n_towers; t++) {
-        TB_TRY(add_readers(x, &x->towers[t].tower, above, error));
+        TB_TRY(add_readers(x, &x->towers[t].tower, above, crossed, error));
         TB_TRY(plan_group(x, t, error));
     }
-    return TIBA_OK;
+    return tb_note_over_features(x, n_features, features, error);
 }

@@ -4,6 +4,7 @@ these work there: checked against numpy.
 
     cli_refusals.py TOOL
 """
+import json
 import os
 import re
 import subprocess
@@ -202,7 +203,7 @@ def test_decoder():
 
 
 def test_no_tokens():
-    """Attention over features, and linear attention, have no softmax over tokens that is multiplied by values."""
+    """Attention over features alone, and linear attention, have no softmax over tokens that is multiplied by values."""
     for name, steps, why in (
             ("covariance", (("Transpose", ["k"], "kt"), ("MatMul", ["kt", "q"], "s"), ("Softmax", ["s"], "p"), ("Transpose", ["v"], "vt"), ("MatMul", ["p", "vt"], "ot"), ("Transpose", ["ot"], "o")),
              "node 'node_ot' (MatMul): this attention (16 queries, 16 keys) fits no tower: its queries and keys are features, so no tokens attend to others"),
@@ -222,6 +223,74 @@ def test_no_tokens():
         said, _ = run(model, {"clip": random.randn(1, 7, 16).astype("f4")}, status=1)
         check(why in said, said)
         check("; methods that apply: lrp" in said and said.count("\n") == 1, said)
+
+
+def over_features(graph, name, x):
+    """Features of x attend to each other over all tokens."""
+    for part in "qkv":
+        weights(graph, name + "w" + part, random.randn(16, 16).astype("f4"))
+        graph.node("MatMul", [x, name + "w" + part], name + part)
+    graph.node("Transpose", [name + "k"], name + "kt", perm=[0, 2, 1])
+    graph.node("MatMul", [name + "kt", name + "q"], name + "s")
+    graph.node("Softmax", [name + "s"], name + "p", axis=-1)
+    graph.node("Transpose", [name + "v"], name + "vt", perm=[0, 2, 1])
+    graph.node("MatMul", [name + "p", name + "vt"], name + "ot")
+    graph.node("Transpose", [name + "ot"], name, perm=[0, 2, 1])
+
+
+def test_tokens_beside_features():
+    """An attention over features beside one over tokens is no part of the tower: the row vector passes down its skip connection, if
+    there is one on its way."""
+    clip = {"clip": random.randn(1, 7, 16).astype("f4")}
+    def begun(skip, *more):
+        graph = Graph()
+        for name in ("clip", *more):
+            graph.input(name, [1, 7, 16])
+        weights(graph, "w", random.randn(16, 3).astype("f4"))
+        over_features(graph, "f", "clip")
+        graph.node("Add", ["clip", "f"], "x")
+        attend(graph, "a", "x" if skip else "f", "x" if skip else "f")
+        return graph
+    def ended(graph, name, x):
+        graph.node("ReduceMean", [x], "mean", axes=[1], keepdims=0)
+        graph.node("MatMul", ["mean", "w"], "y")
+        graph.output("y")
+        return made(graph, name)
+
+    graph = begun(True)
+    over_features(graph, "g", "a")
+    graph.node("Add", ["g", "a"], "z")
+    model = ended(graph, "skipped", "z")
+    note = "2 attentions over features (the first: node 'node_fot') let tokens act on each other too: the row vector passes down their skip connections"
+    _, array = run(model, clip, "--rollout", "raw")
+    w, e = array("readout.clip").astype("f8"), array("block.0.clip").astype("f8")
+    near(array("tokens.clip"), w + w @ e, "the one block of the attention over tokens")
+    for options, noted in (([], True), (["--method", "raw-attention"], True), (["--method", "lrp"], False)):
+        r = subprocess.run([tool, model, f"clip={folder.name}/clip.npy", "--target", "0,1", "--json", "-", *options], capture_output=True, text=True, timeout=60)
+        check((note in json.loads(r.stdout)["notes"]) == noted, options, r.stdout[-500:], r.stderr)
+    r = subprocess.run([tool, "inspect", model], capture_output=True, text=True, timeout=60)
+    check("\nnote      " + note + "\n" in r.stdout, r.stdout)
+
+    refused(ended(begun(False), "below", "a"), clip, "node 'node_fot' (MatMul): this attention over features (16 queries, 16 keys) lies on no skip connection")
+    graph = begun(True)
+    over_features(graph, "g", "a")
+    attend(graph, "b", "g", "g")
+    refused(ended(graph, "between", "b"), clip, "node 'node_got' (MatMul): this attention over features (16 queries, 16 keys) lies on no skip connection")
+
+    graph = begun(True)  # half of the features go through it, the other half through nothing
+    over_features(graph, "g", "a")
+    graph.node("Concat", ["g", "a"], "both", axis=2)
+    weights(graph, "narrow", random.randn(32, 16).astype("f4"))
+    graph.node("MatMul", ["both", "narrow"], "halves")
+    attend(graph, "b", "halves", "halves")
+    refused(ended(graph, "beside", "b"), clip, "node 'node_got' (MatMul): the rollout cannot follow tokens through it")
+
+    graph = begun(True, "other")  # and one of an input whose tokens never attend
+    over_features(graph, "g", "other")
+    graph.node("ReduceMean", ["g"], "pooled", axes=[1], keepdims=1)
+    graph.node("ReduceMean", ["a"], "own", axes=[1], keepdims=1)
+    graph.node("Add", ["own", "pooled"], "z")
+    refused(ended(graph, "elsewhere", "z"), {**clip, "other": clip["clip"]}, "node 'node_got' (MatMul): this attention over features (16 queries, 16 keys) lies on no tower's way to the target")
 
 
 def test_states():

@@ -102,6 +102,7 @@ static void write_towers(tb_json_writer *w, const tiba_run *run) {
         tb_json_write_bool(w, "tokens_move", t.moves != 0);
         text(w, "pooling", t.pooling);
         text(w, "target_reads", t.reads);
+        if (t.note) text(w, "note", t.note);
         tb_json_open(w, "blocks", '[');
         for (int k = 0; tiba_run_block(run, i, k, &block); k++) {
             tb_json_open(w, NULL, '{');

@@ -102,6 +102,7 @@ static void print_tower(const tiba_run *run, int index, const tiba_tower_facts *
     for (int i = 0; (i == 0 || !alike) && tiba_run_block(run, index, i, &block); i++)
         printf("%s%lld", i ? ", " : "", (long long)block.heads);
     printf(" heads\npooling   %s: the target reads %s\n", t->pooling, t->reads);
+    if (t->note) printf("note      %s\n", t->note);
 }
 
 static bool any_blocked(const tb_inspection *x) {

@@ -326,7 +326,7 @@ REMARKS = """
   softmax is multiplied by values.
 - granitemoe_swa `qdq`: four of 1024 integers of a softmax are onnxruntime's with that value as an output, not without; deformable_detr
   `qdq`: integers near ties, more than `reference.py` settles.
-- timm_xcit and timm_davit attend over channels; models with `_none` in their
+- timm_edgenext attends over channels alone; models with `_none` in their
   name, mra, yoso and focalnet have no softmax that is multiplied by values.
 - timm_botnet `slim`: the tool changes the model's outputs.
 - Older releases: a family's files hold the same weights whatever release wrote them; detr and xglm of transformers 4.38 compute otherwise

@@ -918,6 +918,21 @@ class Grouped(nn.Module):
         return self.head((g + self.own(g, g, g)[0]).mean(1))
 
 
+class OverFeatures(VisionModel):
+    """features attend to each other (XCA, channel attention) before and after the patches do"""
+    def __init__(self):
+        super().__init__(pool="mean", depth=1)
+        self.qkv, self.norms = nn.ModuleList([nn.Linear(D, 3 * D) for _ in range(2)]), nn.ModuleList([nn.LayerNorm(D) for _ in range(2)])
+
+    def mix(self, x, k):
+        q, key, v = self.qkv[k](self.norms[k](x)).reshape(x.shape[0], -1, 3, H, D // H).permute(2, 0, 3, 4, 1)
+        return x + ((q @ key.transpose(-2, -1)).softmax(-1) @ v).permute(0, 3, 1, 2).flatten(2)
+
+    def forward(self, image):
+        x = self.mix(self.embed(image) + self.pos[:, 1:], 0)
+        return self.head(self.norm(self.mix(self.blocks[0](x), 1)).mean(1))
+
+
 class CrossPooled(nn.Module):
     """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
     def __init__(self, self_attention, queries=3, **encoder):

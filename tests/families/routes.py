@@ -189,10 +189,28 @@ def parts(p, w):
     return r
 
 
+def over_features(merge):
+    """attention in windows of 4 x 4, then one over features, which hands nothing on; twice, merged between"""
+    def carry(p, w):
+        side = int((p[0].shape[0] * 16) ** 0.5)
+        return step(merge(step(w, p[2], windows(side // 2, 4)), side), p[0], windows(side, 4))
+    return carry
+
+
+def class_over_features(p, w):
+    """attentions over features in front of those of the class token, which stands first"""
+    r = w
+    for e in reversed(p[2:]):
+        r = r + e[0].T @ r[:1] if e.shape[1] == 1 else r + e[0].T @ r
+    return r
+
+
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1)}
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
+            "florence2_vision": (over_features(lambda r, side: overlapped(r, side, 3, 2, 1)), -3),
+            "timm_xcit": (class_over_features, -3)}
 
 
 def rows(model, name, feeds, results, family, way, method="rollout", single=False, ties="exact"):
