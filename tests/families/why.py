@@ -93,11 +93,12 @@ def with_numbers(path, change):
 
 
 def nudge(seed):
+    """Whole numbers stay: they are no weights, and the 1 of a mask's (1 - mask) times -3e38 masks every token once it is no 1."""
     g = np.random.default_rng(seed)
 
     def change(w):
         towards = np.where(g.random(w.shape) < 0.5, -np.inf, np.inf).astype(np.float32)
-        return np.where(g.random(w.shape) < 2 / 3, np.nextafter(w, towards), w)
+        return np.where((g.random(w.shape) < 2 / 3) & (w != np.rint(w)), np.nextafter(w, towards), w)
     return change
 
 
