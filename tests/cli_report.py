@@ -75,6 +75,29 @@ def test_fixed_samples():
                 check(a["sample"] == b["sample"] and near(a["relevance"], b["relevance"], 1e-4), name, a["sample"])
 
 
+def test_companions_above():
+    """A file in a folder onnx/, however it is named, has the companions of the folder above; its own folder's come first."""
+    with tempfile.TemporaryDirectory() as parent:
+        for name, like, given in (("pictures", vit, picture), ("texts", bert, "a wonderful film")):
+            folder = make_folder(parent, name, like, {})
+            place = os.path.join(folder, "onnx")
+            os.mkdir(place)
+            file = shutil.copy(os.path.join(like, "model.onnx"), os.path.join(place, "model_q8.onnx"))
+            want = explain(like, given)
+            for path, cwd in ((file, parent), ("model_q8.onnx", place), (os.path.join(name, "onnx", "model_q8.onnx"), parent)):
+                got = json.loads(run(path, given, "--json", "-", cwd=cwd).stdout)
+                check(got["scores"] == want["scores"] and got["explanations"] == want["explanations"], "as the folder", name, path)
+            said = run(folder, given, status=1).stderr
+            check(said.endswith("has no model.onnx; give the file itself, for instance onnx/model_q8.onnx\n"), said)
+            elsewhere = os.path.join(folder, "parts")
+            os.rename(place, elsewhere)
+            if like == bert:
+                run(os.path.join(elsewhere, "model_q8.onnx"), given, status=1)
+            else:
+                noted = explain(os.path.join(elsewhere, "model_q8.onnx"), given)["notes"]
+                check(any("no preprocessor_config.json" in note for note in noted), "of no other folder", noted)
+
+
 def test_digests():
     """The digests are those of the files, external data included."""
     folder = os.path.join(source, "tests", "data", "zoo", "bert-ts14-external")
@@ -531,7 +554,7 @@ def test_help():
             check(set(complete(command, "--")) - {"--help"} == known[command], "completion", command)
 
 
-tests = (test_help, test_json, test_samples, test_fixed_samples, test_digests, test_words, test_terminal, test_overlay, test_page, test_keyboard, test_batch, test_dying_workers)
+tests = (test_help, test_json, test_samples, test_fixed_samples, test_companions_above, test_digests, test_words, test_terminal, test_overlay, test_page, test_keyboard, test_batch, test_dying_workers)
 for test in tests:
     if not sys.argv[3:] or test.__name__[len("test_"):] in sys.argv[3:]:
         test()

@@ -11,6 +11,7 @@
 #include "io/preprocess.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
+#include "tools/companions.h"
 
 typedef struct options {
     bool help, horizontal_first;
@@ -52,7 +53,7 @@ static tiba_status write_tensor(tb_arena *arena, const options *o, const char *p
     tb_pixels pixels;
     /* without a configuration, a given size is as good as the model's own */
     int size = o->size ? 224 : 0;
-    const char *folder = tb_is_folder(place) ? place : tb_path_folder(arena, place);
+    const char *folder = tb_companions_folder(arena, place);
     if (!folder) return tb_out_of_memory(error);
     TB_TRY(tb_preprocess_load(&how, arena, folder, size, size, error));
     TB_TRY(override(&how, o, error));

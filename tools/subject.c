@@ -7,6 +7,7 @@
 #include "base/npy.h"
 #include "io/nearest.h"
 #include "io/sha256.h"
+#include "tools/companions.h"
 #include "tools/missing.h"
 
 enum { MOST_NAMES = 16 };
@@ -40,15 +41,16 @@ static tiba_status open_partner(tb_subject *s, const char *path, const tiba_opti
     return tb_subject_open(s->partner, path, options, &how, error);
 }
 
-/* A .onnx file of another name in the folder, NULL if there is none. */
-static const char *some_model(tb_arena *arena, const char *folder) {
-    DIR *list = opendir(folder);
+/* A .onnx file of another name in folder/`part`, as seen from the folder; NULL if there is none. */
+static const char *some_model(tb_arena *arena, const char *folder, const char *part) {
+    const char *place = tb_path_join(arena, folder, part);
+    DIR *list = place ? opendir(place) : NULL;
     const char *found = NULL;
     for (struct dirent *entry; list && (entry = readdir(list));)
         if (ends_with(entry->d_name, ".onnx") && (!found || strcmp(entry->d_name, found) < 0))
             found = tb_arena_strdup(arena, entry->d_name);
     if (list) closedir(list);
-    return found;
+    return found ? tb_arena_format(arena, "%s%s", part, found) : NULL;
 }
 
 static tiba_status find_model(tb_subject *s, const char *path, const tiba_options *options,
@@ -58,7 +60,7 @@ static tiba_status find_model(tb_subject *s, const char *path, const tiba_option
         return tb_fail(error, TIBA_ERROR_USAGE, "%s is no model: the model comes first", path);
     if (!tb_is_folder(path)) {
         s->path = tb_arena_strdup(s->arena, path);
-        s->folder = tb_path_folder(s->arena, path);
+        s->folder = tb_companions_folder(s->arena, path);
         return s->path && s->folder ? TIBA_OK : tb_out_of_memory(error);
     }
     s->folder = tb_arena_strdup(s->arena, path);
@@ -74,7 +76,8 @@ static tiba_status find_model(tb_subject *s, const char *path, const tiba_option
         if (!s->path || !text) return tb_out_of_memory(error);
         if (tb_is_file(s->path) && tb_is_file(text)) return open_partner(s, text, options, error);
     }
-    const char *other = some_model(s->arena, path);
+    const char *other = some_model(s->arena, path, "");
+    if (!other) other = some_model(s->arena, path, "onnx/");
     return tb_fail(error, TIBA_ERROR_INPUT, "%s: the folder has no model.onnx%s%s", path,
                    other ? "; give the file itself, for instance " : "", other ? other : "");
 }
