@@ -1,4 +1,4 @@
-"""More rows for make_tools.py: tools with a pipeline of their own (Olive, neural-compressor, ModelOpt) and further settings of
+"""More rows for make_tools.py: tools with a pipeline of their own (Olive, neural-compressor, ModelOpt, Quark, AIMET) and further settings of
 onnxruntime's quantisers. Imported by make_tools.py; what is not installed is noted as such when a row runs."""
 import os, shutil, tempfile
 import numpy as np
@@ -148,6 +148,30 @@ def rows(tool, model_tool, reader, static, saved, nbits, levels):
 
     tool("fp16_autocast", kind="fp16")(autocast)
     tool("fp16_autocast_bf16", kind="bf16")(autocast)
+
+    # ------------------------------------------------------------------ AMD Quark, AIMET
+    def quark(a, b, fam, x, kind):
+        from quark.onnx import ModelQuantizer
+        from quark.onnx.quantization.config.config import Config
+        from quark.onnx.quantization.config.custom_config import get_default_config
+        ModelQuantizer(Config(global_quant_config=get_default_config(kind))).quantize_model(a, b, reader(a, x))
+
+    for kind in ("XINT8", "VINT8", "U8S8_AAWS", "S8S8_AAWS", "U8U8_AAWA", "S16S8_ASWS", "U16S8_AAWS", "INT8_TRANSFORMER_DEFAULT", "INT16_TRANSFORMER_DEFAULT", "INT8_CNN_DEFAULT", "S16S16_MIXED_S8S8"):
+        tool(f"qdq_quark_{kind.lower()}", kind=kind)(quark)
+    tool("int8_quark_dynamic", kind="UINT8_DYNAMIC_QUANT")(quark)
+    tool("int4_quark", kind="MATMUL_NBITS")(quark)
+
+    def aimet(a, b, fam, x, weights, activations):
+        import aimet_onnx
+        names = {i.name for i in onnx.load(a, load_external_data=False).graph.input}
+        sim = aimet_onnx.QuantizationSimModel(onnx.load(a), param_type=getattr(aimet_onnx, weights), activation_type=getattr(aimet_onnx, activations))
+        sim.compute_encodings([{k: v.numpy() for k, v in x.items() if k in names}])
+        onnx.save(sim.to_onnx_qdq(), b)
+
+    for activations in ("int8", "int16", "float16"):
+        tool(f"qdq_aimet_w8_{activations}", weights="int8", activations=activations)(aimet)
+        tool(f"qdq_aimet_w16_{activations}", weights="int16", activations=activations)(aimet)
+        tool(f"int4_aimet_{activations}", weights="int4", activations=activations)(aimet)
 
     # ------------------------------------------------------------------ onnxruntime, further settings
     for act in ("QInt8", "QUInt8", "QInt16", "QUInt16"):
