@@ -7,6 +7,7 @@
 
 #include "graph/reach.h"
 #include "rules/explain_plan.h"
+#include "rules/in_token.h"
 #include "rules/over_features.h"
 
 /* The graph input whose tokens an attention reads; -1: none. */
@@ -412,18 +413,6 @@ static tiba_status fail_without_attention(const tb_explainer *x, const unsigned 
                    "no attention found: the target depends on no softmax of an activation");
 }
 
-/* Are the keys one token, as several layers have it? Such an attention weighs layers: relevance
- * goes through it by the rules, and no row of a tower is its own. */
-static bool weighs_layers(const tb_axes *axes, const tb_attention *a) {
-    int key = tb_axes_root(axes, a->key_label);
-    const tb_label *join = key >= 0 ? &axes->labels[key] : NULL;
-    if (!join || join->kind != TB_LABEL_JOIN || join->n_parents < 2) return false;
-    int token = tb_axes_root(axes, join->parents[0]);
-    for (int i = 1; i < join->n_parents; i++)
-        if (tb_axes_root(axes, join->parents[i]) != token) return false;
-    return token >= 0 && axes->labels[token].kind == TB_LABEL_CUT && axes->labels[token].count == 1;
-}
-
 /* An attention whose tokens come from no input, or are features. */
 static tiba_status fits_no_tower(const tb_attention *a, const char *why, tiba_error *error) {
     return tb_node_fail(error, TIBA_ERROR_INPUT, a->product,
@@ -470,7 +459,7 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
         int input = input_of(x, a), t = 0;
         /* learned queries that attend to each other hold no tokens of an input */
         if (input < 0 && !marks[a->p->id] && !marks[a->v->id]) continue;
-        if (weighs_layers(x->analysis->axes, a)) continue;
+        if (tb_is_in_token(x, a)) continue;
         if (input < 0) {
             bool over_features;
             TB_TRY(tb_is_over_features(&over_features, x, a, error));

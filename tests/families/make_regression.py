@@ -116,6 +116,7 @@ CASES = {
     "written": (models.TEXT["att_baddbmm"], lambda: {"tokens": ids()}, ["ts17"], True, dict(outputs=("output",), also={"parts": models.TEXT["att_written"]})),
     "prompted": (lambda a: models.Prompted(), lambda: {"image": image(), "point": torch.tensor([[[[0.3, -0.6]]]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),  # an input of one token
     "over_features": (lambda a: models.OverFeatures(), lambda: {"image": image()}, ["ts17", "dyn18"], True, dict(outputs=("output",))),  # beside the tokens' attention
+    "streams": (lambda a: models.Streams(), lambda: {"tokens": ids()}, ["ts17", "dyn18"], True, dict(outputs=("output",))),  # attentions within each token
     "grouped": (lambda a: models.Grouped(), lambda: {"image": image()}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "read_by_learned": (lambda a: models.CrossPooled(True, depth=0), lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),  # no tokens of an input attend to each other
     "read_by_one": (lambda a: models.CrossPooled(False, queries=1, depth=0), lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),

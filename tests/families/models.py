@@ -933,6 +933,24 @@ class OverFeatures(VisionModel):
         return self.head(self.norm(self.mix(self.blocks[0](x), 1)).mean(1))
 
 
+class Streams(TextModel):
+    """each token has two streams that it mixes by a softmax of its own (hyper-connections), and weighs what the layers have said"""
+    def __init__(self):
+        super().__init__()
+        self.mix, self.spread = nn.ModuleList([nn.Linear(2 * D, 4) for _ in self.blocks]), nn.Parameter(torch.ones(2, 1))
+
+    def forward(self, tokens):
+        x = (self.embed(tokens) + self.pos[:, :tokens.shape[1]]).unsqueeze(2).expand(-1, -1, 2, -1)
+        said = [x.mean(2)]
+        for block, mix in zip(self.blocks, self.mix):
+            weights = mix(x.flatten(2)).unflatten(2, (2, 2)).softmax(-1)
+            x = weights @ x + self.spread * block.attn(block.n1(x.mean(2))).unsqueeze(2)
+            said.append(x.mean(2))
+        said = torch.stack(said, 2)
+        x = ((self.query.unsqueeze(1) @ said.transpose(2, 3) / D ** 0.5).softmax(-1) @ said).squeeze(2)
+        return self.head(self.norm(x).mean(1))
+
+
 class CrossPooled(nn.Module):
     """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
     def __init__(self, self_attention, queries=3, **encoder):
