@@ -20,15 +20,42 @@ static const tb_node *sole_maker(const tb_value *value, tb_op_kind kind) {
     return NULL;
 }
 
-/* DequantizeLinear, Softmax, QuantizeLinear run as one QLinearSoftmax, which multiplies by the
- * whole number below 1/scale: 254 for a scale of 1/255. */
 /* Does `x` come out of a dequantisation? */
 static bool is_dequantized(const tb_value *x) {
     return tb_is(x->producer, TB_OP_DequantizeLinear) || tb_is(x->producer, TB_OP_FakeQuantize);
 }
 
-static tb_value *softmax_steps(tb_call *c, const tb_value *x, tb_value *scale) {
+/* Is the source value made by this operator? */
+static bool is_made_by(const tb_value *source, tb_op_kind kind) {
+    return source->producer && strcmp(source->producer->op_type, tb_ops[kind].name) == 0;
+}
+
+/* Does onnxruntime compute the source value beforehand? It folds neither dequantised operands nor
+ * what is made of them, but what lies between a pair and has one input. */
+static bool is_folded(const tb_value *source, int *looks) {
+    const tb_node *node = source->producer;
+    if (!node || --*looks < 0) return !node;
+    bool pair =
+        is_made_by(source, TB_OP_QuantizeLinear) || is_made_by(source, TB_OP_DequantizeLinear);
+    for (int i = 0; i < node->n_in && (i == 0 || !pair); i++) {
+        if (!node->in[i]) continue;
+        bool dequantized = is_made_by(node->in[i], TB_OP_DequantizeLinear);
+        if (dequantized && !pair && node->n_in > 1) return false;
+        if (!is_folded(node->in[i], looks)) return false;
+    }
+    return true;
+}
+
+/* DequantizeLinear, Softmax, QuantizeLinear run as one QLinearSoftmax, which multiplies by the
+ * whole number below 1/scale: 254 for a scale of 1/255. `source` is the source value of `x`, which
+ * says so where learned queries attend to each other and `x` is a constant. */
+static tb_value *softmax_steps(tb_call *c, const tb_value *x, const tb_value *source,
+                               tb_value *scale) {
     bool fused = tb_is(x->producer, TB_OP_Softmax) && is_dequantized(x->producer->in[0]);
+    int looks = 1000; /* paths, of which there may be more than anybody wants to know */
+    if (!x->producer && is_made_by(source, TB_OP_Softmax))
+        fused = is_made_by(source->producer->in[0], TB_OP_DequantizeLinear) &&
+                !is_folded(source, &looks);
     return fused ? tb_emit_whole_steps(c, scale) : scale;
 }
 
@@ -52,9 +79,10 @@ static bool pair_range(float range[2], const tb_node *quantize, const tb_node *d
 
 /* Two pairs that follow each other are run as one over the range that both can hold (casts between
  * a softmax and its product leave such pairs). The call then becomes this one rounding of `x`, in
- * the units of the second pair; `first` is the bound end of the first. */
-static void merge_pairs(tb_call *c, tb_value *x, const tb_node *first, const float a[2],
-                        const float b[2]) {
+ * the units of the second pair; `quantize` is the source node that begins the first, `first` its
+ * bound end. */
+static void merge_pairs(tb_call *c, tb_value *x, const tb_node *quantize, const tb_node *first,
+                        const float a[2], const float b[2]) {
     float least = a[0] > b[0] ? a[0] : b[0], most = a[1] < b[1] ? a[1] : b[1];
     float scale = (most - least) / 255;
     if (!(scale > 0) || first->in[2]->t.dtype != c->in[2]->t.dtype) return;
@@ -64,7 +92,8 @@ static void merge_pairs(tb_call *c, tb_value *x, const tb_node *first, const flo
     tb_value *step = tb_emit_scalar(c, (double)scale);
     tb_value *zero = tb_emit_scalar(c, (double)roundf((float)low - least / scale));
     zero = tb_emit_cast(c, zero, c->in[2]->t.dtype);
-    tb_value *y = tb_emit3(c, TB_OP_QuantizeLinear, x, softmax_steps(c, x, step), zero);
+    tb_value *y =
+        tb_emit3(c, TB_OP_QuantizeLinear, x, softmax_steps(c, x, quantize->in[0], step), zero);
     y = tb_emit3(c, TB_OP_DequantizeLinear, y, tb_emit_scalar(c, (double)scale / s), zero);
     c->out[0] = tb_emit2(c, TB_OP_Add, y, tb_emit_scalar(c, z));
     c->done = true;
@@ -84,7 +113,7 @@ static void upgrade_second_pair(tb_call *c, const tb_node *end) {
     if (!pair_range(a, quantize, first, end->in[1], end->in[2]) ||
         !pair_range(b, c->node, last, tb_call_in(c, 1), tb_call_in(c, 2)))
         return;
-    if (a[0] != b[0] || a[1] != b[1]) merge_pairs(c, start->in[0], end, a, b);
+    if (a[0] != b[0] || a[1] != b[1]) merge_pairs(c, start->in[0], quantize, end, a, b);
 }
 
 void tb_upgrade_quantize(tb_call *c) {
@@ -99,7 +128,7 @@ void tb_upgrade_quantize(tb_call *c) {
     if (is_dequantized(x))
         upgrade_second_pair(c, x->producer);
     else
-        c->in[1] = softmax_steps(c, x, c->in[1]);
+        c->in[1] = softmax_steps(c, x, source, c->in[1]);
 }
 
 /* The same constant, or constants of the same one number? */

@@ -144,6 +144,13 @@ def optimised():
         chain(f"two_pairs_{name}", nodes, {"x": f(4, 9, scale=2.0)}, ["y"], fixed, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     chain("skip_layer_norm_unread", [("SkipLayerNormalization", ["x", "s", "g"], ["y", "mean", "deviation", "sum"], MS, {}), ("Add", ["y", "sum"], ["z"], "", {})],
           {"x": f(2, 3, 8)}, ["z"], {"s": f(2, 3, 8), "g": f(8)})
+    # learned queries that attend to each other: the softmax is a constant, which is folded word by word where only operators of one input lead to it
+    for name, sum_of in (("learned", ["ld", "md"]), ("folded", ["ld"])):
+        score = pair("l", "lq", "ld", "xs", "z") + (pair("m", "mq", "md", "xs", "z") if name == "learned" else [])
+        score += [("Add" if name == "learned" else "Identity", sum_of, ["a"], "", {})] + pair("a", "aq", "ad", "xs", "z")
+        nodes = score + [("Softmax", ["ad"], ["p"], "", {"axis": -1})] + pair("p", "pq", "pd", "s", "z") + [("Add", ["x", "pd"], ["y"], "", {})]
+        fixed = {"l": f(4, 9, scale=2.0), "m": f(4, 9), "xs": f32(0.03), "s": f32(1 / 255), "z": np.int8(-128)}
+        chain(f"pair_of_{name}", nodes, {"x": f(4, 9)}, ["y"], fixed, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 
 @part
