@@ -9,12 +9,17 @@
 
 #include "graph/lower.h"
 
+/* Is the source value made by this operator? */
+static bool is_made_by(const tb_value *source, tb_op_kind kind) {
+    return source->producer && strcmp(source->producer->op_type, tb_ops[kind].name) == 0;
+}
+
 /* The source node of this operator that made `value`, past casts and copies, if no one else reads
  * anything on the way. */
 static const tb_node *sole_maker(const tb_value *value, tb_op_kind kind) {
     for (int steps = 0; value && value->producer && steps < 8; steps++) {
         if (value->n_uses != 1 || value->is_output) return NULL;
-        if (strcmp(value->producer->op_type, tb_ops[kind].name) == 0) return value->producer;
+        if (is_made_by(value, kind)) return value->producer;
         value = value->producer->n_in == 1 ? value->producer->in[0] : NULL;
     }
     return NULL;
@@ -23,11 +28,6 @@ static const tb_node *sole_maker(const tb_value *value, tb_op_kind kind) {
 /* Does `x` come out of a dequantisation? */
 static bool is_dequantized(const tb_value *x) {
     return tb_is(x->producer, TB_OP_DequantizeLinear) || tb_is(x->producer, TB_OP_FakeQuantize);
-}
-
-/* Is the source value made by this operator? */
-static bool is_made_by(const tb_value *source, tb_op_kind kind) {
-    return source->producer && strcmp(source->producer->op_type, tb_ops[kind].name) == 0;
 }
 
 /* Does onnxruntime compute the source value beforehand? It folds neither dequantised operands nor

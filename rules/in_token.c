@@ -16,7 +16,8 @@ static bool weighs_layers(const tb_axes *axes, const tb_attention *a) {
 static bool is_whole(const tb_explainer *x, const tb_tower *tower) {
     if (tower->input < 0) return false;
     if (tower->image) return tower->rows > 1 && tower->columns > 1;
-    return x->graph->inputs[tower->input]->t.rank <= 2;
+    const tiba_tensor *input = &x->graph->inputs[tower->input]->t;
+    return (input->rank == 1 || input->rank == 2) && tower->length == input->dims[input->rank - 1];
 }
 
 /* Are all tokens of a tower told apart beside the queries and keys, which come from no input? */
