@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/attention_moved.h"
+#include "graph/axis_alone.h"
 #include "graph/reach.h"
 #include "graph/token_order.h"
 
@@ -17,6 +18,9 @@ typedef struct search {
     tb_moved_by *by;     /* by value id: how the search came there */
     tb_exec exec;
     const tb_node *odd; /* the first product of moved probabilities that is no attention */
+    tb_axis_alone own;  /* where keys without a label (features) go */
+    bool unlabelled;    /* the softmax at hand has such keys, */
+    bool only_features; /* on another axis than the last one: they are nothing but features */
 } search;
 
 static int64_t product_of(const tiba_tensor *t, int from, int to) {
@@ -143,6 +147,24 @@ static bool still_softmax(const search *s, const tb_node *node) {
     return true;
 }
 
+int tb_features_input(tb_axes *axes, const tb_node *product, int side) {
+    const tb_value *v = product->in[1 - side];
+    int label = tb_axes_dim(axes, v, v->t.rank - (side == 1 ? 2 : 1));
+    return label < 0 ? label : tb_label_input(axes, label);
+}
+
+/* Is it a product that sums over keys without a label, for queries of no input, and has an input's
+ * tokens in the place of V's features? 1 or 0, -2: out of memory. */
+static int over_features(search *s, const tb_node *node, int at) {
+    const tb_value *p = node->in[at], *v = node->in[1 - at];
+    int rank = p->t.rank, keys = rank - (at == 0 ? 1 : 2), queries = rank - (at == 0 ? 2 : 1);
+    if (!s->unlabelled || rank < 2 || v->t.rank < 2 || !tb_axis_alone_at(&s->own, p, keys))
+        return 0;
+    int query = tb_axes_dim(s->axes, p, queries), input = tb_features_input(s->axes, node, at);
+    if (query == -2 || input == -2) return -2;
+    return input >= 0 && (query < 0 || tb_label_input(s->axes, query) < 0);
+}
+
 /* The label of the key axis after `node`; -1: gone. Slices and joints of keys (a sink that takes
  * part in the softmax only) make another axis of them. */
 static int key_after(search *s, const tb_node *node, const tb_value *value, const tb_value *out,
@@ -165,6 +187,10 @@ static bool follow(search *s, const tb_node *softmax, const tb_value *value, int
         const tb_node *node = value->uses[i].node;
         int at = value->uses[i].index;
         bool product = tb_is(node, TB_OP_MatMul) && node->in[0]->active && node->in[1]->active;
+        int features = product ? over_features(s, node, at) : 0;
+        if (features == -2 || (features && !record(s, softmax, node, at))) return false;
+        if (features) continue;
+        product &= !s->only_features;
         if (product && moved) {
             if (value->t.rank >= 2 && !record_moved(s, softmax, node, at)) return false;
             continue;
@@ -187,8 +213,11 @@ static bool follow(search *s, const tb_node *softmax, const tb_value *value, int
             if (!out || !out->active) continue;
             int next = key >= 0 ? key_after(s, node, value, out, key) : -1;
             if (next == -2) return false;
-            bool lost =
-                key >= 0 ? next < 0 : tb_tensor_count(&out->t) != tb_tensor_count(&value->t);
+            if (s->unlabelled && !tb_axis_alone_carry(&s->own, node, k)) return false;
+            if (s->only_features && !tb_axis_alone_at(&s->own, out, -1)) continue;
+            bool lost = key >= 0 ? next < 0
+                                 : !s->only_features &&
+                                       tb_tensor_count(&out->t) != tb_tensor_count(&value->t);
             if ((lost || moved) && (node->op->class != TB_CLASS_MOVE || actives > 1)) continue;
             s->by[out->id] = (tb_moved_by){node, at};
             if (!follow(s, softmax, out, next, lost || moved, depth + 1)) return false;
@@ -206,7 +235,10 @@ static tiba_status find_attentions(search *s, tiba_error *error) {
         if (axis < 0) axis += value->t.rank;
         memset(s->seen, 0, (size_t)graph->n_values);
         int key = tb_axes_dim(s->axes, value, (int)axis);
-        if (key == -1 && axis != value->t.rank - 1) continue;
+        s->unlabelled = key == -1;
+        s->only_features = key == -1 && axis != value->t.rank - 1;
+        if (s->unlabelled && !tb_axis_alone_begin(&s->own, value, (int)axis))
+            return tb_out_of_memory(error);
         if (key == -2 || !follow(s, node, value, key, false, 0)) return tb_out_of_memory(error);
     }
     return TIBA_OK;
@@ -473,7 +505,8 @@ tiba_status tb_attentions_find(tb_attentions **out, const tb_graph *graph, tb_ax
     s.list = TB_NEW(axes->arena, tb_attention, graph->n_nodes + 1);
     s.seen = TB_NEW(axes->arena, unsigned char, graph->n_values + 1);
     s.by = TB_NEW(axes->arena, tb_moved_by, graph->n_values + 1);
-    if (!found || !s.list || !s.seen || !s.by) return tb_out_of_memory(error);
+    bool room = tb_axis_alone_create(&s.own, graph, axes);
+    if (!found || !s.list || !s.seen || !s.by || !room) return tb_out_of_memory(error);
     tiba_status status = find_attentions(&s, error);
     tb_scratch_free(&s.exec);
     TB_TRY(status);

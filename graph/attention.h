@@ -65,6 +65,9 @@ typedef struct tb_attentions {
 int tb_label_input(const tb_axes *axes, int label);
 /** The graph input whose tokens are an attention's queries, -1 if none. */
 int tb_query_input(const tb_axes *axes, const tb_attentions *found, int attention);
+/** The graph input whose tokens V has in the place of features, where in[side] of the product is P:
+ *  -1 if none, -2 out of memory. */
+int tb_features_input(tb_axes *axes, const tb_node *product, int side);
 /** Is `label` made of `part` (joined, cut, merged) or `part` itself? */
 bool tb_label_includes(const tb_axes *axes, int label, int part);
 /** What a token label says of a tower: input, picture, grid, prefix. `tokens` is its count, `found`

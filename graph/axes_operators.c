@@ -555,6 +555,21 @@ static void carry_node(tb_axes_pass *p, const tb_value *out, int which) {
     }
 }
 
+bool tb_axes_label(tb_axes_pass *p, const tb_node *node, int which) {
+    const tb_value *value = node->out[which];
+    if (!value || value->t.data) return true;
+    tb_value_axes va = {0};
+    p->node = node;
+    p->to = &va;
+    carry_node(p, value, which);
+    if (va.n == 0 && va.n_units == 0) return !p->failed;
+    tb_value_axes *kept = TB_NEW(p->axes->arena, tb_value_axes, 1);
+    if (!kept) return false;
+    *kept = va;
+    p->axes->values[value->id] = kept;
+    return !p->failed;
+}
+
 /* Do the value's elements become features by a Linear or a convolution, before anything else? */
 static bool is_projected(const tb_value *value, unsigned char *seen, int depth) {
     for (int i = 0; i < value->n_uses && depth < 12 && !seen[value->id]; i++) {
@@ -606,22 +621,9 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
     }
     tb_node **nodes = tb_reading_order(graph, arena); /* the first labels speak for those joined */
     if (!nodes) return tb_out_of_memory(error);
-    for (int i = 0; i < graph->n_nodes && !p.failed; i++) {
-        const tb_node *node = nodes[i];
-        for (int k = 0; k < node->n_out; k++) {
-            const tb_value *value = node->out[k];
-            if (!value || value->t.data) continue;
-            tb_value_axes va = {0};
-            p.node = node;
-            p.to = &va;
-            carry_node(&p, value, k);
-            if (va.n == 0 && va.n_units == 0) continue;
-            tb_value_axes *kept = TB_NEW(arena, tb_value_axes, 1);
-            if (!kept) return tb_out_of_memory(error);
-            *kept = va;
-            axes->values[value->id] = kept;
-        }
-    }
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int k = 0; k < nodes[i]->n_out; k++)
+            if (!tb_axes_label(&p, nodes[i], k)) return tb_out_of_memory(error);
     if (p.failed) return tb_out_of_memory(error);
     *out = axes;
     return TIBA_OK;

@@ -18,6 +18,9 @@ typedef struct tb_axes_pass {
 /** Gives dimension `dim` of the output at hand the label, made of these parents ([n_parents]). */
 void tb_axes_new(tb_axes_pass *p, const tb_value *out, int dim, tb_label label, const int *parents,
                  const int64_t *offsets);
+/** Finds the axes of output `which` of the node from those that its inputs have. False: out of
+ *  memory. */
+bool tb_axes_label(tb_axes_pass *p, const tb_node *node, int which);
 /** An axis that may be counted from the end. */
 int64_t tb_axes_wrapped(int64_t axis, int rank);
 

@@ -4,10 +4,9 @@
 
 tiba_status tb_is_over_features(bool *out, const tb_explainer *x, const tb_attention *a,
                                 tiba_error *error) {
-    tb_axes *axes = x->analysis->axes;
-    int label = tb_axes_dim(axes, a->v, a->v->t.rank - (a->transposed ? 2 : 1));
-    *out = label >= 0 && tb_label_input(axes, label) >= 0;
-    return label == -2 ? tb_out_of_memory(error) : TIBA_OK;
+    int input = tb_features_input(x->analysis->axes, a->product, a->transposed);
+    *out = input >= 0;
+    return input == -2 ? tb_out_of_memory(error) : TIBA_OK;
 }
 
 static tiba_status fail_at(const tb_attention *a, const char *why, tiba_error *error) {

@@ -225,29 +225,49 @@ def test_no_tokens():
         check("; methods that apply: lrp" in said and said.count("\n") == 1, said)
 
 
-def over_features(graph, name, x):
-    """Features of x attend to each other over all tokens."""
+# Features of x attend to each other over all tokens. P is [features that ask, features that are asked] or its transpose, on either side.
+SPELLINGS = {
+    "left": (("Transpose", "k", "kt"), ("MatMul", "kt q", "s"), ("Softmax", "s", "p"), ("Transpose", "v", "vt"), ("MatMul", "p vt", "ot"), ("Transpose", "ot", "")),
+    "turned": (("Transpose", "k", "kt"), ("MatMul", "kt q", "s"), ("Softmax", "s", "p"), ("Transpose", "p", "pt"), ("MatMul", "v pt", "")),
+    "other_axis": (("Transpose", "q", "qt"), ("MatMul", "qt k", "s"), ("Softmax", "s", "p", -2), ("MatMul", "v p", "")),
+    "left_other_axis": (("Transpose", "q", "qt"), ("MatMul", "qt k", "s"), ("Softmax", "s", "pt", 1), ("Transpose", "pt", "p"), ("Transpose", "v", "vt"), ("MatMul", "p vt", "ot"), ("Transpose", "ot", "")),
+    "turned_twice": (("Transpose", "k", "kt"), ("MatMul", "kt q", "s"), ("Softmax", "s", "p"), ("Mul", "p scale", "ps"), ("Transpose", "ps", "a"), ("Transpose", "a", "b"), ("Reshape", "b grown", "c"), ("Transpose", "c", "d", [0, 1, 3, 2]),
+                     ("Reshape", "d shrunk", "pt"), ("MatMul", "v pt", "")),
+    "einsum": (("Einsum", "k q", "s", "bni,bnj->bij"), ("Softmax", "s", "p"), ("Einsum", "v p", "", "bnj,bij->bni")),
+    "einsum_left": (("Einsum", "q k", "s", "bni,bnj->bij"), ("Softmax", "s", "p", -2), ("Einsum", "p v", "", "bij,bni->bnj")),
+}
+
+
+def over_features(graph, name, x, spelling="left"):
     for part in "qkv":
         weights(graph, name + "w" + part, random.randn(16, 16).astype("f4"))
         graph.node("MatMul", [x, name + "w" + part], name + part)
-    graph.node("Transpose", [name + "k"], name + "kt", perm=[0, 2, 1])
-    graph.node("MatMul", [name + "kt", name + "q"], name + "s")
-    graph.node("Softmax", [name + "s"], name + "p", axis=-1)
-    graph.node("Transpose", [name + "v"], name + "vt", perm=[0, 2, 1])
-    graph.node("MatMul", [name + "p", name + "vt"], name + "ot")
-    graph.node("Transpose", [name + "ot"], name, perm=[0, 2, 1])
+    weights(graph, name + "scale", np.array([0.5], "f4"))
+    graph.ints(name + "grown", [1, 1, 16, 16])
+    graph.ints(name + "shrunk", [1, 16, 16])
+    for op, inputs, out, *more in SPELLINGS[spelling]:
+        options = {"Transpose": ("perm", [0, 2, 1]), "Softmax": ("axis", -1), "Einsum": ("equation", None)}.get(op)
+        graph.node(op, [name + i for i in inputs.split()], name + out, **({options[0]: more[0] if more else options[1]} if options else {}))
 
 
 def test_tokens_beside_features():
     """An attention over features beside one over tokens is no part of the tower: the row vector passes down its skip connection, if
     there is one on its way."""
+    for spelling in SPELLINGS:
+        tokens_beside_features(spelling)
+
+
+def tokens_beside_features(spelling):
+    last = SPELLINGS[spelling][-1][0]
+    product = "node_f" + ("ot" if last == "Transpose" else "")
+    other = product.replace("_f", "_g")
     clip = {"clip": random.randn(1, 7, 16).astype("f4")}
     def begun(skip, *more):
         graph = Graph()
         for name in ("clip", *more):
             graph.input(name, [1, 7, 16])
         weights(graph, "w", random.randn(16, 3).astype("f4"))
-        over_features(graph, "f", "clip")
+        over_features(graph, "f", "clip", spelling)
         graph.node("Add", ["clip", "f"], "x")
         attend(graph, "a", "x" if skip else "f", "x" if skip else "f")
         return graph
@@ -258,10 +278,10 @@ def test_tokens_beside_features():
         return made(graph, name)
 
     graph = begun(True)
-    over_features(graph, "g", "a")
+    over_features(graph, "g", "a", spelling)
     graph.node("Add", ["g", "a"], "z")
     model = ended(graph, "skipped", "z")
-    note = "2 attentions over features (the first: node 'node_fot') let tokens act on each other too: the row vector passes down their skip connections"
+    note = "2 attentions over features (the first: node '%s') let tokens act on each other too: the row vector passes down their skip connections" % product
     _, array = run(model, clip, "--rollout", "raw")
     w, e = array("readout.clip").astype("f8"), array("block.0.clip").astype("f8")
     near(array("tokens.clip"), w + w @ e, "the one block of the attention over tokens")
@@ -271,26 +291,26 @@ def test_tokens_beside_features():
     r = subprocess.run([tool, "inspect", model], capture_output=True, text=True, timeout=60)
     check("\nnote      " + note + "\n" in r.stdout, r.stdout)
 
-    refused(ended(begun(False), "below", "a"), clip, "node 'node_fot' (MatMul): this attention over features (16 queries, 16 keys) lies on no skip connection")
+    refused(ended(begun(False), "below", "a"), clip, f"node '{product}' (MatMul): this attention over features (16 queries, 16 keys) lies on no skip connection")
     graph = begun(True)
-    over_features(graph, "g", "a")
+    over_features(graph, "g", "a", spelling)
     attend(graph, "b", "g", "g")
-    refused(ended(graph, "between", "b"), clip, "node 'node_got' (MatMul): this attention over features (16 queries, 16 keys) lies on no skip connection")
+    refused(ended(graph, "between", "b"), clip, f"node '{other}' (MatMul): this attention over features (16 queries, 16 keys) lies on no skip connection")
 
     graph = begun(True)  # half of the features go through it, the other half through nothing
-    over_features(graph, "g", "a")
+    over_features(graph, "g", "a", spelling)
     graph.node("Concat", ["g", "a"], "both", axis=2)
     weights(graph, "narrow", random.randn(32, 16).astype("f4"))
     graph.node("MatMul", ["both", "narrow"], "halves")
     attend(graph, "b", "halves", "halves")
-    refused(ended(graph, "beside", "b"), clip, "node 'node_got' (MatMul): the rollout cannot follow tokens through it")
+    refused(ended(graph, "beside", "b"), clip, f"node '{other}' (MatMul): the rollout cannot follow tokens through it")
 
     graph = begun(True, "other")  # and one of an input whose tokens never attend
-    over_features(graph, "g", "other")
+    over_features(graph, "g", "other", spelling)
     graph.node("ReduceMean", ["g"], "pooled", axes=[1], keepdims=1)
     graph.node("ReduceMean", ["a"], "own", axes=[1], keepdims=1)
     graph.node("Add", ["own", "pooled"], "z")
-    refused(ended(graph, "elsewhere", "z"), {**clip, "other": clip["clip"]}, "node 'node_got' (MatMul): this attention over features (16 queries, 16 keys) lies on no tower's way to the target")
+    refused(ended(graph, "elsewhere", "z"), {**clip, "other": clip["clip"]}, f"node '{other}' (MatMul): this attention over features (16 queries, 16 keys) lies on no tower's way to the target")
 
 
 def test_states():
