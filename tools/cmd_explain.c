@@ -11,6 +11,7 @@
 #include "tools/job_rows.h"
 #include "tools/methods.h"
 #include "tools/render.h"
+#include "tools/trust.h"
 
 typedef struct options {
     tb_job_options job;
@@ -70,21 +71,40 @@ static tiba_status add_file(command *c, const char *path, const void *data, size
 typedef tiba_status png_maker(uint8_t **, size_t *, const tb_report *, const tb_look *,
                               tiba_error *);
 
-static tiba_status add_png(command *c, const char *option, const char *path, png_maker *make,
-                           tiba_error *error) {
-    static const char *const others[] = {".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf", ".html"};
+static tiba_status add_png(command *c, const char *path, png_maker *make, tiba_error *error) {
     uint8_t *data;
     size_t size;
     if (!path) return TIBA_OK;
-    if (!c->job.sample.picture_path)
-        return tb_fail(error, TIBA_ERROR_USAGE, "%s wants a picture file as input", option);
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < sizeof others / sizeof *others; i++)
-        if (strcmp(dot, others[i]) == 0)
-            return tb_fail(error, TIBA_ERROR_USAGE, "%s %s: it writes PNG, call it %.*s.png",
-                           option, path, (int)(dot - path), path);
     TB_TRY(make(&data, &size, &c->job.report, &c->look, error));
     return add_file(c, path, data, size, error);
+}
+
+/* A file called like a kind that its option does not write; `others` ends with NULL. */
+static tiba_status check_name(const char *option, const char *path, const char *const *others,
+                              const char *writes, const char *end, tiba_error *error) {
+    const char *dot = path ? strrchr(path, '.') : NULL;
+    for (; dot && *others; others++)
+        if (strcmp(dot, *others) == 0)
+            return tb_fail(error, TIBA_ERROR_USAGE, "%s %s: it writes %s, call it %.*s.%s", option,
+                           path, writes, (int)(dot - path), path, end);
+    return TIBA_OK;
+}
+
+/* What can be told before anything is computed. */
+static tiba_status check_names(const options *o, tiba_error *error) {
+    static const char *const no_png[] = {".jpg", ".jpeg", ".gif",  ".webp",
+                                         ".svg", ".pdf",  ".html", NULL};
+    static const char *const no_page[] = {".png", ".json", NULL};
+    TB_TRY(check_name("-o", o->png, no_png, "PNG", "png", error));
+    TB_TRY(check_name("--overlay", o->overlay, no_png, "PNG", "png", error));
+    return check_name("--html", o->html, no_page, "a page", "html", error);
+}
+
+/* What can be told once the inputs are read. */
+static tiba_status check_picture(const command *c, tiba_error *error) {
+    const char *option = c->o.png ? "-o" : c->o.overlay ? "--overlay" : NULL;
+    if (!option || c->job.sample.picture_path) return TIBA_OK;
+    return tb_fail(error, TIBA_ERROR_USAGE, "%s wants a picture file as input", option);
 }
 
 /* Everything but JSON, which says how long that took. */
@@ -103,15 +123,10 @@ static tiba_status add_files(command *c, tiba_error *error) {
         TB_TRY(tb_render_npy(&c->outputs, r, o->npy, error));
         c->files[c->n_files++] = o->npy;
     }
-    TB_TRY(add_png(c, "-o", png, tb_render_png, error));
+    TB_TRY(add_png(c, png, tb_render_png, error));
     if (png) tb_report_note(r, tb_png_note(r));
-    TB_TRY(add_png(c, "--overlay", o->overlay, tb_render_overlay, error));
+    TB_TRY(add_png(c, o->overlay, tb_render_overlay, error));
     if (o->html) {
-        const char *dot = strrchr(o->html, '.');
-        if (dot && (strcmp(dot, ".png") == 0 || strcmp(dot, ".json") == 0))
-            return tb_fail(error, TIBA_ERROR_USAGE,
-                           "--html %s: it writes a page, call it %.*s.html", o->html,
-                           (int)(dot - o->html), o->html);
         TB_TRY(tb_render_html(&text, &size, r, &c->look, error));
         TB_TRY(add_file(c, o->html, text, size, error));
     }
@@ -136,7 +151,10 @@ static tiba_status work(command *c, const tb_texts *rest, tiba_error *error) {
     memset(c->files, 0, sizeof c->files);
     c->n_files = 0;
     c->quiet = false;
-    TB_TRY(tb_job_run(&c->job, rest->count - 1, rest->items + 1, error));
+    TB_TRY(tb_job_prepare(&c->job, rest->count - 1, rest->items + 1, error));
+    TB_TRY(check_picture(c, error));
+    TB_TRY(tb_job_views(&c->job, error));
+    TB_TRY(tb_trust(&c->job, error));
     return add_files(c, error);
 }
 
@@ -182,6 +200,7 @@ static tiba_status find_depth(tb_color_depth *out, const char *when, tiba_error 
 static tiba_status explain(command *c, const tb_texts *rest, tiba_error *error) {
     tiba_options how = {.threads = c->o.threads};
     tb_color_depth depth;
+    TB_TRY(check_names(&c->o, error));
     TB_TRY(tb_look_parse(&c->look, c->o.colors, c->o.opacity, error));
     TB_TRY(find_depth(&depth, c->o.color, error));
     TB_TRY(tb_subject_open(&c->subject, rest->items[0], &how, &c->o.how, error));
