@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "graph/lower_attention.h"
+#include "graph/quant_groups.h"
 
 /* ---- pieces --------------------------------------------------------------------------------- */
 
@@ -54,10 +55,19 @@ static tb_value *real(tb_call *c, int x, int scale, int zero, int64_t axis) {
     return tb_emit2(c, TB_OP_Mul, y, along(c, c->in[scale], y, axis));
 }
 
-/* x rounded to integers with input `scale` and `zero` of the call. */
-static tb_value *quantized(tb_call *c, tb_value *x, int scale, int zero) {
+/* x rounded to integers with `scale` and input `zero` of the call, as its kernel rounds. */
+static tb_value *round_to(tb_call *c, tb_value *x, tb_value *scale, int zero) {
     if (c->status != TIBA_OK) return NULL;
-    return tb_emit3(c, TB_OP_QuantizeLinear, x, tb_call_in(c, scale), tb_call_in(c, zero));
+    tb_value *in[] = {x, scale, tb_call_in(c, zero)};
+    const char *kernel = c->node->op_type;
+    bool zero_first = strncmp(kernel, "QLinear", 7) == 0 && tb_kernel_adds_zero_first(kernel + 7);
+    return tb_emit(c, TB_OP_QuantizeLinear, 3, in, zero_first,
+                   &TB_INT_ATTR("zero_first", in[2] ? in[2]->t.dtype : TIBA_UINT8));
+}
+
+/* The same with input `scale`. */
+static tb_value *quantized(tb_call *c, tb_value *x, int scale, int zero) {
+    return round_to(c, x, tb_call_in(c, scale), zero);
 }
 
 static tb_value *product(tb_call *c, tb_value *a, tb_value *b) {
@@ -76,7 +86,7 @@ static tb_value *rounded(tb_call *c, tb_value *x, int scale, int zero) {
     if (c->status != TIBA_OK) return NULL;
     tb_value *one =
         tb_emit_reshape(c, tb_emit_scalar(c, 1), c->in[scale]->t.rank, c->in[scale]->t.dims);
-    return tb_emit3(c, TB_OP_QuantizeLinear, x, one, tb_call_in(c, zero));
+    return round_to(c, x, one, zero);
 }
 
 /* Whole numbers x in units of `unit`, rounded to the result's units: one multiplication, as

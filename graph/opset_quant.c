@@ -8,18 +8,14 @@
 #include <string.h>
 
 #include "graph/lower.h"
-
-/* Is the source value made by this operator? */
-static bool is_made_by(const tb_value *source, tb_op_kind kind) {
-    return source->producer && strcmp(source->producer->op_type, tb_ops[kind].name) == 0;
-}
+#include "graph/quant_groups.h"
 
 /* The source node of this operator that made `value`, past casts and copies, if no one else reads
  * anything on the way. */
-static const tb_node *sole_maker(const tb_value *value, tb_op_kind kind) {
+static const tb_node *sole_maker(const tb_value *value, const char *op_type) {
     for (int steps = 0; value && value->producer && steps < 8; steps++) {
         if (value->n_uses != 1 || value->is_output) return NULL;
-        if (is_made_by(value, kind)) return value->producer;
+        if (tb_is_made_by(value, op_type)) return value->producer;
         value = value->producer->n_in == 1 ? value->producer->in[0] : NULL;
     }
     return NULL;
@@ -30,33 +26,11 @@ static bool is_dequantized(const tb_value *x) {
     return tb_is(x->producer, TB_OP_DequantizeLinear) || tb_is(x->producer, TB_OP_FakeQuantize);
 }
 
-/* Does onnxruntime compute the source value beforehand? It folds neither dequantised operands nor
- * what is made of them, but what lies between a pair and has one input. */
-static bool is_folded(const tb_value *source, int *looks) {
-    const tb_node *node = source->producer;
-    if (!node || --*looks < 0) return !node;
-    bool pair =
-        is_made_by(source, TB_OP_QuantizeLinear) || is_made_by(source, TB_OP_DequantizeLinear);
-    for (int i = 0; i < node->n_in && (i == 0 || !pair); i++) {
-        if (!node->in[i]) continue;
-        bool dequantized = is_made_by(node->in[i], TB_OP_DequantizeLinear);
-        if (dequantized && !pair && node->n_in > 1) return false;
-        if (!is_folded(node->in[i], looks)) return false;
-    }
-    return true;
-}
-
-/* DequantizeLinear, Softmax, QuantizeLinear run as one QLinearSoftmax, which multiplies by the
- * whole number below 1/scale: 254 for a scale of 1/255. `source` is the source value of `x`, which
- * says so where learned queries attend to each other and `x` is a constant. */
-static tb_value *softmax_steps(tb_call *c, const tb_value *x, const tb_value *source,
-                               tb_value *scale) {
-    bool fused = tb_is(x->producer, TB_OP_Softmax) && is_dequantized(x->producer->in[0]);
-    int looks = 1000; /* paths, of which there may be more than anybody wants to know */
-    if (!x->producer && is_made_by(source, TB_OP_Softmax))
-        fused = is_made_by(source->producer->in[0], TB_OP_DequantizeLinear) &&
-                !is_folded(source, &looks);
-    return fused ? tb_emit_whole_steps(c, scale) : scale;
+/* The scale by which the kernel of `group` rounds. That of a softmax multiplies by
+ * the whole number below 1/scale: 254 for a scale of 1/255. */
+static tb_value *kernel_scale(tb_call *c, const tb_quant_group *group, tb_value *scale) {
+    bool softmax = group->op_type && strcmp(group->op_type, "Softmax") == 0;
+    return softmax ? tb_emit_whole_steps(c, scale) : scale;
 }
 
 /* What a pair of source nodes can hold, given its parameters; false unless these are constants of
@@ -92,8 +66,10 @@ static void merge_pairs(tb_call *c, tb_value *x, const tb_node *quantize, const 
     tb_value *step = tb_emit_scalar(c, (double)scale);
     tb_value *zero = tb_emit_scalar(c, (double)roundf((float)low - least / scale));
     zero = tb_emit_cast(c, zero, c->in[2]->t.dtype);
-    tb_value *y =
-        tb_emit3(c, TB_OP_QuantizeLinear, x, softmax_steps(c, x, quantize->in[0], step), zero);
+    const tb_quant_group group = tb_quantized_group(quantize);
+    tb_value *in[] = {x, kernel_scale(c, &group, step), zero};
+    tb_value *y = tb_emit(c, TB_OP_QuantizeLinear, 3, in, group.zero_first,
+                          &TB_INT_ATTR("zero_first", group.type));
     y = tb_emit3(c, TB_OP_DequantizeLinear, y, tb_emit_scalar(c, (double)scale / s), zero);
     c->out[0] = tb_emit2(c, TB_OP_Add, y, tb_emit_scalar(c, z));
     c->done = true;
@@ -101,8 +77,8 @@ static void merge_pairs(tb_call *c, tb_value *x, const tb_node *quantize, const 
 
 /* `end` is the bound end of a pair: FakeQuantize, or DequantizeLinear where the halves differ. */
 static void upgrade_second_pair(tb_call *c, const tb_node *end) {
-    const tb_node *first = sole_maker(c->node->in[0], TB_OP_DequantizeLinear);
-    const tb_node *quantize = first ? sole_maker(first->in[0], TB_OP_QuantizeLinear) : NULL;
+    const tb_node *first = sole_maker(c->node->in[0], "DequantizeLinear");
+    const tb_node *quantize = first ? sole_maker(first->in[0], "QuantizeLinear") : NULL;
     const tb_value *out = c->node->out[0];
     if (!quantize || out->n_uses != 1 || out->is_output || end->n_in < 3) return;
     const tb_node *last = out->uses[0].node, *start = end;
@@ -125,10 +101,13 @@ void tb_upgrade_quantize(tb_call *c) {
     if (!x || !tb_call_in(c, 1) || c->n_out != 1) return;
     const tb_value *source = c->node->in[0];
     if (source->n_uses != 1 || source->is_output) return;
-    if (is_dequantized(x))
+    if (is_dequantized(x)) {
         upgrade_second_pair(c, x->producer);
-    else
-        c->in[1] = softmax_steps(c, x, source, c->in[1]);
+        return;
+    }
+    const tb_quant_group group = tb_quantized_group(c->node);
+    c->in[1] = kernel_scale(c, &group, c->in[1]);
+    if (group.zero_first) tb_call_set_attr(c, TB_INT_ATTR("zero_first", group.type));
 }
 
 /* The same constant, or constants of the same one number? */
@@ -144,8 +123,8 @@ static bool is_pair_of(const tb_node *node, const tb_node *quantize) {
     if (!tb_is(node, TB_OP_FakeQuantize) || node->n_in != quantize->n_in) return false;
     for (int i = 0; i < node->n_in; i++)
         if (node->in[i] != quantize->in[i]) return false;
-    const char *names[] = {"axis", "block_size", "output_dtype"};
-    for (int i = 0; i < 3; i++)
+    const char *names[] = {"axis", "block_size", "output_dtype", "zero_first"};
+    for (int i = 0; i < 4; i++)
         if (tb_attr_int(node, names[i], 0) != tb_attr_int(quantize, names[i], 0)) return false;
     return true;
 }

@@ -1,7 +1,11 @@
 /*
  * op_quant.c: QuantizeLinear, DequantizeLinear, both as tiba.FakeQuantize, DynamicQuantizeLinear.
  * Quantised activations are float32 arrays that hold integers. Gradients go straight through
- * rounding and clipping: QuantizeLinear counts as x / scale + zero point.
+ * rounding and clipping: QuantizeLinear counts as x / scale + zero point. The internal attribute
+ * `zero_first` rounds that sum, as onnxruntime's QLinearAdd, QLinearMul and QLinearAveragePool do,
+ * where by the definition the quotient is rounded: halves then fall otherwise if the zero point is
+ * odd, and what is next to a half becomes one. The attribute's value is the type in which it is
+ * done, where 8 bits have the sign or not.
  */
 #include <math.h>
 #include <string.h>
@@ -43,6 +47,7 @@ typedef struct quant {
     const float *x, *scale, *zero; /* zero may be NULL: 0 */
     float *y;
     const struct range *to; /* of QuantizeLinear */
+    int zero_first;         /* attribute */
 } quant;
 
 static int64_t scale_offset(const quant *q, int64_t run) {
@@ -69,18 +74,25 @@ static float round_float(float x, int bits, int low) {
     return rintf(x / step) * step;
 }
 
-static inline float quantize_one(const struct range *to, float x, float zero) {
+static inline float quantize_one(const struct range *to, float x, float before, float after) {
     if (to->bits && x != x) return x;
-    float value = to->bits ? round_float(x + zero, to->bits, to->low) : rintf(x) + zero;
+    float value = to->bits ? round_float(x + after, to->bits, to->low) : rintf(x + before) + after;
     value = value > to->least ? value : to->least; /* a NaN too */
     return value < to->most ? value : to->most;
 }
 
+/* What is added before rounding; `zero` less that is added after it. */
+static float before_rounding(const quant *q, float zero) {
+    if (!q->zero_first || q->to->bits) return 0;
+    return zero + (q->zero_first == TIBA_UINT8 ? -q->to->least : 0);
+}
+
 /* One scale for all of x, whole numbers. */
 TB_CLONES static void quantize_row(float *restrict y, const float *restrict x, int64_t n,
-                                   float scale, float zero, float least, float most) {
+                                   float scale, float before, float after, float least,
+                                   float most) {
     for (int64_t i = 0; i < n; i++) {
-        float value = rintf(x[i] / scale) + zero;
+        float value = rintf(x[i] / scale + before) + after;
         value = value > least ? value : least; /* a NaN too */
         y[i] = value < most ? value : most;
     }
@@ -88,11 +100,11 @@ TB_CLONES static void quantize_row(float *restrict y, const float *restrict x, i
 
 /* The numbers that these integers stand for. */
 TB_CLONES static void fake_row(float *restrict y, const float *restrict x, int64_t n, float scale,
-                               float zero, float least, float most) {
+                               float before, float after, float least, float most) {
     for (int64_t i = 0; i < n; i++) {
-        float value = rintf(x[i] / scale) + zero;
+        float value = rintf(x[i] / scale + before) + after;
         value = value > least ? value : least; /* a NaN too */
-        y[i] = ((value < most ? value : most) - zero) * scale;
+        y[i] = ((value < most ? value : most) - (before + after)) * scale;
     }
 }
 
@@ -114,13 +126,17 @@ static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
             continue;
         }
         if (step == 0 && !q->to->bits) {
-            (q->what == FAKE ? fake_row : quantize_row)(y, x, q->length, *scale, zero ? *zero : 0,
+            float z = zero ? *zero : 0, before = before_rounding(q, z);
+            (q->what == FAKE ? fake_row : quantize_row)(y, x, q->length, *scale, before, z - before,
                                                         q->to->least, q->to->most);
             continue;
         }
         for (int64_t i = 0; i < q->length; i++) {
             float z = zero ? zero[i * step] : 0, value = x[i];
-            if (q->what != DEQUANTIZE) value = quantize_one(q->to, value / scale[i * step], z);
+            if (q->what != DEQUANTIZE) {
+                float before = before_rounding(q, z);
+                value = quantize_one(q->to, value / scale[i * step], before, z - before);
+            }
             y[i] = q->what == QUANTIZE ? value : (value - z) * scale[i * step];
         }
     }
@@ -245,6 +261,7 @@ static tiba_status quant_forward(tb_exec *exec, const tb_node *node, const tiba_
              : tb_is(node, TB_OP_FakeQuantize)   ? FAKE
                                                  : QUANTIZE;
     if (q.what != DEQUANTIZE) TB_TRY(quant_range(&q, node, zero, error));
+    q.zero_first = (int)tb_attr_int(node, "zero_first", 0);
     q.x = tb_floats(exec, in[0]);
     q.scale = tb_floats(exec, in[1]);
     q.zero = zero ? tb_floats(exec, zero) : NULL;

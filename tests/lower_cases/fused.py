@@ -154,6 +154,39 @@ def optimised():
 
 
 @part
+def kernels():
+    """groups that onnxruntime runs as one integer kernel, at halves and odd zero points: some kernels add the zero point before they round"""
+    full = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+
+    def pair(x, y, s, z):
+        return [("QuantizeLinear", [x, s, z], [y + "q"], "", {}), ("DequantizeLinear", [y + "q", s, z], [y], "", {})]
+    x, y = (np.float32(0.5) * rng.integers(-100, 100, (1, 2, 6, 6)).astype(np.float32) for _ in range(2))
+    for kind, shift in ((np.int8, 0), (np.uint8, 128)):
+        fixed = {"half": f32(0.5), "one": f32(1), "c": f32(0.5), **{f"z{z}": kind(z + shift) for z in (-7, 0, 9)}}
+        for name, op, two, attributes in (("sum", "Add", True, {}), ("product", "Mul", True, {}), ("mean", "AveragePool", False, {"kernel_shape": [2, 2], "strides": [2, 2]}),
+                                          ("leaky", "LeakyRelu", False, {"alpha": 0.5}), ("mean_all", "GlobalAveragePool", False, {})):
+            start = pair("x", "a", "half", "z9") + (pair("y", "b", "half", "z-7") if two else [])
+            nodes = start + [(op, ["a", "b"] if two else ["a"], ["r"], "", attributes)] + pair("r", "o", "one", "z-7")
+            chain(f"kernel_{name}_{kind.__name__}", nodes, {"x": x, **({"y": y} if two else {})}, ["o"], fixed, level=full)
+        # its operand is read elsewhere, so that signed integers stay what they are; a constant, likewise; behind moves
+        more = pair("x", "a", "half", "z9") + [("AveragePool", ["a"], ["r"], "", {"kernel_shape": [2, 2], "strides": [2, 2]})] + pair("r", "p", "one", "z-7")
+        chain(f"kernel_read_twice_{kind.__name__}", more + [("Neg", ["a"], ["n"], "", {})], {"x": x}, ["p", "n"], fixed, level=full)
+        nodes = pair("x", "a", "half", "z9") + pair("c", "b", "half", "z0") + [("Mul", ["a", "b"], ["r"], "", {})] + pair("r", "o", "one", "z-7")
+        chain(f"kernel_constant_{kind.__name__}", nodes, {"x": x}, ["o"], fixed, level=full)
+        nodes = pair("x", "a", "half", "z9") + pair("y", "b", "half", "z-7") + [("Transpose", ["a"], ["t"], "", {"perm": [0, 1, 3, 2]}), ("Mul", ["t", "b"], ["r"], "", {}),
+                                                                               ("Transpose", ["r"], ["u"], "", {"perm": [0, 2, 3, 1]})] + pair("u", "o", "one", "z-7")
+        chain(f"kernel_moved_{kind.__name__}", nodes, {"x": x, "y": y}, ["o"], fixed, level=full)
+    whole = {"zx": np.uint8(137), "zy": np.uint8(121), "half": f32(0.5), "one": f32(1)}
+    start = [("QuantizeLinear", ["x", "half", "zx"], ["a"], "", {})]
+    for op in ("QLinearAdd", "QLinearMul"):
+        chain("halves_" + op.lower(), start + [("QuantizeLinear", ["y", "half", "zy"], ["b"], "", {}), (op, ["a", "half", "zx", "b", "half", "zy", "one", "zy"], ["r"], MS, {}),
+                                               ("DequantizeLinear", ["r", "one", "zy"], ["o"], "", {})], {"x": x, "y": y}, ["o"], whole)
+    for op, attributes in (("QLinearAveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}), ("QLinearLeakyRelu", {"alpha": 0.5})):
+        chain("halves_" + op.lower(), start + [(op, ["a", "half", "zx", "one", "zy"], ["r"], MS, attributes), ("DequantizeLinear", ["r", "one", "zy"], ["o"], "", {})],
+              {"x": x}, ["o"], whole)
+
+
+@part
 def rotaries():
     emb, q, qr, k, kr = f(2, 3, 4), f(2, 2, 3, 4), f(2, 2, 3, 4), f(2, 2, 3, 4), f(2, 2, 3, 4)
     sin, cos = np.sin(emb)[:, None], np.cos(emb)[:, None]

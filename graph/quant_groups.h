@@ -1,0 +1,29 @@
+/*
+ * quant_groups.h: which operator between DequantizeLinear and QuantizeLinear onnxruntime runs as
+ * one integer kernel. Questions to the source graph, before anything is bound.
+ */
+#ifndef TB_GRAPH_QUANT_GROUPS_H
+#define TB_GRAPH_QUANT_GROUPS_H
+
+#include "graph/graph.h"
+
+/** Is the source value made by the operator of this name? */
+bool tb_is_made_by(const tb_value *source, const char *op_type);
+
+/** A kernel from 8-bit integers to 8-bit integers. */
+typedef struct tb_quant_group {
+    const char *op_type; /**< of its operator; NULL: none, what is quantised is computed in float */
+    int type;            /**< onnx.TensorProto.DataType that it computes in: signed ones may be
+                              shifted into unsigned ones beforehand */
+    bool zero_first;     /**< it adds the zero point before it rounds; by the definition, after */
+} tb_quant_group;
+
+/** What the source graph's QuantizeLinear ends. The operator may stand before others that only
+ *  move. */
+tb_quant_group tb_quantized_group(const tb_node *quantize);
+
+/** Does the kernel of this operator's group, which is that of its QLinear form, add the zero point
+ *  before it rounds? */
+bool tb_kernel_adds_zero_first(const char *op_type);
+
+#endif
