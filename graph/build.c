@@ -255,9 +255,29 @@ static tiba_status fold(tb_builder *b, const tb_node *node, tiba_error *error) {
     return status;
 }
 
+/* What the node makes of the places that ids of its first operand have, moved with them: made
+ * [n_out]. */
+static tiba_status move_tensor(tb_builder *b, const tb_node *node, const tiba_tensor *places,
+                               tb_value *made, tiba_error *error) {
+    tb_arena *arena = b->graph->arena;
+    tb_value moved = {.t = *places}, **in = TB_NEW(arena, tb_value *, node->n_in),
+             **out = TB_NEW(arena, tb_value *, node->n_out);
+    if (!in || !out) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) in[i] = i ? node->in[i] : &moved;
+    for (int i = 0; i < node->n_out; i++) {
+        out[i] = &made[i];
+        made[i].t = node->out[i]->t;
+        made[i].t.dtype = TIBA_INT64;
+        made[i].t.data = NULL;
+    }
+    tb_node like = *node;
+    like.in = in;
+    like.out = out;
+    return fold(b, &like, error);
+}
+
 /* Where the ids that came out stand in their input: moved as the ids were, if that is known. */
 static tiba_status move_places(tb_builder *b, const tb_node *node, tiba_error *error) {
-    tb_arena *arena = b->graph->arena;
     const tb_value *from = NULL;
     for (int i = 0; i < node->n_in && !from; i++)
         if (node->in[i] && node->in[i]->places) from = node->in[i];
@@ -265,25 +285,64 @@ static tiba_status move_places(tb_builder *b, const tb_node *node, tiba_error *e
     bool moves = node->op->class == TB_CLASS_MOVE;
     /* what else is joined or written beside them has no places */
     if (moves && (from != node->in[0] || !moves_first(node))) return TIBA_OK;
-    tb_value moved = {.t = *from->places}, **in = TB_NEW(arena, tb_value *, node->n_in);
-    tb_value *made = TB_NEW(arena, tb_value, node->n_out),
-             **out = TB_NEW(arena, tb_value *, node->n_out);
-    if (!in || !made || !out) return tb_out_of_memory(error);
-    for (int i = 0; i < node->n_in; i++) in[i] = i ? node->in[i] : &moved;
-    for (int i = 0; i < node->n_out; i++) {
-        out[i] = &made[i];
+    tb_value *made = TB_NEW(b->graph->arena, tb_value, node->n_out);
+    if (!made) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_out && !moves; i++) {
         made[i].t = node->out[i]->t;
         made[i].t.dtype = TIBA_INT64;
-        made[i].t.data = moves ? NULL : from->places->data;
-        bool same = tb_tensor_count(&made[i].t) == tb_tensor_count(&from->t);
-        if (!moves && !same) return TIBA_OK;
+        made[i].t.data = from->places->data;
+        if (tb_tensor_count(&made[i].t) != tb_tensor_count(&from->t)) return TIBA_OK;
     }
-    tb_node like = *node;
-    like.in = in;
-    like.out = out;
-    if (moves) TB_TRY(fold(b, &like, error));
+    if (moves) TB_TRY(move_tensor(b, node, from->places, made, error));
     for (int i = 0; i < node->n_out; i++)
         if (node->out[i]->ids_of == from->ids_of) node->out[i]->places = &made[i].t;
+    return TIBA_OK;
+}
+
+/* Whole numbers that stand among others in one float input, from which they are taken by moves and
+ * casts, and look rows up: *places [as value] says where. NULL: the value is something else. */
+static tiba_status find_places(tb_builder *b, const tb_value *value, const tiba_tensor **places,
+                               int *input, int depth, tiba_error *error) {
+    tb_arena *arena = b->graph->arena;
+    const tb_node *node = value->producer;
+    *places = NULL;
+    if (!node) {
+        if (value->input < 0 || !value->active) return TIBA_OK;
+        tiba_tensor *all = TB_NEW(arena, tiba_tensor, 1);
+        if (!all) return tb_out_of_memory(error);
+        TB_TRY(tb_tensor_create(all, arena, TIBA_INT64, value->t.rank, value->t.dims, error));
+        for (int64_t i = 0, n = tb_tensor_count(all); i < n; i++) ((int64_t *)all->data)[i] = i;
+        *places = all;
+        *input = value->input;
+        return TIBA_OK;
+    }
+    bool casts = tb_is(node, TB_OP_Cast);
+    if ((!casts && !moves_first(node)) || depth > 32) return TIBA_OK;
+    for (int i = 1; i < node->n_in; i++)
+        if (node->in[i] && !is_constant(node->in[i])) return TIBA_OK;
+    TB_TRY(find_places(b, node->in[0], places, input, depth + 1, error));
+    if (casts || !*places) return TIBA_OK;
+    tb_value *made = TB_NEW(arena, tb_value, node->n_out);
+    if (!made) return tb_out_of_memory(error);
+    TB_TRY(move_tensor(b, node, *places, made, error));
+    *places = &made[value->index].t;
+    return TIBA_OK;
+}
+
+/* Makes such numbers ids, as those of an input that holds nothing else. */
+static tiba_status find_ids(tb_builder *b, const tb_node *node, tiba_error *error) {
+    const tiba_tensor *places;
+    bool settled;
+    int input;
+    if (!tb_is(node, TB_OP_Gather) || !b->settler || is_constant(node->in[1]) ||
+        !is_constant(node->in[0]) || !is_lookup_table(&node->in[0]->t))
+        return TIBA_OK;
+    TB_TRY(find_places(b, node->in[1], &places, &input, 0, error));
+    if (!places) return TIBA_OK;
+    TB_TRY(tb_settle(b->settler, node->in[1], &settled, error));
+    if (!settled) return TIBA_OK;
+    node->in[1]->ids_of = input;
+    node->in[1]->places = places;
     return TIBA_OK;
 }
 
@@ -341,6 +400,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
     };
     for (int i = 0; i < n_out; i++) out[i] = NULL;
     TB_TRY(check_inputs(&node, error));
+    TB_TRY(find_ids(b, &node, error));
     TB_TRY(widen_table(b, &node, error));
     if (!copy_attrs(arena, &node, n_attrs, attrs)) return tb_out_of_memory(error);
     for (int i = 0; i < n_out; i++) {

@@ -8,7 +8,8 @@
  * One operator on constants is not computed: an embedding look-up, that is, Gather (or GatherND)
  * along axis 0 from a constant float table of rank 2 or more (a quantised one included) with
  * indices that are a copy of an integer graph input, or OneHot of such indices. It stays as a node
- * and is where activity starts.
+ * and is where activity starts. Indices that a float input holds among other numbers (the columns
+ * of a table in one array) are made such a copy by the settler, for Gather.
  */
 #ifndef TB_GRAPH_BUILD_H
 #define TB_GRAPH_BUILD_H

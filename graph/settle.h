@@ -2,11 +2,11 @@
  * settle.h: values that must be known while binding and depend on a float input.
  *
  * Some graphs choose sizes by what they compute: an expert's tokens are those that a router sends
- * to it (NonZero of its choice), a branch is taken by a score. A bound graph is static, so there
- * the part below such a value is run, with the data that is fed, and the value becomes a constant.
- * That changes no gradient and no relevance: integers and bools carry none, and neither do limits
- * that are floats. The bound graph then
- * serves these feeds alone.
+ * to it (NonZero of its choice), a branch is taken by a score. Others read ids out of an array that
+ * holds numbers too. A bound graph is static, so there the part below such a value is run, with the
+ * data that is fed, and the value becomes a constant. That changes no gradient and no relevance:
+ * integers and bools carry none, and neither do limits that are floats. The bound graph then serves
+ * these feeds alone.
  */
 #ifndef TB_GRAPH_SETTLE_H
 #define TB_GRAPH_SETTLE_H

@@ -15,6 +15,7 @@ import tempfile
 import numpy as np
 
 from checks import check, close
+from onnx_wire import FLOAT, INT64, Graph
 from schema import errors
 
 tool, source = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
@@ -83,6 +84,43 @@ def test_patches():
     best = max(range(16), key=lambda k: abs(tower["relevance"][grid["prefix_tokens"] + k]))
     check(listed(text)[0][1] == f"row {best // 4 + 1}, column {best % 4 + 1}", best, text)
     check(page.count("<td style=\"background:rgb(") == 16, "16 patches on coloured ground")
+
+
+def test_ids_among_numbers():
+    """One array holds columns of ids beside numbers: explained as the same model whose ids are an input of their own."""
+    found = []
+    with tempfile.TemporaryDirectory() as out:
+        for inputs in ({"row": np.array([[3, 9, 4, 0.3, -0.8]], "f4")}, {"row": np.array([[3, 9, 4]]), "numbers": np.array([[0.3, -0.8]], "f4")}):
+            graph = Graph()
+            for name, value in inputs.items():
+                graph.input(name, list(value.shape), INT64 if value.dtype == np.int64 else FLOAT)
+                np.save(os.path.join(out, name), value)
+            for i in range(6):
+                graph.ints(str(i), [i])
+            for i in range(3):
+                graph.weight(f"table{i}", [10, 8])
+                graph.node("Slice", ["row", str(i), str(i + 1), "1"], f"column{i}")
+                graph.node("Cast", [f"column{i}"], f"id{i}", to=7)
+                graph.node("Gather", [f"table{i}", f"id{i}"], f"row{i}")
+            if len(inputs) == 1:
+                graph.node("Slice", ["row", "3", "5", "1"], "numbers")
+            graph.node("Concat", ["row0", "row1", "row2"], "x", axis=1)
+            graph.attention("x", "a", 8, 3)
+            graph.attention("a", "b", 8, 3)
+            graph.node("Flatten", ["b"], "flat")
+            graph.node("Concat", ["flat", "numbers"], "all", axis=1)
+            graph.weight("w", [26, 3])
+            graph.node("MatMul", ["all", "w"], "y")
+            graph.output("y")
+            model, numbers = os.path.join(out, "model.onnx"), os.path.join(out, "numbers.json")
+            graph.save(model)
+            for method in ("tiba", "lrp"):
+                r = subprocess.run([tool, model, *(f"{n}={out}/{n}.npy" for n in inputs), "--target", "0,1", "--method", method, "--json", numbers], capture_output=True, text=True, timeout=60)
+                check(r.returncode == 0, inputs, method, r.stderr)
+                towers = json.load(open(numbers))["explanations"][0]["towers"] if r.returncode == 0 else []
+                found.append([t["relevance"] for t in towers if t["input"] == "row"])
+    check(all(len(f) == 1 and len(f[0]) == 3 and np.any(f[0]) for f in found), found)
+    check(np.allclose(found[:2], found[2:], rtol=1e-5), found)
 
 
 def test_vocabulary():
