@@ -54,7 +54,9 @@ const tb_lower_row *tb_find_lower(const char *domain, const char *name);
 
 /** Brings an older form of call->op to the newest one (opset.c). */
 void tb_upgrade(tb_call *c);
-/** The rows of QuantizeLinear and DequantizeLinear (opset_quant.c). */
+/** The rows of QuantizeLinear, DequantizeLinear and of products with what that makes of a weight
+ *  (opset_quant.c). */
+void tb_upgrade_product(tb_call *c);
 void tb_upgrade_quantize(tb_call *c);
 void tb_upgrade_dequantize(tb_call *c);
 
@@ -75,6 +77,9 @@ bool tb_call_needs_rank(tb_call *c, int i, int rank);
 /** What stands for the integers of a bound QuantizeLinear: its FakeQuantize, the one that there is
  *  already or a new one (opset_quant.c). */
 tb_value *tb_emit_fake_quantize(tb_call *c, const tb_node *quantize);
+/** Activations as onnxruntime's integer kernels read them (accuracy_level 4): every `size` elements
+ *  of the last axis rounded to 8 bits over their largest magnitude (lower_blocks.c). */
+tb_value *tb_emit_rounded_blocks(tb_call *c, tb_value *x, int64_t size);
 /** Adds or overrides an attribute of the call; removes one. */
 void tb_call_set_attr(tb_call *c, tb_attr attr);
 void tb_call_drop_attr(tb_call *c, const char *name);

@@ -86,9 +86,7 @@ static tb_value *detached(tb_value *value) {
     return value;
 }
 
-/* The activations as onnxruntime's integer kernels read them (accuracy_level 4): every block
- * rounded to 8 bits over its largest magnitude. */
-static tb_value *rounded(tb_call *c, tb_value *x, int64_t size) {
+tb_value *tb_emit_rounded_blocks(tb_call *c, tb_value *x, int64_t size) {
     if (c->status != TIBA_OK || x->t.rank < 1 || x->t.rank == TIBA_MAX_RANK) return x;
     int last = x->t.rank - 1;
     int64_t dims[TIBA_MAX_RANK + 1], pads[2 * TIBA_MAX_RANK] = {0}, columns = x->t.dims[last];
@@ -117,7 +115,7 @@ static tb_value *multiply(tb_call *c, const blocks *w, tb_value *x, int64_t leve
     bool whole = level == 4 && !w->groups &&
                  (w->bits > 2 || w->size >= 32) && /* for others it has no such kernel */
                  (!w->zeros || w->zeros->dtype == TIBA_UINT8);
-    if (whole && x) x = rounded(c, x, w->size);
+    if (whole && x) x = tb_emit_rounded_blocks(c, x, w->size);
     return tb_emit2(c, TB_OP_MatMul, x, weight);
 }
 

@@ -162,3 +162,10 @@ void tb_lower_DequantizeLinear(tb_call *c) {
     c->op = &tb_ops[TB_OP_DequantizeLinear];
     tb_upgrade_dequantize(c);
 }
+
+/* MatMul and Gemm. */
+void tb_upgrade_product(tb_call *c) {
+    const tb_value *x = tb_call_in(c, 0), *bias = tb_call_in(c, 2);
+    int64_t size = x && !x->t.data ? tb_rounded_block_size(c->node) : 0;
+    if (size && (!bias || bias->t.rank == 1)) c->in[0] = tb_emit_rounded_blocks(c, c->in[0], size);
+}

@@ -81,9 +81,14 @@ static bool is_folded(const tb_value *source) {
 /* Signed integers are run as unsigned ones where a QuantizeLinear is read by one DequantizeLinear:
  * several readers of that have one each. What is computed beforehand stays as it is. */
 static int run_type(const tb_value *integers) {
+    for (int i = 0; i < MOVES && is_move(integers->producer); i++)
+        integers = integers->producer->in[0];
     const tb_node *from = integers->producer;
-    if (!tb_is_made_by(integers, "QuantizeLinear"))
+    if (!tb_is_made_by(integers, "QuantizeLinear")) {
+        const tb_attr *attr = from ? tb_find_attr(from, "value") : NULL;
+        if (attr && attr->kind == TB_ATTR_TENSOR) return (int)attr->tensor->dtype;
         return integers->file_type ? integers->file_type : (int)integers->t.dtype;
+    }
     int type = zero_type(from);
     if (type != TIBA_INT8 || !is_read_once(integers) || is_folded(integers)) return type;
     const tb_node *reader = integers->uses[0].node;
@@ -119,4 +124,76 @@ tb_quant_group tb_quantized_group(const tb_node *quantize) {
 bool tb_kernel_adds_zero_first(const char *op_type) {
     const struct group *found = find_group(op_type);
     return found && found->zero_first;
+}
+
+/* ---- products of weights ---- */
+
+static bool is_wide(int type) {
+    return type == TIBA_INT16 || type == TIBA_UINT16;
+}
+
+/* Numbers as in onnx.TensorProto.DataType: 4 bits without and with a sign, 2 bits. */
+static bool is_narrow(int type) {
+    return type == TIBA_INT8 || type == TIBA_UINT8 || type == 21 || type == 22 || type == 25 ||
+           type == 26;
+}
+
+/* A constant in the source, be it made by a node. Its rank and dimensions count. */
+static const tiba_tensor *constant_tensor(const tb_value *value) {
+    if (!value) return NULL;
+    if (tb_is_made_by(value, "QuantizeLinear")) return constant_tensor(value->producer->in[0]);
+    if (!tb_is_made_by(value, "Constant")) return value->t.data ? &value->t : NULL;
+    const tb_attr *attr = tb_find_attr(value->producer, "value");
+    return attr && attr->kind == TB_ATTR_TENSOR ? attr->tensor : NULL;
+}
+
+/* The size of the weight's blocks, 32 where whole columns have a scale; 0: no such weight. */
+static int64_t weight_blocks(const tb_node *dequantize) {
+    const tiba_tensor *w = constant_tensor(dequantize->in[0]),
+                      *scale = constant_tensor(dequantize->in[1]), *zero = NULL;
+    if (!w || w->rank != 2 || !is_narrow(run_type(dequantize->in[0])) || !scale) return 0;
+    if (dequantize->in[1]->file_type && dequantize->in[1]->file_type != TIBA_FLOAT32) return 0;
+    if (dequantize->n_in > 2 && dequantize->in[2]) {
+        zero = constant_tensor(dequantize->in[2]);
+        if (!zero || zero->rank != scale->rank) return 0;
+    }
+    int64_t size = tb_attr_int(dequantize, "block_size", 0),
+            axis = tb_attr_int(dequantize, "axis", 1);
+    bool columns = scale->rank == 1 && scale->dims[0] == w->dims[1] && axis == 1;
+    if (size == 0) return scale->rank == 0 || columns ? 32 : 0;
+    return axis == 0 && scale->rank == 2 && size >= 16 && (size & (size - 1)) == 0 ? size : 0;
+}
+
+/* Is a pair of 8 bits behind it? Moves between are passed, as pairs are moved. */
+static bool is_rounded_to_bytes(const tb_value *value) {
+    for (int i = 0; i < MOVES && value->n_uses == 1 && is_move(value->uses[0].node); i++)
+        value = value->uses[0].node->out[0];
+    for (int i = 0; i < value->n_uses; i++) {
+        const tb_node *reader = value->uses[i].node;
+        if (strcmp(reader->op_type, "QuantizeLinear") == 0 && !is_wide(zero_type(reader)))
+            return true;
+    }
+    return false;
+}
+
+/* A function that a quantisation might make redundant is looked past for one, and nothing else. */
+static bool is_clipped(const tb_value *value) {
+    const tb_node *reader = is_read_once(value) ? value->uses[0].node : NULL;
+    if (!reader || (strcmp(reader->op_type, "Relu") != 0 && strcmp(reader->op_type, "Clip") != 0))
+        return false;
+    return reader->out[0] && is_read_once(reader->out[0]);
+}
+
+int64_t tb_rounded_block_size(const tb_node *product) {
+    const tb_value *weight = product->in[1];
+    if (!product->in[0] || !tb_is_made_by(weight, "DequantizeLinear") || !is_read_once(weight))
+        return 0;
+    const int left = operand_type(product->in[0]);
+    if ((left && !is_wide(left)) || is_rounded_to_bytes(product->out[0]) ||
+        is_clipped(product->out[0]))
+        return 0;
+    bool plain = tb_attr_float(product, "alpha", 1) == 1 && !tb_attr_int(product, "transA", 0) &&
+                 !tb_attr_int(product, "transB", 0);
+    if (product->n_in > 2 && product->in[2] && tb_attr_float(product, "beta", 1) != 1) return 0;
+    return plain ? weight_blocks(weight->producer) : 0;
 }

@@ -26,4 +26,9 @@ tb_quant_group tb_quantized_group(const tb_node *quantize);
  *  before it rounds? */
 bool tb_kernel_adds_zero_first(const char *op_type);
 
+/** With a constant right operand of up to 8 bits and a left one that is not of 8 bits, onnxruntime
+ *  runs this MatMul or Gemm as MatMulNBits, which rounds the left operand to 8 bits in blocks:
+ * their size, 0 where it does not. A Gemm's bias must be one row. */
+int64_t tb_rounded_block_size(const tb_node *product);
+
 #endif

@@ -83,21 +83,22 @@ def transposed(graph, name, value):
 
 
 def dequantized(graph, name, value):
+    """Its scale has one element: with a scalar the product would round its activations (MatMulNBits)."""
     if value.ndim == 0:
         return put(graph, name, value)
     put(graph, name + "_q", np.round(value * 16).astype(np.int8))
-    put(graph, name + "_z", np.int8(0))
-    graph.node("DequantizeLinear", [name + "_q", put(graph, name + "_s", np.float32(1 / 16)), name + "_z"], name)
+    put(graph, name + "_z", np.zeros(1, np.int8))
+    graph.node("DequantizeLinear", [name + "_q", put(graph, name + "_s", np.full(1, 1 / 16, np.float32)), name + "_z"], name)
     return name
 
 
 def dequantized_columns(graph, name, value):
-    """A scale for every column; biases with the axis of the matrices, as neural-compressor writes them."""
+    """A scale for every column; biases with the axis of the matrices, as neural-compressor writes them (but counted from the end there: see above)."""
     if value.ndim == 0:
         return put(graph, name, value)
     put(graph, name + "_q", np.round(value * 16).astype(np.int8))
     put(graph, name + "_z", np.zeros(value.shape[-1], np.int8))
-    graph.node("DequantizeLinear", [name + "_q", put(graph, name + "_s", np.full(value.shape[-1], 1 / 16, np.float32)), name + "_z"], name, axis=1)
+    graph.node("DequantizeLinear", [name + "_q", put(graph, name + "_s", np.full(value.shape[-1], 1 / 16, np.float32)), name + "_z"], name, axis=1 if value.ndim == 1 else -1)
     return name
 
 

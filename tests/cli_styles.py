@@ -272,7 +272,7 @@ style("weights_inputs", ir=3, opset=17, weight=lambda s, w: s.graph.input(n := s
 style("weights_nodes", weight=lambda s, w: s.op("Constant", value=tensor("", w.shape, FLOAT, block(9, np.ascontiguousarray(w).tobytes()))))
 style("weights_half", weight=lambda s, w: s.op("Cast", s.const(w.astype(np.float16)), to=FLOAT))
 style("weights_doubles", weight=lambda s, w: s.op("Cast", s.const(w.astype(np.float64)), to=FLOAT))
-style("weights_bytes", weight=lambda s, w: s.op("DequantizeLinear", s.const(np.round(w * 16).astype(np.int8)), s.const(np.float32(1 / 16))) if np.abs(w * 16).max() < 127 and (
+style("weights_bytes", weight=lambda s, w: s.op("DequantizeLinear", s.const(np.round(w * 16).astype(np.int8)), s.const(np.full(1, 1 / 16, np.float32))) if np.abs(w * 16).max() < 127 and (
     w * 16 == np.round(w * 16)).all() else s.const(w))
 style("weights_integers", weight=lambda s, w: s.op("Mul", s.op("Cast", s.const(np.round(w * 32).astype(np.int64)), to=FLOAT), 1 / 32))
 

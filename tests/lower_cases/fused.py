@@ -3,7 +3,7 @@ import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from lower_cases.base import MS, case, chain, f, f32, i64, part, rng, softmax
+from lower_cases.base import MS, case, chain, f, f32, i64, part, rng, s8, softmax
 
 
 @part
@@ -184,6 +184,30 @@ def kernels():
     for op, attributes in (("QLinearAveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}), ("QLinearLeakyRelu", {"alpha": 0.5})):
         chain("halves_" + op.lower(), start + [(op, ["a", "half", "zx", "one", "zy"], ["r"], MS, attributes), ("DequantizeLinear", ["r", "one", "zy"], ["o"], "", {})],
               {"x": x}, ["o"], whole)
+
+
+@part
+def weights():
+    """products with a dequantised weight, which onnxruntime runs as MatMulNBits: it rounds the activations in blocks"""
+    x, w = f(5, 40), s8(40, 6)
+    fixed = {"w": w, "s": f32(0.01), "z": np.int8(3), "ss": np.abs(f(6)) * np.float32(0.01), "zz": s8(6), "sb": np.abs(f(3, 6)) * np.float32(0.01), "zb": s8(3, 6), "b": f(6), "b1": f(1, 6),
+             "qs": f32(0.05), "q8": np.uint8(120), "q16": np.uint16(30000), "as": f32(1e-4), "shape": np.array([6, 5])}
+    whole, columns, rows = (["w", "s", "z"], {}), (["w", "ss", "zz"], {"axis": 1}), (["w", "sb", "zb"], {"axis": 0, "block_size": 16})
+    product, neg = [("MatMul", ["x", "d"], ["p"], "", {})], [("Neg", ["p"], ["y"], "", {})]
+
+    def bytes_of(v, y, s="qs", z="q8"):
+        return [("QuantizeLinear", [v, s, z], [y + "q"], "", {}), ("DequantizeLinear", [y + "q", s, z], [y], "", {})]
+    wide = bytes_of("x", "a", "as", "q16") + [("MatMul", ["a", "d"], ["p"], "", {})]
+    for name, (operands, attributes), nodes in (("whole", whole, product + neg), ("columns", columns, product + neg), ("blocks", rows, product + neg),
+                                                ("axis", (["w", "ss", "zz"], {"axis": -1}), product + neg), ("gemm", columns, [("Gemm", ["x", "d", "b"], ["p"], "", {})] + neg),
+                                                ("gemm_scaled", columns, [("Gemm", ["x", "d", "b"], ["p"], "", {"alpha": 0.5})] + neg), ("gemm_row", columns, [("Gemm", ["x", "d", "b1"], ["p"], "", {})] + neg),
+                                                ("clipped", columns, product + [("Relu", ["p"], ["r"], "", {}), ("Neg", ["r"], ["y"], "", {})]), ("to_bytes", columns, product + bytes_of("p", "y")),
+                                                ("moved_to_bytes", columns, product + [("Reshape", ["p", "shape"], ["m"], "", {})] + bytes_of("m", "y")),
+                                                ("wide", columns, wide + bytes_of("p", "y", "as", "q16")), ("wide_to_bytes", columns, wide + bytes_of("p", "y")),
+                                                ("bytes", columns, bytes_of("x", "a") + [("MatMul", ["a", "d"], ["p"], "", {})] + neg)):
+        chain("weight_" + name, [("DequantizeLinear", operands, ["d"], "", attributes)] + nodes, {"x": x}, ["y"], fixed, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    chain("weight_read_twice", [("DequantizeLinear", whole[0], ["d"], "", {})] + product + neg + [("Abs", ["d"], ["e"], "", {}), ("MatMul", ["x", "e"], ["t"], "", {})], {"x": x}, ["y", "t"], fixed,
+          level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 
 @part

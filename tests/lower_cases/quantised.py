@@ -1,5 +1,6 @@
 """Integers and weights of few bits."""
 import numpy as np
+import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from lower_cases.base import MS, case, chain, f, f32, i32, i64, part, rng, s8, softmax, u8
@@ -90,8 +91,8 @@ def quantised_pairs():
     def pair(y="d", q="q", **attributes):
         return [("QuantizeLinear", ["x", "s", "z"], [q], "", attributes), ("DequantizeLinear", [q, "s", "z"], [y], "", attributes)]
 
-    def q(name, nodes, fixed, outputs=("y",), given=x):
-        chain("pairs_" + name, nodes, {"x": given}, list(outputs), fixed)
+    def q(name, nodes, fixed, outputs=("y",), given=x, **more):
+        chain("pairs_" + name, nodes, {"x": given}, list(outputs), fixed, **more)
 
     w = ("DequantizeLinear", ["w", "ws", "wz"], ["wd"], "", {})
     product = ("MatMul", ["d", "wd"], ["y"], "", {})
@@ -107,7 +108,7 @@ def quantised_pairs():
       {**base, "shape": np.array([3, 2, 16])})
     q("halves", [("QuantizeLinear", ["x", "s", "z"], ["q"], "", {}), ("DequantizeLinear", ["q", "t", "z"], ["d"], "", {}), w, product], {**base, "t": f32(0.04)})
     q("wide", [("QuantizeLinear", ["x", "s", "z"], ["q"], MS, {}), ("DequantizeLinear", ["q", "s", "z"], ["d"], MS, {}), w, product],
-      {**base, "s": f32(1e-4), "z": np.int16(0)})
+      {**base, "s": f32(1e-4), "z": np.int16(0)}, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 
 @part
