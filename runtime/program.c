@@ -25,7 +25,7 @@ void tb_alias_roots(int *root, const tb_graph *graph) {
     for (const tb_node *node = graph->first; node; node = node->next) {
         const tb_value *in = node->n_in > 0 ? node->in[0] : NULL;
         if (node->op->def->alias && in && !in->t.data && node->out[0] &&
-            tb_dtype_size(in->t.dtype) == tb_dtype_size(node->out[0]->t.dtype))
+            in->t.dtype == node->out[0]->t.dtype)
             root[node->out[0]->id] = root[in->id];
     }
 }

@@ -40,6 +40,11 @@ def quantised():
     image = f(1, 3, 6, 6)
     q("conv_integer", [("DynamicQuantizeLinear", ["x"], ["xq", "s", "z"], "", {}), ("ConvInteger", ["xq", "w", "z", "wz"], ["i"], "", {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
                        ("Cast", ["i"], ["y"], "", {"to": 1})], {"x": image}, ["y"], {"w": u8(4, 3, 2, 2), "wz": np.uint8(127)})
+    # a bias in whole numbers of a scale that is known when the graph runs, as neural-compressor writes it
+    q("conv_integer_bias", [("DynamicQuantizeLinear", ["x"], ["xq", "s", "z"], "", {}), ("ConvInteger", ["xq", "w", "z", "wz"], ["i"], "", {"strides": [2, 2]}), ("Mul", ["s", "ws"], ["u"], "", {}),
+                            ("Div", ["b", "u"], ["bu"], "", {}), ("Floor", ["bu"], ["bf"], "", {}), ("Cast", ["bf"], ["bi"], "", {"to": 6}), ("Reshape", ["bi", "shape"], ["br"], "", {}),
+                            ("Add", ["i", "br"], ["j"], "", {}), ("Cast", ["j"], ["jf"], "", {"to": 1}), ("Mul", ["jf", "u"], ["y"], "", {})],
+      {"x": image}, ["y"], {"w": (np.arange(48) * 37 % 251).astype(np.uint8).reshape(4, 3, 2, 2), "wz": np.uint8(127), "ws": scale_b, "b": np.float32([0.7, -1.2, 0.3, 5.1]), "shape": i64(1, -1, 1, 1)})
     q("qlinear_conv", [quantise, ("QLinearConv", ["xq", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["yq"], "", {"strides": [2, 2]}), dequantise],
       {"x": image}, ["y"], {**base, **more, "w": s8(4, 3, 2, 2), "ws": np.abs(f(4)) * np.float32(0.01), "wz": np.zeros(4, np.int8),
                             "b": rng.integers(-900, 900, 4).astype(np.int32)})
