@@ -101,9 +101,19 @@ def attention_spelled_out(model):
 
 
 def sums_spelled_out(model):
-    """SkipLayerNormalization and BiasGelu as the sums and functions that they are"""
+    """SkipLayerNormalization and BiasGelu as the sums and functions that they are, FusedMatMul and FusedGemm as the products"""
     nodes, make = [], onnx.helper.make_node
     for k, n in enumerate(model.graph.node):
+        if n.op_type == "FusedMatMul" and not any(attr(n, a, 0) for a in ("transA", "transBatchA", "transBatchB")):
+            last = "T" if attr(n, "transB", 0) else "B"
+            model.graph.initializer.append(numpy_helper.from_array(np.array(attr(n, "alpha", 1.0), np.float32), f"alpha.{k}"))
+            nodes += [make("Einsum", n.input, [f"product.{k}"], equation="...ik,...jk->...ij")] if last == "T" else [make("MatMul", n.input, [f"product.{k}"])]
+            nodes.append(make("Mul", [f"product.{k}", f"alpha.{k}"], n.output))
+            continue
+        if n.op_type == "FusedGemm" and attr(n, "activation") in (b"Tanh", b"Relu"):
+            nodes += [make("Gemm", n.input, [f"product.{k}"], **{a.name: attr(n, a.name) for a in n.attribute if a.name in ("alpha", "beta", "transA", "transB")}),
+                      make(attr(n, "activation").decode(), [f"product.{k}"], n.output)]
+            continue
         if n.op_type not in ("SkipLayerNormalization", "BiasGelu"):
             nodes.append(n)
             continue
@@ -235,7 +245,7 @@ class Reference:
                 looked_up.update(n.output)
             begins = lookup and np.asarray(self.values[n.output[0]]).dtype == np.float32 or n.op_type == "DequantizeLinear" and n.input[0] in looked_up
             if begins or any(i in self.active for i in n.input):
-                integers = n.op_type in ("QuantizeLinear", "MatMulInteger", "ConvInteger") or n.op_type in MOVES and n.input[0] in self.active
+                integers = n.op_type in ("QuantizeLinear", "MatMulInteger", "ConvInteger") or n.op_type in (*MOVES, "Clip") and n.input[0] in self.active
                 for o in n.output[:1] if n.op_type == "DynamicQuantizeLinear" else n.output:
                     if o and (np.asarray(self.values[o]).dtype == np.float32 or integers or n.op_type == "DynamicQuantizeLinear"):
                         self.active.add(o)
@@ -399,9 +409,15 @@ class Reference:
         if t == "MatMulInteger":
             return [self.centred(n, 0, a[0]) @ self.centred(n, 1, a[1])]
         if t == "Clip":
-            lo = float(self.values[n.input[1]]) if len(n.input) > 1 and n.input[1] else None
-            hi = float(self.values[n.input[2]]) if len(n.input) > 2 and n.input[2] else None
-            return [x.clip(lo, hi)]
+            lo, hi = [torch.from_numpy(np.array(self.values[i], np.float64)) if i else None for i in [*n.input[1:3], "", ""][:2]]
+            q = self.producer.get(n.input[0])
+            if q and q.op_type == "QuantizeLinear":  # bounds of integers, in what these stand for
+                along = [-1 if d == attr(q, "axis", 1) % x.ndim else 1 for d in range(x.ndim)]
+                scale, zero = [torch.from_numpy(np.array(self.values[i], np.float64)) for i in q.input[1:3]]
+                scale, zero = [v.view(along) if v.numel() > 1 else v.view([]) for v in (scale, zero)]
+                lo, hi = [(v - zero) * scale if v is not None else None for v in (lo, hi)]
+            x = x if lo is None else torch.where(x < lo, lo, x)  # what is at a bound passes its gradient whole
+            return [x if hi is None else torch.where(x > hi, hi, x)]
         if t == "Einsum":
             return [torch.einsum(attr(n, "equation").decode(), *a)]
         if t == "Gemm":
