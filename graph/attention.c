@@ -121,29 +121,40 @@ static int dim_of(search *s, const tb_value *value, int label) {
     return -1;
 }
 
-/* Does the value come from this softmax alone, by way of sums and functions: its own norm? */
-static bool from_softmax(const search *s, const tb_value *value, int depth) {
+/* The label of the axis that a Softmax runs over, -1: none; -2: out of memory. */
+static int softmax_keys(const search *s, const tb_node *node) {
+    const tb_value *value = node->out[0];
+    int64_t axis = tb_attr_int(node, "axis", -1);
+    return tb_axes_dim(s->axes, value, (int)(axis < 0 ? axis + value->t.rank : axis));
+}
+
+/* Does the value come from softmaxes over these keys alone, this one or others, by way of sums and
+ * functions: its own norm, probabilities that another attention's are taken from? */
+static bool from_softmax(const search *s, const tb_value *value, int key, int depth) {
     if (s->seen[value->id]) return true;
     const tb_node *node = value->producer;
     if (!node || depth > 8) return false;
+    if (tb_is(node, TB_OP_Softmax)) return key >= 0 && softmax_keys(s, node) == key;
     bool passes = node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_BINARY ||
                   node->op->class == TB_CLASS_REDUCE || node->op->class == TB_CLASS_MOVE;
     bool any = false;
     for (int i = 0; passes && i < node->n_in; i++) {
         if (!node->in[i] || !node->in[i]->active) continue;
-        if (!from_softmax(s, node->in[i], depth + 1)) return false;
+        if (!from_softmax(s, node->in[i], key, depth + 1)) return false;
         any = true;
     }
     return any;
 }
 
-/* Where else an operator with several activations is still this softmax's result: moves, and
- * division by its own sum. A sum with another activation (a residual) is not. */
-static bool still_softmax(const search *s, const tb_node *node) {
+/* Where else an operator with several activations is still this softmax's result: moves, division
+ * by its own sum, and sums and products with another one's. A sum with another activation (a
+ * residual) is not. */
+static bool still_softmax(const search *s, const tb_node *node, int key) {
     if (node->op->class == TB_CLASS_MOVE) return true;
-    if (!tb_is(node, TB_OP_Div) && !tb_is(node, TB_OP_Mul)) return false;
+    if (node->op->class != TB_CLASS_BINARY) return false;
     for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && !from_softmax(s, node->in[i], 0)) return false;
+        if (node->in[i] && node->in[i]->active && !from_softmax(s, node->in[i], key, 0))
+            return false;
     return true;
 }
 
@@ -165,6 +176,14 @@ static int over_features(search *s, const tb_node *node, int at) {
     return input >= 0 && (query < 0 || tb_label_input(s->axes, query) < 0);
 }
 
+/* Are the keys, which were left as a part of the value's dimensions (head mixing by a Gemm), still
+ * one of the other's? */
+static bool carried(const search *s, const tb_value *value, const tb_value *out, int key) {
+    int64_t inner;
+    return tb_axes_carries(s->axes, value, key, &inner) &&
+           tb_axes_carries(s->axes, out, key, &inner);
+}
+
 /* The label of the key axis after `node`; -1: gone. Slices and joints of keys (a sink that takes
  * part in the softmax only) make another axis of them. */
 static int key_after(search *s, const tb_node *node, const tb_value *value, const tb_value *out,
@@ -173,12 +192,14 @@ static int key_after(search *s, const tb_node *node, const tb_value *value, cons
     if (d >= 0) return key;
     bool cuts = tb_is(node, TB_OP_Slice) || tb_is(node, TB_OP_Split) || tb_is(node, TB_OP_Concat);
     d = dim_of(s, value, key);
-    if (!cuts || d < 0 || out->t.rank != value->t.rank) return -1;
+    if (d < 0) return carried(s, value, out, key) ? key : -1;
+    if (!cuts || out->t.rank != value->t.rank) return -1;
     return tb_axes_dim(s->axes, out, d);
 }
 
 /* Follows what descends from the softmax while it still has the key axis, to the products that
- * contract it; where a move takes the axis away, on through moves alone. */
+ * contract it; where a move takes the axis away, on through moves alone, or through what keeps
+ * apart the keys that it made a part of another axis. */
 static bool follow(search *s, const tb_node *softmax, const tb_value *value, int key, bool moved,
                    int depth) {
     if (s->seen[value->id] || depth > 64) return true;
@@ -207,20 +228,29 @@ static bool follow(search *s, const tb_node *softmax, const tb_value *value, int
         }
         int actives = 0;
         for (int k = 0; k < node->n_in; k++) actives += node->in[k] && node->in[k]->active;
-        if (actives > 1 && !still_softmax(s, node)) continue;
+        if (actives > 1 && !still_softmax(s, node, key)) continue;
+        bool moves = node->op->class == TB_CLASS_MOVE;
         for (int k = 0; k < node->n_out; k++) {
             const tb_value *out = node->out[k];
             if (!out || !out->active) continue;
-            int next = key >= 0 ? key_after(s, node, value, out, key) : -1;
-            if (next == -2) return false;
             if (s->unlabelled && !tb_axis_alone_carry(&s->own, node, k)) return false;
             if (s->only_features && !tb_axis_alone_at(&s->own, out, -1)) continue;
-            bool lost = key >= 0 ? next < 0
-                                 : !s->only_features &&
-                                       tb_tensor_count(&out->t) != tb_tensor_count(&value->t);
-            if ((lost || moved) && (node->op->class != TB_CLASS_MOVE || actives > 1)) continue;
+            int next = key;
+            bool gone = moved;
+            if (moved && !moves && key >= 0)
+                gone = !carried(s, value, out, key);
+            else if (!moved && key < 0)
+                gone = !s->only_features && tb_tensor_count(&out->t) != tb_tensor_count(&value->t);
+            else if (!moved) {
+                next = key_after(s, node, value, out, key);
+                if (next == -2) return false;
+                gone = next < 0;
+                if (gone && dim_of(s, value, key) < 0) continue;
+                if (gone) next = key;
+            }
+            if (gone && (!moves || actives > 1)) continue;
             s->by[out->id] = (tb_moved_by){node, at};
-            if (!follow(s, softmax, out, next, lost || moved, depth + 1)) return false;
+            if (!follow(s, softmax, out, next, gone, depth + 1)) return false;
         }
     }
     return true;
@@ -234,7 +264,7 @@ static tiba_status find_attentions(search *s, tiba_error *error) {
         int64_t axis = tb_attr_int(node, "axis", -1);
         if (axis < 0) axis += value->t.rank;
         memset(s->seen, 0, (size_t)graph->n_values);
-        int key = tb_axes_dim(s->axes, value, (int)axis);
+        int key = softmax_keys(s, node);
         s->unlabelled = key == -1;
         s->only_features = key == -1 && axis != value->t.rank - 1;
         if (s->unlabelled && !tb_axis_alone_begin(&s->own, value, (int)axis))

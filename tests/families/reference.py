@@ -804,6 +804,8 @@ class Reference:
             return top is not None and top.op_type == "Exp"
         if n.op_type in ("MatMul", "Add") and len(set(n.input) & self.active) == 1:  # heads are mixed
             return any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active)
+        if n.op_type in ("Add", "Sub", "Mul"):  # with another's
+            return all(self.from_softmax(i, depth + 1) for i in n.input if i in self.active) and bool(set(n.input) & self.active)
         return n.op_type == "Softmax" or (n.op_type in ("Reshape", "Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose", "Slice", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
 
     def send(self, rel, shares):
