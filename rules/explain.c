@@ -231,6 +231,12 @@ static tiba_status narrow(tb_explainer *x, tb_graph *graph, tb_exec *exec, tiba_
     return TIBA_OK;
 }
 
+int64_t tb_explainer_most_watched(const tb_explainer *x) {
+    int64_t n = 0;
+    for (int t = 0; t < x->n_towers; t++) n += 1 + x->towers[t].tower.n_attentions;
+    return n;
+}
+
 static tiba_status create(tb_explainer *x, tb_graph *graph, tb_exec *exec, tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
     unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
@@ -250,7 +256,7 @@ static tiba_status create(tb_explainer *x, tb_graph *graph, tb_exec *exec, tiba_
     TB_TRY(narrow(x, graph, exec, error));
     TB_TRY(get_marks(x, error));
     TB_TRY(note_sources(x, error));
-    const tb_value **watch = TB_NEW(x->arena, const tb_value *, found->n_attentions + x->n_towers);
+    const tb_value **watch = TB_NEW(x->arena, const tb_value *, tb_explainer_most_watched(x));
     if (!watch) return tb_out_of_memory(error);
     int n = 0;
     for (int t = 0; t < x->n_towers; t++) {

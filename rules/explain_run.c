@@ -579,7 +579,7 @@ static tiba_status run_pass(collect *c, bool readouts, int carries, int n_seeds,
     const tb_explainer *x = c->x;
     const tb_attentions *found = x->analysis->attentions;
     int n = 0;
-    const tb_value **watch = TB_NEW(c->arena, const tb_value *, found->n_attentions + x->n_towers);
+    const tb_value **watch = TB_NEW(c->arena, const tb_value *, tb_explainer_most_watched(x));
     if (!watch) return tb_out_of_memory(error);
     for (int t = 0; t < x->n_towers; t++) {
         const tb_plan_tower *tower = &x->towers[t];

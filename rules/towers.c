@@ -443,7 +443,9 @@ static tiba_status add_readers(tb_explainer *x, tb_tower *group, const unsigned 
 tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above,
                                      tiba_error *error) {
     const tb_attentions *found = x->analysis->attentions;
-    x->towers = TB_NEW(x->arena, tb_plan_tower, found->n_attentions + 1);
+    /* one that is only read has its readers, which others have too, and may be split by theirs */
+    int64_t most = found->n_attentions + 1 + (int64_t)x->graph->n_inputs * found->n_towers;
+    x->towers = TB_NEW(x->arena, tb_plan_tower, most);
     unsigned char *marks = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     unsigned char *crossed = TB_NEW(x->arena, unsigned char, found->n_attentions + 1);
     int *features = TB_NEW(x->arena, int, found->n_attentions + 1), n_features = 0;
