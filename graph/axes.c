@@ -67,10 +67,24 @@ static bool better_look_up(const tb_label *a, const tb_label *b) {
     return b->rows != a->rows ? b->rows > a->rows : b->input < a->input;
 }
 
+/* Are tokens that are read among those that were joined? */
+static bool joins_tokens(const tb_axes *axes, const tb_label *join, int depth) {
+    for (int i = 0; i < join->n_parents && depth < 16; i++) {
+        if (join->parents[i] < 0) continue;
+        const tb_label *l = &axes->labels[tb_axes_root(axes, join->parents[i])];
+        if (l->kind == TB_LABEL_LOOKUP || l->kind == TB_LABEL_GRID || l->projected) return true;
+        if (joins_tokens(axes, l, depth + 1)) return true;
+    }
+    return false;
+}
+
 /* Is b's input what is read and a's a mask of it? Masks given as floats are lined up with tokens as
- * the tokens themselves are, but are neither looked up nor vectors. */
-static bool masks(const tb_label *a, const tb_label *b) {
-    if (a->kind != TB_LABEL_INPUT || a->vectors) return false;
+ * the tokens themselves are, but are neither looked up nor vectors; so are angles that joined
+ * tokens are turned by, which no Linear makes features of. */
+static bool masks(const tb_axes *axes, const tb_label *a, const tb_label *b) {
+    if (a->kind != TB_LABEL_INPUT) return false;
+    if (b->kind == TB_LABEL_JOIN) return !a->projected && joins_tokens(axes, b, 0);
+    if (a->vectors) return false;
     return b->kind == TB_LABEL_LOOKUP || (b->kind == TB_LABEL_INPUT && b->vectors && a->dim > 1);
 }
 
@@ -82,7 +96,7 @@ void tb_axes_unify(tb_axes *axes, int a, int b) {
     if (a == b || axes->labels[a].count != axes->labels[b].count) return;
     if (!tb_axes_query(axes, a) != !tb_axes_query(axes, b)) return;
     const tb_label *first = &axes->labels[a < b ? a : b], *second = &axes->labels[a < b ? b : a];
-    if ((a < b) != (better_look_up(first, second) || masks(first, second)))
+    if ((a < b) != (better_look_up(first, second) || masks(axes, first, second)))
         axes->labels[b].same_as = a;
     else
         axes->labels[a].same_as = b;

@@ -49,6 +49,7 @@ typedef struct tb_label {
     int64_t rows; /**< LOOKUP: of the largest table looked up in; 0 for positions and segments */
     bool partial; /**< LOOKUP: by a part of the input only, such as a column of boxes */
     bool vectors; /**< INPUT: the axis of a sequence of vectors, or of numbers that are projected */
+    bool projected; /**< INPUT: a Linear or a convolution makes features of its numbers at once */
     int64_t step;
     int n_parents;
     int *parents;     /**< labels, -1 for an operand without one (a constant class token) */

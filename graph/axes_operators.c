@@ -615,6 +615,7 @@ tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, 
                 continue;
             tb_label label = {.kind = TB_LABEL_INPUT, .input = i, .dim = d};
             label.vectors = d == 1 && is_sequence(input, seen);
+            label.projected = is_projected(input, seen, 0);
             tb_axes_new(&p, input, d, label, NULL, NULL);
         }
         axes->values[input->id] = va;

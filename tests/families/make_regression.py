@@ -102,6 +102,10 @@ CASES = {
     "answer": (families.hf("BertForQuestionAnswering", "BertConfig", **TEXT), bert_inputs, ["ts17", "dyn18"], True, dict(outputs=("start_logits", "end_logits"), output="end_logits", target="0,3")),
     "any_position": (families.hf("BertForMaskedLM", "BertConfig", **SMALL), bert_inputs, ["ts17", "dyn18"], True, dict(target="0,4,9")),
     "head_mixing": (models.TEXT["att_talking"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
+    "head_mixing_gemm": (models.TEXT["att_talking_turned"], lambda: {"tokens": ids()}, ["ts17", "ts17-ortext"], True),
+    "two_softmaxes": (models.TEXT["att_differential"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True),
+    "turned_by_an_input": (lambda a: models.Turned(), lambda: {"a": torch.randn(2, 7, models.D, generator=torch.Generator().manual_seed(7)), "values": torch.randn(1, 6, 3, generator=torch.Generator().manual_seed(8))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
+    "read_in_every_layer": (lambda a: models.Guided(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",))),
     "one_query": (models.TEXT["pool_query"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
     "class_attention": (models.timm_builder("cait_s24_224", dict(depth=1, mlp_ratio=2.0, init_values=0.3, **TIMM)), image_input, ["ts17", "dyn18"], False, dict(outputs=("output",))),  # and layer scale
     "attention_pooling": (models.timm_builder("vit_base_patch16_224", dict(depth=1, mlp_ratio=2.0, global_pool="map", class_token=False, init_values=0.3, **TIMM)), image_input, ["ts17", "dyn18"], False, dict(outputs=("output",))),

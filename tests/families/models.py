@@ -207,9 +207,15 @@ class Attention(nn.Module):
         elif k == "transposed":  # Vᵀ Pᵀ
             p = (q @ kk.transpose(-2, -1) * s).softmax(-1)
             o = (v.transpose(-2, -1) @ p.transpose(-2, -1)).transpose(-2, -1)
+        elif k == "talking_turned":  # an optimiser makes a Gemm of the mixing, which wants one row for each query and key
+            a = self.premix((q @ kk.transpose(-2, -1) * s).permute(0, 2, 3, 1)).permute(0, 3, 1, 2).softmax(-1)
+            o = F.linear(a.permute(0, 2, 3, 1), self.mix.weight, self.premix.bias).permute(0, 3, 1, 2) @ v
         elif k == "talking":
             a = self.premix((q @ kk.transpose(-2, -1) * s).permute(0, 2, 3, 1)).softmax(-2)
             o = self.mix(a).permute(0, 3, 1, 2) @ v
+        elif k == "differential":  # of two softmaxes over the same keys
+            first, other = [(x @ y.transpose(-2, -1) * s).softmax(-1) for x, y in zip(q.chunk(2, -1), kk.chunk(2, -1))]
+            o = (first - 0.4 * other) @ v
         elif k == "conv_talking":
             a = (q @ kk.transpose(-2, -1) * s)
             a = F.conv2d(a, self.premix.weight[:, :, None, None]).softmax(-1)
@@ -900,6 +906,36 @@ class Captioned(nn.Module):
         return t.head(t.norm(y)[:, -1])
 
 
+class Guided(nn.Module):
+    """a picture's tokens attend to each other and read a text in each of many layers, which share their weights; its words only are read"""
+    def __init__(self, depth=12):
+        super().__init__()
+        self.enc, self.words, self.depth = VisionModel(pool="mean", depth=0), nn.Embedding(VOCAB, D), depth
+        self.q, self.cross = nn.Linear(D, D), nn.Linear(D, D)
+
+    def forward(self, image, tokens):
+        x, y = self.enc.embed(image) + self.enc.pos[:, 1:], self.words(tokens)
+        for _ in range(self.depth):
+            x = x + (self.q(x) @ x.transpose(1, 2) * 0.2).softmax(-1) @ x
+            x = self.enc.norm(x + (self.cross(x) @ y.transpose(1, 2) * 0.2).softmax(-1) @ y)
+        return self.enc.head(x.mean(1))
+
+
+class Turned(nn.Module):
+    """vectors behind a first token that is joined to them, turned by angles that are an input of their own (Stable Audio)"""
+    def __init__(self):
+        super().__init__()
+        self.up, self.first = nn.Linear(3, D), nn.Parameter(torch.randn(1, 1, D))
+        self.q, self.k, self.v, self.head = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, 5)
+
+    def forward(self, a, values):
+        x = torch.cat([self.first, self.up(values)], 1)
+        turn = lambda t: t * a[0] + torch.cat([-t[..., D // 2:], t[..., :D // 2]], -1) * a[1]
+        for _ in range(2):
+            x = x + (turn(self.q(x)) @ turn(self.k(x)).transpose(1, 2) * 0.2).softmax(-1) @ self.v(x)
+        return self.head(x[:, 0])
+
+
 class Grouped(nn.Module):
     """patches are assigned to learned groups, which then attend to each other (GroupViT)"""
     def __init__(self):
@@ -984,7 +1020,7 @@ def vision(**kw):
 
 TEXT = {f"att_{k}": text(attention=k) for k in (
     "packed_head_major", "packed_e_last", "packed_unbind", "bias_by_head", "bias_turned", "seq_first", "einsum", "einsum_bnhd", "einsum_keys_first", "baddbmm", "sdpa", "sdpa_causal",
-    "transposed", "talking", "conv_talking", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop", "written")}
+    "transposed", "talking", "talking_turned", "conv_talking", "differential", "cosine", "softmax_by_hand", "divide_after", "softmax_plus_one", "masked_after", "topk", "gated", "heads_loop", "written")}
 TEXT |= {f"mlp_{k}": text(mlp=k) for k in ("swiglu", "geglu", "quick", "relu2", "hand_tanh", "hand_erf", "mish", "hardswish", "elu1", "parabola", "parabola_pieces")}
 TEXT |= {f"order_{k}": text(order=k) for k in ("post", "parallel", "two_attentions", "sandwich", "scaled", "deepnorm")}
 TEXT |= {f"pool_{k}": text(pool=k) for k in ("cls", "first", "last", "max", "sum", "query", "score", "score_matmul", "score_vector", "avgpool", "flatten", "first_mean", "first_last")}
