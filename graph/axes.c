@@ -324,6 +324,20 @@ bool tb_axes_derives(const tb_axes *axes, int label, int root, int depth) {
     return false;
 }
 
+static bool made_of(const tb_axes *axes, const unsigned char *marks, int n, int label, int depth) {
+    label = tb_axes_root(axes, label);
+    if (label < 0 || depth > 32) return false;
+    if (label < n && marks[label]) return true;
+    const tb_label *l = &axes->labels[label];
+    for (int i = 0; i < l->n_parents; i++)
+        if (made_of(axes, marks, n, l->parents[i], depth + 1)) return true;
+    return false;
+}
+
+bool tb_axes_made_of(const tb_axes *axes, const unsigned char *marks, int n, int label) {
+    return made_of(axes, marks, n, label, 0);
+}
+
 bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim) {
     if (dim < 0 || dim >= value->t.rank || value->t.dims[dim] <= 1) return false;
     tb_value_axes va = *tb_axes_of(axes, value);

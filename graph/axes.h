@@ -89,6 +89,9 @@ int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim);
 bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim);
 /** The label of several axes, outermost first, seen as one; -2 out of memory. */
 int tb_axes_merge(tb_axes *axes, int n, const tb_factor *factors);
+/** Is the label marked, or made of a marked one? Of those that were made since there were n labels
+ *  (axes that were merged) only the parts can be marked. */
+bool tb_axes_made_of(const tb_axes *axes, const unsigned char *marks, int n, int label);
 /** Does the value carry the label? If so, *inner is its stride in flat order. MERGE labels count as
  *  carried where their parents lie next to each other in order. */
 bool tb_axes_carries(const tb_axes *axes, const tb_value *value, int label, int64_t *inner);

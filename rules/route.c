@@ -18,21 +18,9 @@ int64_t tb_token_of(const tb_token_axes *a, int64_t element) {
     return token;
 }
 
-/* Is the label marked? Those that were made since (axes that were merged) are only by their parts.
- */
-static bool is_marked(const tb_route *r, const unsigned char *marks, int label) {
-    return label < r->n_labels && marks[label];
-}
-
 /* Is the label made of what the attentions tell apart? Others are features that an input has. */
-static bool is_token_label(const tb_route *r, int label, int depth) {
-    label = tb_axes_root(r->on.axes, label);
-    if (label < 0 || depth > 32) return false;
-    if (is_marked(r, r->told_apart, label)) return true;
-    const tb_label *l = &r->on.axes->labels[label];
-    for (int i = 0; i < l->n_parents; i++)
-        if (is_token_label(r, l->parents[i], depth + 1)) return true;
-    return false;
+static bool is_token_label(const tb_route *r, int label) {
+    return tb_axes_made_of(r->on.axes, r->told_apart, r->n_labels, label);
 }
 
 /* Marks a label and all that it is made of. */
@@ -86,13 +74,14 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
     for (int i = 0; va && i < va->n; i++) {
         const tb_factor *f = &va->factors[i];
         bool samples = tb_is_samples(r->on.graph, axes, f->label, r->target);
-        bool attended = is_marked(r, r->attended, tb_axes_root(axes, f->label));
+        int root = tb_axes_root(axes, f->label);
+        bool attended = root < r->n_labels && r->attended[root];
         if (samples && !attended && f->inner * f->count == tb_tensor_count(&value->t)) {
             out->batch = f->count;
             out->batch_inner = f->inner;
             continue;
         }
-        if (!is_token_label(r, f->label, 0)) continue;
+        if (!is_token_label(r, f->label)) continue;
         out->factors[out->n++] = *f;
         out->tokens *= f->count;
     }
@@ -155,12 +144,11 @@ static bool joins_tokens(const tb_route *r, const tb_node *node) {
     if (tb_is(node, TB_OP_ScatterND)) {
         const tiba_tensor *at = &node->in[1]->t;
         bool whole = at->rank > 0 && at->dims[at->rank - 1] <= last; /* vectors of features */
-        return whole && !is_token_label(r, tb_axes_dim(r->on.axes, out, last), 0);
+        return whole && !is_token_label(r, tb_axes_dim(r->on.axes, out, last));
     }
     int64_t axis = tb_attr_int(node, "axis", 0);
     if (axis < 0) axis += out->t.rank;
-    return tb_is(node, TB_OP_Concat) &&
-           is_token_label(r, tb_axes_dim(r->on.axes, out, (int)axis), 0);
+    return tb_is(node, TB_OP_Concat) && is_token_label(r, tb_axes_dim(r->on.axes, out, (int)axis));
 }
 
 /* Do all member attentions that one meets first, going from `value` down to `base`, multiply parts

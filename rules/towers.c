@@ -8,6 +8,7 @@
 #include "graph/reach.h"
 #include "rules/explain_plan.h"
 #include "rules/in_token.h"
+#include "rules/mixing.h"
 #include "rules/over_features.h"
 
 /* The graph input whose tokens an attention reads; -1: none. */
@@ -493,5 +494,6 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
         TB_TRY(add_readers(x, &x->towers[t].tower, above, crossed, error));
         TB_TRY(plan_group(x, t, error));
     }
-    return tb_note_over_features(x, n_features, features, error);
+    TB_TRY(tb_note_over_features(x, n_features, features, error));
+    return tb_note_mixing(x, error);
 }
