@@ -47,7 +47,10 @@ typedef struct tb_label {
     const tb_node *node; /**< where it arises; NULL for inputs */
     int input, dim;
     int64_t rows; /**< LOOKUP: of the largest table looked up in; 0 for positions and segments */
-    bool partial; /**< LOOKUP: by a part of the input only, such as a column of boxes */
+    const int64_t *places; /**< LOOKUP at `node`: [count] places along the input's last axis of what
+                                is looked up, -1: of none; NULL: not known, or not the same for
+                                all samples */
+    bool partial;          /**< LOOKUP: by a part of the input only, such as a column of boxes */
     bool vectors; /**< INPUT: the axis of a sequence of vectors, or of numbers that are projected */
     bool projected; /**< INPUT: a Linear or a convolution makes features of its numbers at once */
     int64_t step;

@@ -42,7 +42,7 @@ static bool are_columns(const tb_value *indices, const tiba_tensor *own, int64_t
     *step = k > 1 ? places[1] - places[0] : 1;
     for (int64_t i = 0; i < t->dims[0] * k; i++)
         if (places[i] != i / k * n + *first + i % k * *step) return false;
-    return *step > 0;
+    return *first >= 0 && *step > 0;
 }
 
 /* Such columns are places along the input's tokens, a single one as well. */
@@ -63,6 +63,25 @@ static void look_up_columns(tb_axes_pass *p, tb_label whole, const tb_value *ind
             (tb_factor){label, cut.count, tb_axes_stride(&out->t, axis + indices->t.rank - 1)});
 }
 
+/* Places along the last axis of the input of ids that were put to others: the same ones in every
+ * sample, each from its own ids. NULL: they are not, or nobody knows. */
+static const int64_t *places_along(tb_axes_pass *p, const tb_value *indices, int dim) {
+    const tiba_tensor *own = &p->graph->inputs[indices->ids_of]->t, *t = &indices->t;
+    if (!indices->places || dim != t->rank - 1 || own->rank < 1 || t->dims[dim] == 0) return NULL;
+    const int64_t *from = indices->places->data, k = t->dims[dim], n = own->dims[own->rank - 1];
+    int64_t samples = tb_tensor_count(t) / k;
+    if (n == 0 || samples != tb_tensor_count(own) / n) return NULL;
+    int64_t *places = TB_NEW(p->axes->arena, int64_t, k);
+    if (!places) p->failed = true;
+    for (int64_t i = 0; places && i < samples * k; i++) {
+        int64_t place = from[i] < 0 ? -1 : from[i] - i / k * n;
+        if (from[i] >= 0 && (place < 0 || place >= n)) return NULL;
+        if (i >= k && place != places[i % k]) return NULL;
+        places[i % k] = place;
+    }
+    return places;
+}
+
 /* An embedding look-up by indices of `rank` dimensions, in a table of `rows` rows. */
 void tb_axes_look_up(tb_axes_pass *p, const tb_value *indices, int rank, int64_t rows,
                      const tb_value *out, int axis) {
@@ -79,6 +98,7 @@ void tb_axes_look_up(tb_axes_pass *p, const tb_value *indices, int rank, int64_t
                       .partial = partial};
     for (int d = 0; d < (columns ? 1 : rank); d++) {
         label.dim = d;
+        label.places = moved ? places_along(p, indices, d) : NULL;
         tb_axes_new(p, out, axis + d, label, NULL, NULL);
     }
     if (columns) look_up_columns(p, label, indices, out, axis, first, step);

@@ -255,15 +255,11 @@ static tiba_status fold(tb_builder *b, const tb_node *node, tiba_error *error) {
     return status;
 }
 
-/* What the node makes of the places that ids of its first operand have, moved with them: made
- * [n_out]. */
-static tiba_status move_tensor(tb_builder *b, const tb_node *node, const tiba_tensor *places,
-                               tb_value *made, tiba_error *error) {
-    tb_arena *arena = b->graph->arena;
-    tb_value moved = {.t = *places}, **in = TB_NEW(arena, tb_value *, node->n_in),
-             **out = TB_NEW(arena, tb_value *, node->n_out);
-    if (!in || !out) return tb_out_of_memory(error);
-    for (int i = 0; i < node->n_in; i++) in[i] = i ? node->in[i] : &moved;
+/* What the node makes of places: `in` has those of ids instead of the ids; made [n_out]. */
+static tiba_status move_tensor(tb_builder *b, const tb_node *node, tb_value **in, tb_value *made,
+                               tiba_error *error) {
+    tb_value **out = TB_NEW(b->graph->arena, tb_value *, node->n_out);
+    if (!out) return tb_out_of_memory(error);
     for (int i = 0; i < node->n_out; i++) {
         out[i] = &made[i];
         made[i].t = node->out[i]->t;
@@ -276,26 +272,65 @@ static tiba_status move_tensor(tb_builder *b, const tb_node *node, const tiba_te
     return fold(b, &like, error);
 }
 
+/* Do elements of input `i` of a node that moves come out, rather than say where others go? */
+static bool gives_elements(const tb_node *node, int i) {
+    switch (node->op->kind) {
+    case TB_OP_Concat:
+        return true;
+    case TB_OP_Where:
+        return i > 0;
+    case TB_OP_Pad:
+    case TB_OP_ScatterND:
+    case TB_OP_ScatterElements:
+        return i == 0 || i == 2;
+    default:
+        return i == 0;
+    }
+}
+
+/* A node's operands with places instead of ids: -1 for what is joined or written beside them.
+ * *known: is the place of every id known? */
+static tiba_status places_in(tb_value **out, bool *known, tb_builder *b, const tb_node *node,
+                             int ids, tiba_error *error) {
+    tb_arena *arena = b->graph->arena;
+    bool adds = strcmp(tb_attr_string(node, "reduction", "none"), "none") != 0;
+    bool fills = tb_is(node, TB_OP_Pad) && (node->n_in < 3 || !node->in[2]);
+    *known = !adds && !fills;
+    for (int i = 0; i < node->n_in && *known; i++) {
+        tb_value *value = out[i] = node->in[i];
+        if (!value || !gives_elements(node, i)) continue;
+        tb_value *made = out[i] = TB_NEW(arena, tb_value, 1);
+        if (!made) return tb_out_of_memory(error);
+        if (value->places) made->t = *value->places;
+        *known = value->places ? value->ids_of == ids : value->ids_of < 0;
+        if (value->places || !*known) continue;
+        TB_TRY(tb_tensor_create(&made->t, arena, TIBA_INT64, value->t.rank, value->t.dims, error));
+        for (int64_t k = 0; k < tb_tensor_count(&made->t); k++) ((int64_t *)made->t.data)[k] = -1;
+    }
+    return TIBA_OK;
+}
+
 /* Where the ids that came out stand in their input: moved as the ids were, if that is known. */
-static tiba_status move_places(tb_builder *b, const tb_node *node, tiba_error *error) {
+static tiba_status move_places(tb_builder *b, const tb_node *node, int ids, tiba_error *error) {
     const tb_value *from = NULL;
     for (int i = 0; i < node->n_in && !from; i++)
-        if (node->in[i] && node->in[i]->places) from = node->in[i];
+        if (node->in[i] && node->in[i]->places && node->in[i]->ids_of == ids) from = node->in[i];
     if (!from) return TIBA_OK;
-    bool moves = node->op->class == TB_CLASS_MOVE;
-    /* what else is joined or written beside them has no places */
-    if (moves && (from != node->in[0] || !moves_first(node))) return TIBA_OK;
+    bool moves = node->op->class == TB_CLASS_MOVE, known = true;
     tb_value *made = TB_NEW(b->graph->arena, tb_value, node->n_out);
-    if (!made) return tb_out_of_memory(error);
+    tb_value **in = TB_NEW(b->graph->arena, tb_value *, node->n_in);
+    if (!made || !in) return tb_out_of_memory(error);
     for (int i = 0; i < node->n_out && !moves; i++) {
         made[i].t = node->out[i]->t;
         made[i].t.dtype = TIBA_INT64;
         made[i].t.data = from->places->data;
         if (tb_tensor_count(&made[i].t) != tb_tensor_count(&from->t)) return TIBA_OK;
     }
-    if (moves) TB_TRY(move_tensor(b, node, from->places, made, error));
+    if (moves) TB_TRY(places_in(in, &known, b, node, ids, error));
+    if (!known) return TIBA_OK;
+    if (moves) TB_TRY(move_tensor(b, node, in, made, error));
     for (int i = 0; i < node->n_out; i++)
-        if (node->out[i]->ids_of == from->ids_of) node->out[i]->places = &made[i].t;
+        if (node->out[i]->ids_of == ids) node->out[i]->places = &made[i].t;
     return TIBA_OK;
 }
 
@@ -322,9 +357,11 @@ static tiba_status find_places(tb_builder *b, const tb_value *value, const tiba_
         if (node->in[i] && !is_constant(node->in[i])) return TIBA_OK;
     TB_TRY(find_places(b, node->in[0], places, input, depth + 1, error));
     if (casts || !*places) return TIBA_OK;
-    tb_value *made = TB_NEW(arena, tb_value, node->n_out);
-    if (!made) return tb_out_of_memory(error);
-    TB_TRY(move_tensor(b, node, *places, made, error));
+    tb_value *made = TB_NEW(arena, tb_value, node->n_out), moved = {.t = **places};
+    tb_value **in = TB_NEW(arena, tb_value *, node->n_in);
+    if (!made || !in) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) in[i] = i ? node->in[i] : &moved;
+    TB_TRY(move_tensor(b, node, in, made, error));
     *places = &made[value->index].t;
     return TIBA_OK;
 }
@@ -433,7 +470,7 @@ tiba_status tb_build(tb_builder *b, tb_value **out, int n_out, tb_op_kind kind, 
             out[i]->ids_of = (tb_dtype_is_integer(out[i]->t.dtype) || parts) && ids >= 0
                                  ? ids
                                  : ids_unchanged(&node, out[i]);
-        return ids >= 0 ? move_places(b, &node, error) : TIBA_OK;
+        return ids >= 0 ? move_places(b, &node, ids, error) : TIBA_OK;
     }
     set_activity(&node);
     set_step(&node);

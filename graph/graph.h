@@ -75,7 +75,8 @@ struct tb_value {
      *  cast, sliced), -1 if none. Gather from a float table with such indices is an embedding
      *  look-up, and its output is active. */
     int ids_of;
-    /** Bound graphs: of ids_of's ids, where each of these stands in flat order, NULL: not known. */
+    /** Bound graphs: of ids_of's ids, where each of these stands in flat order, -1: it is none of
+     *  them (joined, padded); NULL: not known. */
     const tiba_tensor *places;
     /** Bound graphs: these integers or bools are the one-hot rows (along the last axis) of that
      *  value's ids, NULL if not. Cast to float they are an embedding look-up in waiting: the Cast

@@ -230,12 +230,11 @@ static tb_token_origin origin_of(const tracker *t) {
             stacked = input;
             continue;
         }
-        bool known = l->kind != TB_LABEL_GRID && !l->node && input == l->input;
+        bool known = l->kind != TB_LABEL_GRID && (!l->node || l->places) && input == l->input;
         bool first = ends++ == 0, next = origin.place >= 0 && l->dim == before + 1;
-        origin.place = !known  ? -1
-                       : first ? t->at[i]
-                       : next  ? origin.place * l->count + t->at[i]
-                               : -1;
+        int64_t at = known && l->places ? l->places[t->at[i]] : t->at[i];
+        if (at < 0) input = -1; /* joined with ids, such as the token that a decoder starts with */
+        origin.place = !known ? -1 : first ? at : next ? origin.place * l->count + at : -1;
         if (!first && input != origin.input) input = -1, origin.place = -1;
         origin.input = input;
         before = l->dim;

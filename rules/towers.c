@@ -330,7 +330,33 @@ static tiba_status peel(bool *fits, tb_explainer *x, int t, const tiba_error *ap
     return TIBA_OK;
 }
 
+/* What a decoder reads of the input's ids, in other places, is a tower of its own beside the
+ * input's, which is planned in its turn; one that does not fit is part of the readout. `group` had
+ * both. */
+static tiba_status add_moved(tb_explainer *x, int t, const tb_tower *group, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    for (int of = 0; of < found->n_towers && !x->towers[t].route; of++) {
+        int *own = TB_NEW(x->arena, int, group->n_attentions), n = 0;
+        if (!own) return tb_out_of_memory(error);
+        for (int i = 0; i < group->n_attentions; i++)
+            if (found->attentions[group->attentions[i]].tower == of)
+                own[n++] = group->attentions[i];
+        if (n == 0 || of == found->attentions[x->towers[t].tower.attentions[0]].tower) continue;
+        tiba_error why = {0};
+        tb_plan_tower *to = add_group(x, group->input, own, n, NULL), unplanned = *to;
+        tiba_status status = plan_whole(x, x->n_towers - 1, NULL, &why);
+        if (status == TIBA_ERROR_INPUT) x->n_towers--;
+        if (status != TIBA_OK && status != TIBA_ERROR_INPUT) {
+            if (error) *error = why;
+            return status;
+        }
+        *to = unplanned;
+    }
+    return TIBA_OK;
+}
+
 static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
+    const tb_tower group = x->towers[t].tower;
     tiba_error why = {0}, *apart = TB_NEW(x->arena, tiba_error, 1);
     if (!apart) return tb_out_of_memory(error);
     bool comes_apart = !is_only_read(x, &x->towers[t].tower);
@@ -344,7 +370,8 @@ static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
         if (!at || at->op->class != TB_CLASS_CONTRACT) TB_TRY(peel(&fits, x, t, apart, error));
         if (fits) return TIBA_OK;
     }
-    if (status != TIBA_OK && error) *error = why;
+    if (status == TIBA_OK) return add_moved(x, t, &group, error);
+    if (error) *error = why;
     return status;
 }
 

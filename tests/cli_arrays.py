@@ -86,6 +86,44 @@ def test_patches():
     check(page.count("<td style=\"background:rgb(") == 16, "16 patches on coloured ground")
 
 
+def test_shifted():
+    """What a decoder reads of the encoder's ids is a tower of its own, whose tokens say which ids they are."""
+    text, towers, page = explained("shifted_ids")
+    check([t["input"] for t in towers] == ["input_ids"] * 2 and towers[0]["origins"] == [{"input": "input_ids", "place": k} for k in range(6)], towers)
+    check(towers[1]["origins"] == [None] + [{"input": "input_ids", "place": k} for k in range(5)], towers[1]["origins"])
+    check("input_ids (tower 2): " in text and "Tokens of input_ids (tower 2)<" in page, text)
+    check(any(name.startswith("token 4, place 3 of 'input_ids', id 11") for _, name in listed(text)), text)
+
+
+def test_words_in_other_places():
+    """The words of a text are marked by their own tokens, also where the model puts one of its own in front."""
+    folder = os.path.join(source, "examples", "movie-sentiment")
+    with tempfile.TemporaryDirectory() as out:
+        graph = Graph()
+        graph.input("input_ids", [1, "n"], INT64)
+        graph.weight("table", [4000, 8])
+        for i, k in enumerate((0, -1, 1)):
+            graph.ints(f"k{i}", [k])
+        graph.ints("five", [5])
+        graph.node("Unsqueeze", ["five", "k0"], "first")
+        graph.node("Slice", ["input_ids", "k0", "k1", "k2"], "ids")
+        graph.node("Concat", ["first", "ids"], "shifted", axis=1)
+        graph.node("Gather", ["table", "shifted"], "x")
+        graph.attention("x", "a", 8, 0)
+        graph.node("ReduceMean", ["a"], "mean", axes=[1], keepdims=0)
+        graph.weight("w", [8, 2])
+        graph.node("MatMul", ["mean", "w"], "y")
+        graph.output("y")
+        model, numbers = os.path.join(out, "model.onnx"), os.path.join(out, "numbers.json")
+        graph.save(model)
+        r = subprocess.run([tool, model, "a good film", "--tokenizer", os.path.join(folder, "tokenizer.json"), "--json", numbers], capture_output=True, text=True, timeout=60)
+        check(r.returncode == 0, r.stderr)
+        view = json.load(open(numbers))["explanations"][0] if r.returncode == 0 else None
+    if view:
+        values = view["towers"][0]["relevance"]
+        check(np.allclose([t["value"] for t in view["text"]["tokens"]], values[1:] + [0]), view["text"], values)
+
+
 def test_ids_among_numbers():
     """One array holds columns of ids beside numbers: explained as the same model whose ids are an input of their own."""
     found = []

@@ -332,7 +332,7 @@ static void put_patches(page *p, const tb_token_list *list) {
 static void put_list(page *p, const tb_token_list *list) {
     int64_t patches = list->rows * list->columns;
     put(p, "<h3>Tokens of ");
-    put_text(p, list->input);
+    put_text(p, list->title);
     put(p, "</h3>\n");
     if (patches) put_patches(p, list);
     if (patches == list->n) return;

@@ -192,7 +192,7 @@ static void print_list(const tb_token_list *list, tb_color_depth depth) {
     int64_t n = 0, others = 0;
     for (int64_t i = 0; i < list->n; i++) others += !list->tokens[i].read;
     printf("  ");
-    tb_print_safe(list->input, strlen(list->input));
+    tb_print_safe(list->title, strlen(list->title));
     printf(": %s%lld of %lld tokens\n", others > MOST_LISTED ? "the largest " : "",
            (long long)(others > MOST_LISTED ? MOST_LISTED : others), (long long)list->n);
     for (int64_t i = 0; i < list->n && n < MOST_LISTED; i++) {

@@ -214,24 +214,51 @@ const tiba_tower *tb_image_tower(const tiba_result *result, const char *input) {
     return NULL;
 }
 
-tiba_status tb_report_words(tb_words **out, tb_report *r, const tiba_result *result, int at,
-                            int text, tiba_error *error) {
-    *out = NULL;
+/* The first tower that holds all tokens of text k, which of them each one is: token i's place among
+ * the text's, or else (no origins) i behind the prefix. -1: none. */
+static int text_tower(const tb_report *r, const tiba_result *result, int at, int text, int64_t *k) {
     const tb_sample *sample = r->sample;
     for (int t = 0; t < tiba_result_towers(result) && sample->text_input; t++) {
         const tiba_tower *tower = tiba_result_tower(result, t);
-        int64_t k = text >= 0 ? text : tower->sample[at];
+        *k = text >= 0 ? text : tower->sample[at];
         if (tower->rows || strcmp(tower->input, sample->text_input) != 0) continue;
         /* what stands in front of the text (a class token, a picture's tokens) is no word of it */
         int64_t prefix = tower->prefix > 0 ? tower->prefix : 0;
-        if (k >= sample->n_texts || tower->tokens - prefix < (int64_t)sample->encodings[k].count)
-            continue;
-        *out = TB_NEW(r->arena, tb_words, 1);
-        if (!*out) return tb_out_of_memory(error);
-        return tb_words_make(*out, r->arena, sample->texts[k], &sample->encodings[k],
-                             tower->relevance + at * tower->tokens + prefix, error);
+        if (*k < sample->n_texts && tower->tokens - prefix >= (int64_t)sample->encodings[*k].count)
+            return t;
     }
-    return TIBA_OK;
+    return -1;
+}
+
+/* Relevance of the text's own tokens, in their order: those of a tower that holds them in other
+ * places (shifted by one that it starts with) are found by these. */
+static const float *by_place(const tb_report *r, const tiba_tower *tower, int64_t at) {
+    int64_t prefix = tower->prefix > 0 ? tower->prefix : 0;
+    const float *relevance = tower->relevance + at * tower->tokens;
+    bool moved = false;
+    for (int64_t i = 0; tower->origins && i < tower->tokens; i++)
+        moved |= tower->origins[i] && strcmp(tower->origins[i], r->sample->text_input) == 0 &&
+                 tower->places[i] >= 0 && tower->places[i] != i - prefix;
+    if (!moved) return relevance + prefix;
+    float *own = TB_NEW(r->arena, float, tower->tokens);
+    for (int64_t i = 0; own && i < tower->tokens; i++)
+        if (tower->origins[i] && strcmp(tower->origins[i], r->sample->text_input) == 0 &&
+            tower->places[i] >= 0 && tower->places[i] < tower->tokens)
+            own[tower->places[i]] += relevance[i];
+    return own;
+}
+
+tiba_status tb_report_words(tb_words **out, tb_report *r, const tiba_result *result, int at,
+                            int text, tiba_error *error) {
+    *out = NULL;
+    int64_t k;
+    int t = text_tower(r, result, at, text, &k);
+    if (t < 0) return TIBA_OK;
+    const float *relevance = by_place(r, tiba_result_tower(result, t), at);
+    *out = TB_NEW(r->arena, tb_words, 1);
+    if (!*out || !relevance) return tb_out_of_memory(error);
+    return tb_words_make(*out, r->arena, r->sample->texts[k], &r->sample->encodings[k], relevance,
+                         error);
 }
 
 tiba_status tb_view_add_towers(tb_view *v, tb_report *r, const tiba_result *result, int text,
@@ -318,12 +345,17 @@ tiba_status tb_report_view(tb_view **out, tb_report *r, const tiba_result *resul
     }
     if (v->target.rank || !isnan((double)v->target.logit)) name_target(v, r);
     TB_TRY(tb_report_words(&v->words, r, result, at, text, error));
+    int64_t k;
+    int words = text_tower(r, result, at, text, &k);
     for (int t = 0; t < v->n_towers; t++) {
         const tiba_tower *tower = v->towers[t].tower;
-        bool words = v->words && strcmp(tower->input, r->sample->text_input) == 0;
-        if (tower == v->image || words) continue;
-        TB_TRY(tb_token_list_make(&v->lists[v->n_lists++], r->arena, r->subject, r->sample, tower,
-                                  at, error));
+        if (tower == v->image || t == words) continue;
+        tb_token_list *own = &v->lists[v->n_lists++];
+        TB_TRY(tb_token_list_make(own, r->arena, r->subject, r->sample, tower, at, error));
+        int twins = 0; /* towers of the same input get numbers from the second on */
+        for (int i = 0; i < t; i++) twins += strcmp(v->towers[i].tower->input, tower->input) == 0;
+        if (twins) own->title = tb_arena_format(r->arena, "%s (tower %d)", tower->input, twins + 1);
+        if (!own->title) return tb_out_of_memory(error);
     }
     return TIBA_OK;
 }

@@ -64,7 +64,7 @@ static bool picks_tokens(const tiba_tower *t, const float *w) {
 tiba_status tb_token_list_make(tb_token_list *out, tb_arena *arena, tb_subject *subject,
                                const tb_sample *sample, const tiba_tower *t, int64_t at,
                                tiba_error *error) {
-    *out = (tb_token_list){.input = t->input,
+    *out = (tb_token_list){.title = t->input,
                            .rows = t->rows,
                            .columns = t->columns,
                            .prefix = t->prefix,

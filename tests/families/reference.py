@@ -285,10 +285,14 @@ class Reference:
         return float(np.abs(got.detach().numpy().ravel() - scores.ravel()).max() / np.abs(scores).max()) if same else 0.0
 
     def derives(self, name, ids, depth=0):
+        """Is it an input's ids, moved, joined with others or with an offset?"""
         if name in ids:
             return True
         n = next((n for n in self.graph.node if name in n.output), None)
-        return bool(n) and depth < 8 and n.op_type in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Slice", "Gather", "Add", "Sub", "Mul", "Mod", "Where") and self.derives(n.input[n.op_type == "Where"], ids, depth + 1)
+        if not n or depth >= 16 or n.op_type not in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Slice", "Gather", "Add", "Sub", "Mul", "Mod", "Where", "Concat", "Expand", "Pad", "ScatterND", "ScatterElements"):
+            return False
+        given = {"Where": n.input[1:], "Concat": n.input, "ScatterND": n.input[::2], "ScatterElements": n.input[::2]}.get(n.op_type, n.input[:1])
+        return any(self.derives(i, ids, depth + 1) for i in given)
 
     def all_values(self):
         """onnxruntime's value of every name; of what is rounded to integers with its own operators for integers"""
@@ -896,15 +900,26 @@ def compare(tool, model, feeds, target, output=None):
 def deviations(ref, raw, normalized):
     """[(tower, deviation of the blocks, of the readout, of the tokens raw, normalized)] of run()'s results"""
     blocks = ref.explain()
-    result = []
+    result, last = [], {}
+    for tower in raw[0].values():
+        n = tower[0].shape[-1]
+        ends = [o for o, b in blocks if b.shape == (n, n) and any(relative(e, b) < 1e-2 for e in tower.values())]
+        last[n] = max([*ends, *([last[n]] if n in last else [])], key=lambda o: ref.order[o], default=None)
     for name, found in raw[0].items():
         n = found[0].shape[-1]
         same = [(o, b) for o, b in blocks if b.shape == (n, n)]
+        if len(same) > len(found):  # other towers of as many tokens, and those that read them: which are these?
+            nearest = [min(range(len(same)), key=lambda i: relative(found[k], same[i][1])) for k in sorted(found)]
+            same = [same[i] for i in nearest] if nearest == sorted(set(nearest)) else same
         if len(same) != len(found):
             result.append((name, f"{len(found)} blocks instead of {len(same)}"))
             continue
         value, w = ref.readout(same[-1][0], n)
         chain = [b for _, b in same]
+        if same[-1][0] != last[n] and len([m for m in raw[0].values() if m[0].shape[-1] == n]) > 1:
+            # a decoder has as many tokens: the readout of its encoder is not told by their number
+            result.append((name, max(relative(found[k], b) for k, b in enumerate(chain)), *[float("nan")] * 3))
+            continue
         if raw[2][name].shape != w.shape:
             result.append((name, f"readout of {raw[2][name].size} tokens instead of {w.size} at {value}"))
             continue
