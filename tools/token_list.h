@@ -14,7 +14,7 @@ typedef struct tb_listed_token {
 } tb_listed_token;
 
 typedef struct tb_token_list {
-    const char *title; /**< the tower's input, or more */
+    const char *title;             /**< the tower's input, or more */
     int64_t rows, columns, prefix; /**< of the patch grid, as in tiba_tower */
     int64_t n;
     tb_listed_token *tokens; /**< [n] in their order */
