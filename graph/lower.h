@@ -57,6 +57,8 @@ void tb_upgrade(tb_call *c);
 /** The rows of QuantizeLinear, DequantizeLinear and of products with what that makes of a weight
  *  (opset_quant.c). */
 void tb_upgrade_product(tb_call *c);
+/** Gives a node of so many operands what its integer kernel computes with, if it has one. */
+void tb_upgrade_kernel(tb_call *c, int operands);
 void tb_upgrade_quantize(tb_call *c);
 void tb_upgrade_dequantize(tb_call *c);
 

@@ -243,6 +243,38 @@ void tb_lower_NhwcMaxPool(tb_call *c) {
 
 /* ---- element by element --------------------------------------------------------------------- */
 
+/* What runtime/quant_kernel.h rounds by, from inputs of the call: the scales of `operands` operands
+ * and of the result, each with its zero point behind it. False where they are not known beforehand.
+ */
+static bool kernel_attr(tb_call *c, tb_attr *attr, int operands, const int *scales) {
+    const int64_t count = 2 * (operands + 1);
+    double value;
+    float *units = TB_NEW(c->b->graph->arena, float, (size_t)count);
+    if (!units) c->status = tb_out_of_memory(c->error);
+    for (int i = 0; units && i < count; i++) {
+        const tb_value *in = tb_call_in(c, scales[i / 2] + i % 2);
+        if (!in && i % 2 == 0) return false;
+        if (in && !tb_scalar_constant(in, &value)) return false;
+        units[i] = in ? (float)value : 0;
+    }
+    *attr = (tb_attr){.name = "kernel", .kind = TB_ATTR_FLOATS, .count = count, .floats = units};
+    return units != NULL;
+}
+
+/* The same for operands that are in units of the result. */
+static bool sum_attr(tb_call *c, tb_attr *attr) {
+    if (c->status != TIBA_OK || !kernel_attr(c, attr, 2, (const int[]){1, 4, 6})) return false;
+    float *units = TB_NEW(c->b->graph->arena, float, 6);
+    if (!units) {
+        c->status = tb_out_of_memory(c->error);
+        return false;
+    }
+    memcpy(units, attr->floats, 6 * sizeof *units);
+    for (int i = 0; i < 6; i += 2) units[i] /= attr->floats[4];
+    attr->floats = units;
+    return true;
+}
+
 /* A, scale, zero point, B, …, the result's …: added in units of the result, as onnxruntime does, so
  * that ties round alike. A mask of -3e38 makes that unit so large that scores, of which all are 0
  * then, would be below what a division of relevance takes for 0: they are added as they are. */
@@ -255,7 +287,9 @@ void tb_lower_QLinearAdd(tb_call *c) {
         y[i] = product(c, centred(c, tb_call_in(c, 3 * i), tb_call_in(c, 3 * i + 2), -1),
                        vast ? unit : tb_emit2(c, TB_OP_Div, unit, scale));
     }
-    tb_value *sum = tb_emit2(c, TB_OP_Add, y[0], y[1]);
+    tb_attr attr;
+    bool known = !vast && sum_attr(c, &attr);
+    tb_value *sum = tb_emit(c, TB_OP_Add, 2, y, known, &attr);
     c->out[0] = vast ? quantized(c, sum, 6, 7) : requantized(c, sum, scale, 6, 7);
 }
 
@@ -313,9 +347,11 @@ void tb_lower_QLinearSoftmax(tb_call *c) {
         x = tb_emit_reshape(c, x, 2, (int64_t[]){rows, -1});
         axis = 1;
     }
+    tb_attr attrs[2] = {TB_INT_ATTR("axis", axis)};
+    bool known = kernel_attr(c, &attrs[1], 1, (const int[]){1, 3});
     if (tb_call_in(c, 3)) c->in[3] = tb_emit_whole_steps(c, c->in[3]);
-    tb_value *y = tb_emit_reshape(c, tb_emit_softmax(c, x, axis), shape.rank, shape.dims);
-    c->out[0] = quantized(c, y, 3, 4);
+    tb_value *y = tb_emit(c, TB_OP_Softmax, 1, &x, 1 + known, attrs);
+    c->out[0] = quantized(c, tb_emit_reshape(c, y, shape.rank, shape.dims), 3, 4);
 }
 
 void tb_lower_QLinearReduceMean(tb_call *c) {

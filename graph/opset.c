@@ -137,6 +137,7 @@ static void match_types(tb_call *c, int first) {
 
 static void upgrade_binary(tb_call *c) {
     match_types(c, 0);
+    if (c->op->kind == TB_OP_Add || c->op->kind == TB_OP_Mul) tb_upgrade_kernel(c, 2);
 }
 
 /* 1 or 0 if all elements of a constant are that, -1 if they differ or are not known yet. */
@@ -199,6 +200,7 @@ static void upgrade_concat(tb_call *c) {
 
 /* Before version 13 all axes from `axis` on are one; the default was 1. */
 static void upgrade_softmax(tb_call *c) {
+    if (c->op->kind == TB_OP_Softmax) tb_upgrade_kernel(c, 1);
     if (c->node->opset >= 13 || !tb_call_in(c, 0)) return;
     const tiba_tensor x = c->in[0]->t;
     int64_t axis = tb_attr_int(c->node, "axis", 1);
@@ -220,7 +222,8 @@ static void upgrade_softmax(tb_call *c) {
         return;
     }
     tb_value *y = tb_emit_reshape(c, c->in[0], 2, flat);
-    y = tb_emit(c, c->op->kind, 1, &y, 1, &TB_INT_ATTR("axis", 1));
+    tb_call_set_attr(c, TB_INT_ATTR("axis", 1));
+    y = tb_emit(c, c->op->kind, 1, &y, c->n_attrs, c->attrs);
     c->out[0] = tb_emit_reshape(c, y, x.rank, x.dims);
     c->done = true;
 }

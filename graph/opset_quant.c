@@ -29,7 +29,7 @@ static bool is_dequantized(const tb_value *x) {
 /* The scale by which the kernel of `group` rounds. That of a softmax multiplies by
  * the whole number below 1/scale: 254 for a scale of 1/255. */
 static tb_value *kernel_scale(tb_call *c, const tb_quant_group *group, tb_value *scale) {
-    bool softmax = group->op_type && strcmp(group->op_type, "Softmax") == 0;
+    bool softmax = group->node && strcmp(group->node->op_type, "Softmax") == 0;
     return softmax ? tb_emit_whole_steps(c, scale) : scale;
 }
 
@@ -168,4 +168,19 @@ void tb_upgrade_product(tb_call *c) {
     const tb_value *x = tb_call_in(c, 0), *bias = tb_call_in(c, 2);
     int64_t size = x && !x->t.data ? tb_rounded_block_size(c->node) : 0;
     if (size && (!bias || bias->t.rank == 1)) c->in[0] = tb_emit_rounded_blocks(c, c->in[0], size);
+}
+
+/* Add, Mul and Softmax: what their kernel computes with (runtime/quant_kernel.h). */
+void tb_upgrade_kernel(tb_call *c, int operands) {
+    float units[6];
+    if (!tb_group_units(c->node, operands, units)) return;
+    int64_t count = 2 * (operands + 1);
+    float *kept = TB_NEW(c->b->graph->arena, float, (size_t)count);
+    if (!kept) {
+        c->status = tb_out_of_memory(c->error);
+        return;
+    }
+    memcpy(kept, units, (size_t)count * sizeof *kept);
+    tb_call_set_attr(
+        c, (tb_attr){.name = "kernel", .kind = TB_ATTR_FLOATS, .count = count, .floats = kept});
 }

@@ -118,12 +118,58 @@ tb_quant_group tb_quantized_group(const tb_node *quantize) {
     if (type != TIBA_INT8 && type != TIBA_UINT8) return none;
     for (int i = strcmp(node->op_type, "Where") == 0; i < node->n_in; i++)
         if (node->in[i] && operand_type(node->in[i]) != type) return none;
-    return (tb_quant_group){node->op_type, type, tb_kernel_adds_zero_first(node->op_type)};
+    return (tb_quant_group){node, type, tb_kernel_adds_zero_first(node->op_type)};
 }
 
 bool tb_kernel_adds_zero_first(const char *op_type) {
     const struct group *found = find_group(op_type);
     return found && found->zero_first;
+}
+
+/* ---- their parameters ---- */
+
+/* A constant in the source, be it made by a node. Its rank and dimensions count. */
+static const tiba_tensor *constant_tensor(const tb_value *value) {
+    if (!value) return NULL;
+    if (tb_is_made_by(value, "QuantizeLinear")) return constant_tensor(value->producer->in[0]);
+    if (!tb_is_made_by(value, "Constant")) return value->t.data ? &value->t : NULL;
+    const tb_attr *attr = tb_find_attr(value->producer, "value");
+    return attr && attr->kind == TB_ATTR_TENSOR ? attr->tensor : NULL;
+}
+
+/* Scale and zero point of one of a pair, for a kernel of this type. */
+static bool units_of(float units[2], const tb_node *node, int type) {
+    const tiba_tensor *scale = constant_tensor(node->in[1]),
+                      *zero = node->n_in > 2 ? constant_tensor(node->in[2]) : NULL;
+    if (!scale || !scale->data || tb_tensor_count(scale) != 1) return false;
+    if (node->n_in > 2 && node->in[2] && (!zero || !zero->data || tb_tensor_count(zero) != 1))
+        return false;
+    bool shifted = type == TIBA_UINT8 && zero_type(node) == TIBA_INT8;
+    units[0] = (float)tb_get_f64(scale, 0);
+    units[1] = (zero ? (float)tb_get_f64(zero, 0) : 0) + (shifted ? 128 : 0);
+    return true;
+}
+
+/* The QuantizeLinear that alone reads the value, past moves. */
+static const tb_node *quantized_by(const tb_value *value) {
+    for (int i = 0; i < MOVES && value && is_read_once(value); i++) {
+        const tb_node *reader = value->uses[0].node;
+        if (strcmp(reader->op_type, "QuantizeLinear") == 0) return reader;
+        value = is_move(reader) ? reader->out[0] : NULL;
+    }
+    return NULL;
+}
+
+bool tb_group_units(const tb_node *node, int operands, float *units) {
+    const tb_node *end = node->out[0] ? quantized_by(node->out[0]) : NULL;
+    const tb_quant_group group = end ? tb_quantized_group(end) : (tb_quant_group){NULL, 0, false};
+    if (group.node != node || node->n_in < operands) return false;
+    for (int i = 0; i < operands; i++) {
+        const tb_value *value = node->in[i];
+        while (value && is_move(value->producer)) value = value->producer->in[0];
+        if (!value || !units_of(units + 2 * i, value->producer, group.type)) return false;
+    }
+    return units_of(units + 2 * operands, end, group.type);
 }
 
 /* ---- products of weights ---- */
@@ -136,15 +182,6 @@ static bool is_wide(int type) {
 static bool is_narrow(int type) {
     return type == TIBA_INT8 || type == TIBA_UINT8 || type == 21 || type == 22 || type == 25 ||
            type == 26;
-}
-
-/* A constant in the source, be it made by a node. Its rank and dimensions count. */
-static const tiba_tensor *constant_tensor(const tb_value *value) {
-    if (!value) return NULL;
-    if (tb_is_made_by(value, "QuantizeLinear")) return constant_tensor(value->producer->in[0]);
-    if (!tb_is_made_by(value, "Constant")) return value->t.data ? &value->t : NULL;
-    const tb_attr *attr = tb_find_attr(value->producer, "value");
-    return attr && attr->kind == TB_ATTR_TENSOR ? attr->tensor : NULL;
 }
 
 /* The size of the weight's blocks, 32 where whole columns have a scale; 0: no such weight. */

@@ -12,7 +12,7 @@ bool tb_is_made_by(const tb_value *source, const char *op_type);
 
 /** A kernel from 8-bit integers to 8-bit integers. */
 typedef struct tb_quant_group {
-    const char *op_type; /**< of its operator; NULL: none, what is quantised is computed in float */
+    const tb_node *node; /**< its operator; NULL: none, what is quantised is computed in float */
     int type;            /**< onnx.TensorProto.DataType that it computes in: signed ones may be
                               shifted into unsigned ones beforehand */
     bool zero_first;     /**< it adds the zero point before it rounds; by the definition, after */
@@ -25,6 +25,11 @@ tb_quant_group tb_quantized_group(const tb_node *quantize);
 /** Does the kernel of this operator's group, which is that of its QLinear form, add the zero point
  *  before it rounds? */
 bool tb_kernel_adds_zero_first(const char *op_type);
+
+/** Scale and zero point of each of the `operands` of a source node whose kernel is a group's, then
+ *  of its result, into units[2 · (operands + 1)], as that kernel has them. False where the node is
+ * no group's, or has other parameters than one number each. */
+bool tb_group_units(const tb_node *node, int operands, float *units);
 
 /** With a constant right operand of up to 8 bits and a left one that is not of 8 bits, onnxruntime
  *  runs this MatMul or Gemm as MatMulNBits, which rounds the left operand to 8 bits in blocks:

@@ -12,6 +12,7 @@
 #include "runtime/broadcast.h"
 #include "runtime/clones.h"
 #include "runtime/elements.h"
+#include "runtime/quant_kernel.h"
 #include "runtime/shapes.h"
 
 /* One run: steps are 0 or 1. */
@@ -242,8 +243,9 @@ static tiba_status arithmetic_shape(tb_node *node, tiba_error *error) {
     static tiba_status id##_forward(tb_exec *exec, const tb_node *node,                            \
                                     const tiba_tensor *const *in, tiba_tensor *const *out,         \
                                     tiba_error *error) {                                           \
-        (void)node;                                                                                \
-        return binary_forward(exec, &row_##id, in[0], in[1], out[0], error);                       \
+        TB_TRY(binary_forward(exec, &row_##id, in[0], in[1], out[0], error));                      \
+        tb_settle_binary(exec, node, in[0], in[1], out[0]);                                        \
+        return TIBA_OK;                                                                            \
     }                                                                                              \
     static tiba_status id##_vjp(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,  \
                                 const tiba_tensor *const *out, const tiba_tensor *const *dout,     \

@@ -8,6 +8,7 @@
 
 #include "runtime/kernel.h"
 #include "runtime/lanes.h"
+#include "runtime/quant_kernel.h"
 #include "runtime/vector_math.h"
 
 enum { GRAIN = 16384 };
@@ -201,7 +202,36 @@ static void normalize_2_vjp_row(float *dx, const float *x, const float *dy, int6
         return din[0] ? along_axis(exec, node, fn, din[0], value[0], dout[0], error) : TIBA_OK;    \
     }
 
-ROW_FORWARD(softmax_forward, softmax_row)
+typedef struct settle {
+    tb_quant_softmax kernel;
+    const float *x;
+    float *y;
+    int64_t n, inner;
+} settle;
+
+static void settle_rows(void *context, int64_t first, int64_t last, int worker) {
+    (void)worker;
+    const settle *s = context;
+    for (int64_t i = first; i < last; i++) {
+        int64_t at = i / s->inner * s->n * s->inner + i % s->inner;
+        tb_settle_softmax(&s->kernel, s->y + at, s->x + at, s->n, s->inner);
+    }
+}
+
+static tiba_status softmax_forward(tb_exec *exec, const tb_node *node, const tiba_tensor *const *in,
+                                   tiba_tensor *const *out, tiba_error *error) {
+    TB_TRY(along_axis(exec, node, softmax_row, out[0], in[0], NULL, error));
+    int axis;
+    TB_TRY(tb_node_axis(&axis, node, tb_attr_int(node, "axis", -1), in[0]->rank, error));
+    settle s = {.x = in[0]->data,
+                .y = out[0]->data,
+                .n = in[0]->dims[axis],
+                .inner = tb_product(in[0]->dims, axis + 1, in[0]->rank)};
+    if (tb_tensor_count(in[0]) > 0 && tb_quant_softmax_of(&s.kernel, node, s.n))
+        tb_parallel_ranges(exec, tb_tensor_count(in[0]) / s.n, GRAIN / s.n, settle_rows, &s);
+    return TIBA_OK;
+}
+
 ROW_VJP(softmax_vjp, softmax_vjp_row, out)
 ROW_FORWARD(log_softmax_forward, log_softmax_row)
 ROW_VJP(log_softmax_vjp, log_softmax_vjp_row, out)

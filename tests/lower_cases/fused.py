@@ -176,11 +176,29 @@ def kernels():
         nodes = pair("x", "a", "half", "z9") + pair("y", "b", "half", "z-7") + [("Transpose", ["a"], ["t"], "", {"perm": [0, 1, 3, 2]}), ("Mul", ["t", "b"], ["r"], "", {}),
                                                                                ("Transpose", ["r"], ["u"], "", {"perm": [0, 2, 3, 1]})] + pair("u", "o", "one", "z-7")
         chain(f"kernel_moved_{kind.__name__}", nodes, {"x": x, "y": y}, ["o"], fixed, level=full)
+        # halves of units that are no powers of two, which the arithmetic of the kernels decides; rows of equal scores
+        s = np.float32(0.01568628)
+        odd = {"half": s / 2, "one": s, **{f"z{z}": kind(z + shift) for z in (-128, -7, 0, 9)}, "p": f32(1 / 255)}
+        for name, op in (("sum", "Add"), ("product", "Mul")):
+            nodes = pair("x", "a", "one" if op == "Add" else "half", "z9") + pair("y", "b", "half", "z-7") + [(op, ["a", "b"], ["r"], "", {})] + pair("r", "o", "one", "z0")
+            chain(f"kernel_odd_{name}_{kind.__name__}", nodes, {"x": s * x, "y": s * y[:, :, :1]}, ["o"], odd, level=full)
+        rows = np.where(rng.random((40, 12)) < 0.6, 0, rng.integers(-9, 0, (40, 12))).astype(np.float32) * s
+        nodes = pair("x", "a", "half", "z9") + [("Softmax", ["a"], ["r"], "", {"axis": -1})] + pair("r", "o", "p", "z-128")
+        chain(f"kernel_odd_softmax_{kind.__name__}", nodes, {"x": rows}, ["o"], odd, level=full)
+        first = pair("x", "l", "one", "z9") + pair("y", "m", "half", "z-7") + [("Sub", ["l", "m"], ["d"], "", {})] + pair("d", "a", "one", "z0") + [("Neg", ["m"], ["n"], "", {})] + pair("n", "b", "half", "z0")
+        nodes = first + [("Add", ["a", "b"], ["r"], "", {})] + pair("r", "t", "one", "z-128") + [("Add", ["w", "t"], ["o"], "", {})]
+        chain(f"kernel_odd_constants_{kind.__name__}", nodes, {"w": x}, ["o"], {**odd, "x": s * x, "y": s * y}, level=full)
     whole = {"zx": np.uint8(137), "zy": np.uint8(121), "half": f32(0.5), "one": f32(1)}
     start = [("QuantizeLinear", ["x", "half", "zx"], ["a"], "", {})]
     for op in ("QLinearAdd", "QLinearMul"):
         chain("halves_" + op.lower(), start + [("QuantizeLinear", ["y", "half", "zy"], ["b"], "", {}), (op, ["a", "half", "zx", "b", "half", "zy", "one", "zy"], ["r"], MS, {}),
                                                ("DequantizeLinear", ["r", "one", "zy"], ["o"], "", {})], {"x": x, "y": y}, ["o"], whole)
+    odd = {"zx": np.uint8(137), "zy": np.uint8(121), "zp": np.uint8(0), "half": np.float32(0.01568628) / 2, "one": f32(0.01568628), "p": f32(1 / 255)}
+    for name, op, tail, one in (("sum", "QLinearAdd", ["b", "half", "zy"], "one"), ("softmax", "QLinearSoftmax", [], "half")):
+        made = [("QuantizeLinear", ["x", one, "zx"], ["a"], "", {}), *([("QuantizeLinear", ["y", "half", "zy"], ["b"], "", {})] if tail else []),
+                (op, ["a", one, "zx", *tail, *(["one", "zy"] if tail else ["p", "zp"])], ["r"], MS, {} if tail else {"opset": 13, "axis": -1}),
+                ("DequantizeLinear", ["r", *(["one", "zy"] if tail else ["p", "zp"])], ["o"], "", {})]
+        chain("halves_odd_" + name, made, {"x": odd["one"] * x, "y": odd["one"] * y} if tail else {"x": rows}, ["o"], odd)
     for op, attributes in (("QLinearAveragePool", {"kernel_shape": [2, 2], "strides": [2, 2]}), ("QLinearLeakyRelu", {"alpha": 0.5})):
         chain("halves_" + op.lower(), start + [(op, ["a", "half", "zx", "one", "zy"], ["r"], MS, attributes), ("DequantizeLinear", ["r", "one", "zy"], ["o"], "", {})],
               {"x": x}, ["o"], whole)
