@@ -1,7 +1,7 @@
 """The families that make_families.py exports: one row each, small and randomly initialised.
 
 A row says how to build the model for an attention implementation ("eager", "sdpa"), its inputs, the outputs that are
-exported and which of them is explained. Hand-written models are in models.py.
+exported and which of them is explained. Hand-written models are in models/.
 """
 import dataclasses, importlib, inspect
 import torch

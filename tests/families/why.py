@@ -18,6 +18,7 @@ from onnx import numpy_helper
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check_families as check  # noqa: E402
 import reference  # noqa: E402
+import rewritten  # noqa: E402
 import routes  # noqa: E402
 
 torch.set_num_threads(1)
@@ -48,7 +49,7 @@ def outputs_reason(folder, variant, family, got):
         return f"outputs are onnxruntime's without its optimiser, which moves them by {off:.0e}"
     if check.rough_of(variant) and apart({k: want[k] for k in want.files}) <= off:  # integers near ties, each of which moves all that follows
         return f"onnxruntime's own optimiser moves the outputs by as much ({off:.0e})"
-    wide = outputs(reference.widened(onnx.load(path)), folder, family, LEVEL.ORT_DISABLE_ALL)
+    wide = outputs(rewritten.widened(onnx.load(path)), folder, family, LEVEL.ORT_DISABLE_ALL)
     if apart(wide) <= 1e-3:
         off = max(check.relative(wide[k], want[k]) for k in want.files)
         return f"outputs are onnxruntime's with float16 widened to float32; its half precision is {off:.0e} away"
@@ -103,7 +104,7 @@ def nudge(seed):
 
 
 def halved(w):
-    return w if w.size == 1 and np.any(reference.GELU == w) else w.astype(np.float16).astype(np.float32)
+    return w if w.size == 1 and np.any(rewritten.GELU == w) else w.astype(np.float16).astype(np.float32)
 
 
 def changed(tool, folder, variant, family, change):

@@ -1,0 +1,179 @@
+"""An ONNX file before reference.py computes it: half precision widened, fused operators and those of integers spelled out, nodes in
+order, and a graph of integers as onnxruntime's optimiser leaves it."""
+import tempfile
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import numpy_helper
+
+
+def attr(node, name, default=None):
+    for a in node.attribute:
+        if a.name == name:
+            return onnx.helper.get_attribute_value(a)
+    return default
+
+
+GELU = np.array([2 ** 0.5, 0.5 ** 0.5, (2 / np.pi) ** 0.5, 0.044715], np.float32)
+
+
+def widened(model):
+    """The same numbers in float32: half precision is what rounded them, computing in it is not part of the file's meaning.
+    The constants of GELU mean that function however they are rounded, as in the program."""
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+    def wide(t):
+        if t.data_type == half:
+            v = numpy_helper.to_array(t).astype(np.float32)
+            known = GELU[GELU.astype(np.float16) == v] if v.size == 1 else []
+            v = np.full_like(v, known[0]) if len(known) else v
+            t.CopyFrom(numpy_helper.from_array(v, t.name))
+
+    def visit(g):
+        for t in g.initializer:
+            wide(t)
+        for v in [*g.input, *g.output]:
+            if v.type.tensor_type.elem_type == half:
+                v.type.tensor_type.elem_type = single
+        del g.value_info[:]
+        for n in g.node:
+            for a in n.attribute:
+                if n.op_type == "Cast" and a.name == "to" and a.i == half:
+                    a.i = single
+                if a.type == onnx.AttributeProto.TENSOR:
+                    wide(a.t)
+                elif a.type == onnx.AttributeProto.GRAPH:
+                    visit(a.g)
+    visit(model.graph)
+    return model
+
+
+def attention_spelled_out(model):
+    """Attention of opset 23 in its plain form: [batch, heads, tokens, features], at most a mask added."""
+    nodes, make = [], onnx.helper.make_node
+    for k, n in enumerate(model.graph.node):
+        if n.op_type != "Attention" or n.domain not in ("", "ai.onnx"):
+            nodes.append(n)
+            continue
+        if attr(n, "is_causal", 0) or attr(n, "softcap", 0.0) or attr(n, "q_num_heads") or len(n.input) > 4 or not attr(n, "scale"):
+            raise NotImplementedError("Attention of another form")
+        name = [f"attention.{k}.{i}" for i in range(5)]
+        model.graph.initializer.append(numpy_helper.from_array(np.array(attr(n, "scale"), np.float32), name[0]))
+        nodes += [make("Mul", [n.input[0], name[0]], [name[1]]), make("Transpose", [n.input[1]], [name[2]], perm=[0, 1, 3, 2]),
+                  make("MatMul", [name[1], name[2]], [name[3]])]
+        if len(n.input) > 3 and n.input[3]:
+            nodes.append(make("Add", [name[3], n.input[3]], [name[3] + "m"]))
+        nodes += [make("Softmax", [nodes[-1].output[0]], [name[4]], axis=-1), make("MatMul", [name[4], n.input[2]], [n.output[0]])]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def sums_spelled_out(model):
+    """SkipLayerNormalization and BiasGelu as the sums and functions that they are, FusedMatMul and FusedGemm as the products"""
+    nodes, make = [], onnx.helper.make_node
+    for k, n in enumerate(model.graph.node):
+        if n.op_type == "FusedMatMul" and not any(attr(n, a, 0) for a in ("transA", "transBatchA", "transBatchB")):
+            last = "T" if attr(n, "transB", 0) else "B"
+            model.graph.initializer.append(numpy_helper.from_array(np.array(attr(n, "alpha", 1.0), np.float32), f"alpha.{k}"))
+            nodes += [make("Einsum", n.input, [f"product.{k}"], equation="...ik,...jk->...ij")] if last == "T" else [make("MatMul", n.input, [f"product.{k}"])]
+            nodes.append(make("Mul", [f"product.{k}", f"alpha.{k}"], n.output))
+            continue
+        if n.op_type == "FusedGemm" and attr(n, "activation") in (b"Tanh", b"Relu"):
+            nodes += [make("Gemm", n.input, [f"product.{k}"], **{a.name: attr(n, a.name) for a in n.attribute if a.name in ("alpha", "beta", "transA", "transB")}),
+                      make(attr(n, "activation").decode(), [f"product.{k}"], n.output)]
+            continue
+        if n.op_type not in ("SkipLayerNormalization", "BiasGelu"):
+            nodes.append(n)
+            continue
+        skip = n.op_type == "SkipLayerNormalization"
+        total = n.output[3] if len(n.output) > 3 and n.output[3] else f"sum.{k}"
+        bias = n.input[4] if len(n.input) > 4 else ""
+        nodes += [make("Add", [n.input[0], bias], [f"biased.{k}"])] if bias else []
+        nodes.append(make("Add", [f"biased.{k}" if bias else n.input[0], n.input[1]], [total]))
+        nodes.append(make("LayerNormalization", [total, *n.input[2:4]], n.output[:1], epsilon=attr(n, "epsilon", 1e-12)) if skip else make("Gelu", [total], n.output, domain="com.microsoft"))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+# operator: (plain operator, how many operands of scale and zero point it has, where they begin)
+INTEGERS = {"QLinearMatMul": ("MatMul", 2, 0), "QGemm": ("Gemm", 2, 0), "QLinearConv": ("Conv", 2, 0), "QLinearAdd": ("Add", 2, 0), "QLinearMul": ("Mul", 2, 0),
+            "QLinearSoftmax": ("Softmax", 1, 0), "QLinearSigmoid": ("Sigmoid", 1, 0), "QLinearGlobalAveragePool": ("GlobalAveragePool", 1, 0),
+            "QLinearReduceMean": ("ReduceMean", 1, 0), "QLinearWhere": ("Where", 2, 1), "QLinearConcat": ("Concat", None, 2)}
+
+
+def integers_spelled_out(model):
+    """Operators on integers as the plain ones between DequantizeLinear and QuantizeLinear; their results keep their names."""
+    nodes, make = [], onnx.helper.make_node
+    const = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    for k, n in enumerate(model.graph.node):
+        if n.op_type == "MatMulIntegerToFloat":
+            given = [*n.input, "", "", ""]
+            nodes += [make("DequantizeLinear", [v for v in given[i:6:2] if v], [f"plain.{k}.{i}"], axis=-1) for i in (0, 1)]
+            nodes.append(make("MatMul", [f"plain.{k}.0", f"plain.{k}.1"], [f"plain.{k}" if given[6] else n.output[0]]))
+            nodes += [make("Add", [f"plain.{k}", given[6]], list(n.output))] if given[6] else []
+            continue
+        plain, count, first = INTEGERS.get(n.op_type, (None, 0, 0))
+        if plain is None:
+            nodes.append(n)
+            continue
+        count = (len(n.input) - 2) // 3 if count is None else count
+        ends = 0 if n.op_type == "QLinearConcat" else first + 3 * count + (n.op_type == "QGemm")
+        operands = list(n.input[:first]) if ends else []
+        for i in range(count):
+            x = n.input[first + 3 * i:first + 3 * i + 3]
+            per_filter = i == 1 and (n.op_type == "QLinearConv" or attr(n, "transB", 0))
+            nodes.append(make("DequantizeLinear", [v for v in x if v], [f"plain.{k}.{i}"], axis=0 if per_filter else -1))
+            operands.append(nodes[-1].output[0])
+        bias = {"QGemm": 6, "QLinearConv": 8}.get(n.op_type, len(n.input))
+        if len(n.input) > bias and n.input[bias]:  # int32, in units of both scales
+            unit = const[n.input[1]].astype(np.float32) * const[n.input[4]].astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array((const[n.input[bias]] * unit).astype(np.float32), f"plain.{k}.bias"))
+            operands.append(f"plain.{k}.bias")
+        last = len(n.input) <= ends or not n.input[ends]  # without a scale the result is a float
+        nodes.append(make(plain, operands, [n.output[0] if last else f"plain.{k}"]))
+        nodes[-1].attribute.extend(a for a in n.attribute if a.name not in ("opset", "channels_last"))
+        if not last:
+            nodes.append(make("QuantizeLinear", [f"plain.{k}", *n.input[ends:ends + 2]], [n.output[0]]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def in_order(model):
+    """Converters append casts at the end of the file."""
+    g = model.graph
+    missing = {o for n in g.node for o in n.output if o}
+    left, nodes = list(g.node), []
+    while left:
+        ready = [n for n in left if not any(i in missing for i in used(n))][:1] if any(i in missing for i in used(left[0])) else left[:1]
+        if not ready:
+            raise ValueError("a cycle")
+        left.remove(ready[0])
+        nodes.append(ready[0])
+        missing.difference_update(ready[0].output)
+    del g.node[:]
+    g.node.extend(nodes)
+    return model
+
+
+def used(node):
+    """names that a node reads, those of its branches included"""
+    inner = [i for a in node.attribute if a.type == onnx.AttributeProto.GRAPH for n in a.g.node for i in used(n)]
+    return [*node.input, *inner]
+
+
+NO_FUSIONS = ["GeluFusion", "GeluFusionL1", "GeluFusionL2", "LayerNormFusion", "LayerNormFusionL1", "LayerNormFusionL2", "SkipLayerNormFusion", "BiasGeluFusion", "FastGeluFusion",
+              "QuickGeluFusion", "AttentionFusion", "EmbedLayerNormFusion", "MatMulScaleFusion", "MatMulActivationFusion", "BiasSoftmaxFusion", "MatmulTransposeFusion",
+              "GemmActivationFusion", "ConvActivationFusion", "SimplifiedLayerNormFusion"]
+
+
+def optimised(model):
+    """As onnxruntime's optimiser leaves a graph of integers. Asking a session for what is inside would change what it does."""
+    o = ort.SessionOptions()
+    o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory() as tmp:
+        o.optimized_model_filepath = tmp + "/m.onnx"
+        ort.InferenceSession(model.SerializeToString(), o, providers=["CPUExecutionProvider"], disabled_optimizers=NO_FUSIONS)
+        return onnx.load(tmp + "/m.onnx")
