@@ -301,7 +301,7 @@ REMARKS = """
   is multiplied by values; neuralforecast_informer draws the keys that it reads at random.
 - Not made: tflite2onnx (could not be installed beside what it needs); SmoothQuant, AWQ and GPTQ, which want wider models than these
   or fail by themselves; models that onnxruntime-genai does not know or whose heads are too narrow for it (phi, nemotron, gemma3);
-  ernie4_5 by optimum. Olive, neural-compressor, ModelOpt and options of torch's exporter have makers (`tools_more.py`,
+  ernie4_5 by optimum. Olive, neural-compressor, ModelOpt, NNCF, qonnx and options of torch's exporter have makers (`tools_more.py`,
   `make_exports.py`) and no rows here.
 - Half precision: the program computes in float32, so a float16 file explains what the float file explains once its numbers are
   rounded; where this was asked, the arrays are equal to the last bit. That random models' explanations move with such a rounding

@@ -1,5 +1,5 @@
-"""More rows for make_tools.py: tools with a pipeline of their own (Olive, neural-compressor, ModelOpt, Quark, AIMET) and further settings of
-onnxruntime's quantisers. Imported by make_tools.py; what is not installed is noted as such when a row runs."""
+"""More rows for make_tools.py: tools with a pipeline of their own (Olive, neural-compressor, ModelOpt, Quark, AIMET, NNCF, qonnx) and further settings of
+onnxruntime's quantisers and saved graphs. Imported by make_tools.py; what is not installed is noted as such when a row runs."""
 import os, shutil, tempfile
 import numpy as np
 import onnx
@@ -173,6 +173,48 @@ def rows(tool, model_tool, reader, static, saved, nbits, levels):
         tool(f"qdq_aimet_w16_{activations}", weights="int16", activations=activations)(aimet)
         tool(f"int4_aimet_{activations}", weights="int4", activations=activations)(aimet)
 
+    # ------------------------------------------------------------------ OpenVINO's NNCF
+    def nncf(a, b, fam, x, compress=None, calibrated=False, **kw):
+        """weights alone by `compress`, a mode of compress_weights, which needs opset 21 for scales that are no vectors"""
+        import nncf
+        names, m = {i.name for i in onnx.load(a, load_external_data=False).graph.input}, onnx.load(a)
+        data = nncf.Dataset([{k: v.numpy() for k, v in x.items() if k in names}] * 2)
+        kw = {k: v(nncf) if callable(v) else v for k, v in kw.items()}
+        if compress:
+            onnx.save(nncf.compress_weights(onnx.version_converter.convert_version(m, 21), mode=nncf.CompressWeightsMode[compress], dataset=data if calibrated else None, **kw), b)
+        else:
+            onnx.save(nncf.quantize(m, data, subset_size=2, **kw), b)
+
+    tool("qdq_nncf")(nncf)
+    tool("qdq_nncf_transformer", model_type=lambda n: n.ModelType.TRANSFORMER)(nncf)
+    tool("qdq_nncf_mixed", model_type=lambda n: n.ModelType.TRANSFORMER, preset=lambda n: n.QuantizationPreset.MIXED)(nncf)
+    tool("qdq_nncf_slow", fast_bias_correction=False)(nncf)
+    for mode in ("INT8_ASYM", "INT8_SYM"):
+        tool(f"int8_nncf_{mode[5:].lower()}", compress=mode)(nncf)
+    for size in (8, 16, -1):
+        for mode in ("INT4_ASYM", "INT4_SYM"):
+            tool(f"int4_nncf_{mode[5:].lower()}{'_channel' if size < 0 else size}", compress=mode, group_size=size, ratio=1.0)(nncf)
+    tool("int4_nncf_awq", compress="INT4_SYM", group_size=16, ratio=1.0, calibrated=True, awq=True)(nncf)
+    tool("int4_nncf_scales", compress="INT4_SYM", group_size=16, ratio=1.0, calibrated=True, scale_estimation=True)(nncf)
+
+    # ------------------------------------------------------------------ qonnx, onnx-tool
+    def qonnx(a, b, fam, x, which):
+        import importlib
+        from qonnx.core.modelwrapper import ModelWrapper
+        module, name = which.split(".")
+        ModelWrapper(a).transform(getattr(importlib.import_module("qonnx.transformation." + module), name)()).save(b)
+
+    for which in ("general.GiveUniqueNodeNames", "general.ConvertSubToAdd", "general.ConvertDivToMul", "general.SortGraph", "infer_shapes.InferShapes", "gemm_to_matmul.GemmToMatMul",
+                  "extract_conv_bias.ExtractBiasFromConv", "batchnorm_to_affine.BatchNormToAffine", "lower_convs_to_matmul.LowerConvsToMatMul", "remove.RemoveIdentityOps"):
+        tool("qonnx_" + which.split(".")[1], which=which)(qonnx)
+
+    @tool("onnx_tool")
+    def onnx_tool(a, b, fam, x):
+        import onnx_tool
+        names, m = {i.name for i in onnx.load(a, load_external_data=False).graph.input}, onnx_tool.Model(a)
+        m.graph.shape_infer({k: v.numpy() for k, v in x.items() if k in names})
+        m.save_model(b)
+
     # ------------------------------------------------------------------ onnxruntime, further settings
     for act in ("QInt8", "QUInt8", "QInt16", "QUInt16"):
         for weight in ("QInt8", "QUInt8", "QInt16", "QInt4", "QUInt4"):
@@ -228,6 +270,28 @@ def rows(tool, model_tool, reader, static, saved, nbits, levels):
             saved(b + ".first", b, level)
             os.remove(b + ".first")
         tool(name)(f)
+
+    def entries(name, level, first=None, kw={}, **given):
+        """as onnxruntime saves it with configuration entries that optimisers read"""
+        given = {("session." + k): v for k, v in given.items()}
+
+        def f(a, b, fam, x):
+            source = b + ".first" if first else a
+            if first:
+                first(a, source, fam, x, **kw)
+            saved(source, b, level, [(k, v.replace("@", os.path.basename(b)[:-5])) for k, v in given.items()])
+            if first:
+                os.remove(source)
+        tool(name)(f)
+
+    apart = {"optimized_model_external_initializers_file_name": "@.bin", "optimized_model_external_initializers_min_size_in_bytes": "64"}
+    entries("ortapart", levels["basic"], **apart)
+    entries("ortprepacked", levels["extended"], save_external_prepacked_constant_initializers="1", **apart)
+    entries("qdq_saved_cleaned", levels["all"], static, enable_quant_qdq_cleanup="1")
+    entries("qdq_saved_unfused", levels["all"], static, disable_quant_qdq="1")
+    entries("qdq_saved_double", levels["extended"], static, disable_double_qdq_remover="1")
+    for level in (1, 4):
+        entries(f"int4_saved_accuracy{level}", levels["all"], nbits, {"quant_format": "QDQ"}, qdq_matmulnbits_accuracy_level=str(level))
 
     for tag, level in levels.items():
         after(f"int4_saved_{tag}", nbits, level)
