@@ -513,6 +513,11 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
         for (int k = 0; va && k < va->n; k++)
             if (learned || !tb_axes_query(on.axes, va->factors[k].label))
                 mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
+        /* learned queries have their axis from the product on */
+        va = on.axes->values[tb_route_member(r, i)->product->out[0]->id];
+        for (int k = 0; learned && va && k < va->n; k++)
+            if (tb_axes_query(on.axes, va->factors[k].label))
+                mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
         /* of moved probabilities no axis may be left */
         if (!learned && tb_axes_query(on.axes, tb_route_member(r, i)->key_label)) continue;
         mark_label(on.axes, r->told_apart, tb_route_member(r, i)->key_label, 0);

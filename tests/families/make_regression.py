@@ -124,6 +124,7 @@ CASES = {
     "grouped": (lambda a: models.Grouped(), lambda: {"image": image()}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "read_by_learned": (lambda a: models.CrossPooled(True, depth=0), lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),  # no tokens of an input attend to each other
     "read_by_one": (lambda a: models.CrossPooled(False, queries=1, depth=0), lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),
+    "read_by_several": (lambda a: models.CrossPooled(False, layers=1, pooled=True, depth=0), lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),
     "read_by_text": (lambda a: models.Captioned(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),
     "columns": (lambda a: models.Columns(), lambda: {**{k: torch.tensor([[i]]) for k, i in zip("abc", (3, 9, 4))}, "numbers": torch.tensor([[0.4, -1.2]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "parts": (lambda a: models.Parts(), lambda: {"tokens": torch.tensor([[[3, 9, 4, 11], [6, 2, 8, 5], [1, 7, 4, 10]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="parts", options=["--method", "rollout", "--rollout", "raw"])),

@@ -169,14 +169,14 @@ class OverFeatures(VisionModel):
 
 class CrossPooled(nn.Module):
     """a decoder of learned queries reads the encoder (Perceiver, Q-Former, DETR)"""
-    def __init__(self, self_attention, queries=3, **encoder):
+    def __init__(self, self_attention, queries=3, layers=2, pooled=False, **encoder):
         super().__init__()
         torch.backends.mha.set_fastpath_enabled(False)
         self.enc = VisionModel(pool="mean", **encoder)
         self.queries = nn.Parameter(torch.randn(1, queries, D))
-        self.cross = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
-        self.selfs = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)])
-        self.self_attention, self.head = self_attention, nn.Linear(D, 5)
+        self.cross = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(layers)])
+        self.selfs = nn.ModuleList([nn.MultiheadAttention(D, H, batch_first=True) for _ in range(layers)])
+        self.self_attention, self.pooled, self.head = self_attention, pooled, nn.Linear(D, 5)
 
     def forward(self, x):
         x = self.enc.embed(x) + self.enc.pos[:, 1:]
@@ -187,4 +187,4 @@ class CrossPooled(nn.Module):
             if self.self_attention:
                 q = q + s(q, q, q)[0]
             q = q + c(q, x, x)[0]
-        return self.head(q[:, 0])
+        return self.head(q.mean(1) if self.pooled else q[:, 0])
