@@ -65,12 +65,12 @@ static const tb_value *common_source(const tb_explainer *x, const tb_dominators 
     return NULL;
 }
 
-void tb_explainer_mark_entries(const tb_explainer *x, int input, unsigned char *marks) {
-    for (int i = 0; i < x->graph->n_inputs; i++) {
-        const tb_value *value = x->graph->inputs[i];
+void tb_explainer_mark_entries(const tb_graph *graph, int input, unsigned char *marks) {
+    for (int i = 0; i < graph->n_inputs; i++) {
+        const tb_value *value = graph->inputs[i];
         if (value && value->active && value->input == input) marks[value->id] = 1;
     }
-    for (const tb_node *node = x->graph->first; node; node = node->next)
+    for (const tb_node *node = graph->first; node; node = node->next)
         for (int i = 0; i < node->n_in; i++)
             if (node->in[i] && node->in[i]->ids_of == input && node->out[0]->active)
                 marks[node->out[0]->id] = 1;
@@ -85,7 +85,7 @@ static tiba_status find_token_source(const tb_explainer *x, tb_plan_tower *to, t
     unsigned char *entries = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     tb_dominators *own;
     if (!entries) return tb_out_of_memory(error);
-    tb_explainer_mark_entries(x, to->tower.input, entries);
+    tb_explainer_mark_entries(x->graph, to->tower.input, entries);
     TB_TRY(tb_dominators_find(&own, x->graph, entries, x->arena, error));
     to->source = common_source(x, own, to);
     return TIBA_OK;

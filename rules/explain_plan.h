@@ -53,7 +53,7 @@ struct tb_explainer {
 tiba_status tb_explainer_plan_towers(tb_explainer *explainer, const unsigned char *above,
                                      tiba_error *error);
 /** Marks, by value id, where a graph input's numbers enter: itself, or what is looked up by it. */
-void tb_explainer_mark_entries(const tb_explainer *explainer, int input, unsigned char *marks);
+void tb_explainer_mark_entries(const tb_graph *graph, int input, unsigned char *marks);
 /** Plans a result for each input, for methods that read nothing else; none if there is no input
  *  that they can show. `above` marks what the target depends on. */
 tiba_status tb_explainer_plan_inputs(tb_explainer *explainer, const unsigned char *above,

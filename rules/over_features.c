@@ -54,7 +54,7 @@ static tiba_status note_at(tb_explainer *x, tb_plan_tower *to, int n, const int 
     tb_dominators *own;
     int count = 0;
     if (!entries || !below || !on) return tb_out_of_memory(error);
-    tb_explainer_mark_entries(x, to->tower.input, entries);
+    tb_explainer_mark_entries(x->graph, to->tower.input, entries);
     TB_TRY(tb_dominators_find(&own, x->graph, entries, x->arena, error));
     tb_mark_ancestors(x->graph, to->readout, below);
     tb_mark_descendants(x->graph, to->readout, on);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "graph/reach.h"
+#include "rules/explain_plan.h"
 #include "rules/route_steps.h"
 
 const tb_attention *tb_route_member(const tb_route *r, int i) {
@@ -54,6 +55,23 @@ static bool has_one_query(const tb_route *r) {
     for (int i = 0; i < r->n_attentions; i++)
         if (tb_route_member(r, i)->queries != 1) return false;
     return is_only_read(r);
+}
+
+/* Do all members have the same queries, an input's tokens, and read these with others joined to
+ * them (a decoder that reads its own tokens and the encoder's at once)? Then only ways from that
+ * input count, which is returned; -1: they do not. */
+static int reads_others_too(const tb_route *r) {
+    const tb_axes *axes = r->on.axes;
+    int queries = tb_axes_root(axes, tb_route_member(r, 0)->query_label);
+    for (int i = 0; i < r->n_attentions && queries >= 0; i++) {
+        const tb_attention *a = tb_route_member(r, i);
+        int keys = tb_axes_root(axes, a->key_label);
+        if (keys < 0 || axes->labels[keys].kind != TB_LABEL_JOIN || keys == queries ||
+            tb_axes_root(axes, a->query_label) != queries ||
+            !tb_label_includes(axes, keys, queries))
+            return -1;
+    }
+    return queries < 0 ? -1 : tb_label_input(axes, queries);
 }
 
 bool tb_is_samples(const tb_graph *graph, const tb_axes *axes, int label, const tb_value *target) {
@@ -524,6 +542,16 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
         mark_label(on.axes, r->attended, tb_route_member(r, i)->key_label, 0);
     }
     TB_TRY(find_source(r, error));
+    int queries = reads_others_too(r);
+    if (!r->source.value && queries >= 0) {
+        unsigned char *entries = TB_NEW(arena, unsigned char, on.graph->n_values);
+        tb_dominators *own;
+        if (!entries) return tb_out_of_memory(error);
+        tb_explainer_mark_entries(on.graph, queries, entries);
+        TB_TRY(tb_dominators_find(&own, on.graph, entries, arena, error));
+        r->on.dominators = own;
+        TB_TRY(find_source(r, error));
+    }
     if (!r->source.value)
         return tb_node_fail(error, TIBA_ERROR_INPUT, tb_route_member(r, 0)->product,
                             "the tokens of this attention and of those above it do not come from "

@@ -127,6 +127,7 @@ CASES = {
     "read_by_several": (lambda a: models.CrossPooled(False, layers=1, pooled=True, depth=0), lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),
     "read_by_text": (lambda a: models.Captioned(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(route="read_by_learned", options=["--method", "rollout", "--rollout", "raw"])),
     "columns": (lambda a: models.Columns(), lambda: {**{k: torch.tensor([[i]]) for k, i in zip("abc", (3, 9, 4))}, "numbers": torch.tensor([[0.4, -1.2]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
+    "read_together": (lambda a: models.Together(), lambda: {"tokens": ids(), "a": torch.tensor([[5, 1, 8, 3]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="together", options=["--method", "rollout", "--rollout", "raw"])),
     "parts": (lambda a: models.Parts(), lambda: {"tokens": torch.tensor([[[3, 9, 4, 11], [6, 2, 8, 5], [1, 7, 4, 10]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="parts", options=["--method", "rollout", "--rollout", "raw"])),
     "turns": (lambda a: models.Trajectory(), lambda: {"a": torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(7)), "b": torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(8))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "row": (lambda a: models.Row(), lambda: {"tokens": torch.tensor([[3, 9, 3, 4]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),

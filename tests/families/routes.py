@@ -160,6 +160,13 @@ def read(p, w):
     return tokens
 
 
+def together(p, w):
+    """tokens of another input stand behind those that read them, which leave r + Eᵀ r"""
+    for e in reversed(p):
+        w = w + (e[0].T @ w)[:len(w)]
+    return w
+
+
 def chunks(p, w):
     """chunks of 4 tokens overlap by 2 and are summed up: a token's share is halved among those that hold it"""
     n = p[0].shape[0]
@@ -208,7 +215,7 @@ def class_over_features(p, w):
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "together": (together, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
             "florence2_vision": (over_features(lambda r, side: overlapped(r, side, 3, 2, 1)), -3),
             "timm_xcit": (class_over_features, -3)}
 

@@ -140,6 +140,21 @@ class Captioned(nn.Module):
         return t.head(t.norm(y)[:, -1])
 
 
+class Together(nn.Module):
+    """in each layer a text reads itself and another's words, joined behind it, at once (T5Gemma 2)"""
+    def __init__(self):
+        super().__init__()
+        self.own, self.words, self.norm, self.head = nn.Embedding(VOCAB, D), nn.Embedding(VOCAB, D), nn.LayerNorm(D), nn.Linear(D, 5)
+        self.layers = nn.ModuleList([nn.Linear(D, 2 * D) for _ in range(2)])
+
+    def forward(self, tokens, a):
+        x, y = self.own(tokens), self.words(a)
+        for layer in self.layers:
+            q, v = layer(torch.cat([x, y], 1)).chunk(2, -1)
+            x = self.norm(x + (x @ q.transpose(1, 2) * 0.2).softmax(-1) @ v)
+        return self.head(x.mean(1))
+
+
 class Guided(nn.Module):
     """a picture's tokens attend to each other and read a text in each of many layers, which share their weights; its words only are read"""
     def __init__(self, depth=12):
