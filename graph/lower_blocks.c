@@ -100,11 +100,9 @@ tb_value *tb_emit_rounded_blocks(tb_call *c, tb_value *x, int64_t size) {
     tb_value *sizes = detached(tb_emit1(c, TB_OP_Abs, tb_emit_reshape(c, whole, last + 2, dims)));
     tb_value *most = detached(tb_emit(c, TB_OP_ReduceMax, 2, (tb_value *[]){sizes, axis}, 1,
                                       &TB_INT_ATTR("keepdims", 0)));
-    tb_value *in[] = {x, detached(tb_emit_scale(c, most, 1.0 / 127))};
     tb_attr attrs[] = {TB_INT_ATTR("axis", last), TB_INT_ATTR("block_size", size),
-                       TB_INT_ATTR("output_dtype", TIBA_INT8)};
-    in[0] = tb_emit(c, TB_OP_QuantizeLinear, 2, in, 3, attrs);
-    return tb_emit(c, TB_OP_DequantizeLinear, 2, in, 2, attrs);
+                       TB_INT_ATTR("output_dtype", TIBA_INT8), TB_INT_ATTR("largest", 127)};
+    return tb_emit(c, TB_OP_FakeQuantize, 2, (tb_value *[]){x, most}, 4, attrs);
 }
 
 /* x·Wᵀ. */

@@ -5,7 +5,10 @@
  * `zero_first` rounds that sum, as onnxruntime's QLinearAdd, QLinearMul and QLinearAveragePool do,
  * where by the definition the quotient is rounded: halves then fall otherwise if the zero point is
  * odd, and what is next to a half becomes one. The attribute's value is the type in which it is
- * done, where 8 bits have the sign or not.
+ * done, where 8 bits have the sign or not. The internal attribute `largest` of FakeQuantize says
+ * that a scale is given as the largest magnitude that it is for, which becomes that number: x is
+ * then multiplied by largest / magnitude, as onnxruntime's MatMulNBits does, so that ties fall
+ * alike.
  */
 #include <math.h>
 #include <string.h>
@@ -48,6 +51,7 @@ typedef struct quant {
     float *y;
     const struct range *to; /* of QuantizeLinear */
     int zero_first;         /* attribute */
+    float largest;          /* attribute, 0: none */
 } quant;
 
 static int64_t scale_offset(const quant *q, int64_t run) {
@@ -87,6 +91,12 @@ static float before_rounding(const quant *q, float zero) {
     return zero + (q->zero_first == TIBA_UINT8 ? -q->to->least : 0);
 }
 
+/* x to the nearest of the numbers up to q->largest that stand for a block's. */
+static float fake_by_largest(const quant *q, float x, float magnitude) {
+    const float inverse = magnitude > 0 ? q->largest / magnitude : 0;
+    return quantize_one(q->to, x * inverse, 0, 0) * (magnitude / q->largest);
+}
+
 /* One scale for all of x, whole numbers. */
 TB_CLONES static void quantize_row(float *restrict y, const float *restrict x, int64_t n,
                                    float scale, float before, float after, float least,
@@ -121,6 +131,11 @@ static void quant_runs(void *context, int64_t first, int64_t last, int worker) {
         const float *x = q->x + run * q->length, *scale = q->scale + scale_offset(q, run);
         const float *zero = q->zero ? q->zero + scale_offset(q, run) : NULL;
         float *y = q->y + run * q->length;
+        if (q->largest > 0) {
+            for (int64_t i = 0; i < q->length; i++)
+                y[i] = fake_by_largest(q, x[i], scale[i * step]);
+            continue;
+        }
         if (step == 0 && q->what == DEQUANTIZE) {
             dequantize_row(y, x, q->length, *scale, zero ? *zero : 0);
             continue;
@@ -262,6 +277,7 @@ static tiba_status quant_forward(tb_exec *exec, const tb_node *node, const tiba_
                                                  : QUANTIZE;
     if (q.what != DEQUANTIZE) TB_TRY(quant_range(&q, node, zero, error));
     q.zero_first = (int)tb_attr_int(node, "zero_first", 0);
+    q.largest = (float)tb_attr_int(node, "largest", 0);
     q.x = tb_floats(exec, in[0]);
     q.scale = tb_floats(exec, in[1]);
     q.zero = zero ? tb_floats(exec, zero) : NULL;

@@ -19,7 +19,7 @@ static const struct {
 } cases[] = {
     {"matmul", 1, 0, true}, {"columns", 1, 0, true}, {"gemm", 1, 0, true},
     {"turned", 1, 0, true}, {"readers", 1, 0, true}, {"moved", 0, 1, true},
-    {"halves", 0, 1, true}, {"wide", 1, 1, false}, /* which is rounded to 8 bits in blocks */
+    {"halves", 0, 1, true}, {"wide", 2, 0, false}, /* which is rounded to 8 bits in blocks */
 };
 
 static int count(const tb_graph *graph, tb_op_kind kind) {

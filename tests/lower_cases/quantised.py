@@ -83,6 +83,11 @@ def quantised():
     packed, scales = u8(n, blocks, block // 2), np.abs(f(n * blocks, scale=0.1))
     case("matmul_nbits", "MatMulNBits", [f(2, 3, k), packed, scales], domain=MS, fixed=(1, 2), K=k, N=n, bits=4, block_size=block)
     case("matmul_nbits_zero", "MatMulNBits", [f(2, 3, k), packed, scales, u8(n * ((blocks + 1) // 2))], domain=MS, fixed=(1, 2, 3), K=k, N=n, bits=4, block_size=block)
+    # whole numbers of one step are often halfway between two of a block's
+    most = np.array([[6], [12], [18], [24], [26], [254]])
+    grid = np.hstack([np.minimum(most, np.arange(31)), most]).astype(np.float32) * np.float32(0.0173)
+    case("matmul_nbits_ties", "MatMulNBits", [grid, (np.arange(n * 32) * 29 % 253).astype(np.uint8).reshape(n, 1, 32), np.full(n, 0.004, np.float32)], domain=MS, fixed=(1, 2),
+         K=32, N=n, bits=8, block_size=32, accuracy_level=4)
     case("matmul_nbits_bias", "MatMulNBits", [f(3, k), packed, scales, None, None, f(n)], domain=MS, fixed=(1, 2, 5), K=k, N=n, bits=4, block_size=block)
 
 
