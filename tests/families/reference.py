@@ -70,7 +70,7 @@ class Reference:
             if all(i in constant for i in n.input):
                 constant.update(n.output)
             lookup = n.op_type == "Gather" and n.input[0] in constant and self.derives(n.input[1], ids) and self.values[n.input[0]].ndim == 2
-            if lookup and np.asarray(self.values[n.output[0]]).dtype.itemsize == 1:
+            if lookup and np.asarray(self.values[n.output[0]]).dtype.itemsize <= 2:
                 looked_up.update(n.output)
             begins = lookup and np.asarray(self.values[n.output[0]]).dtype == np.float32 or n.op_type == "DequantizeLinear" and n.input[0] in looked_up
             if begins or any(i in self.active for i in n.input):
@@ -118,7 +118,7 @@ class Reference:
         if name in ids:
             return True
         n = next((n for n in self.graph.node if name in n.output), None)
-        if not n or depth >= 16 or n.op_type not in ("Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Slice", "Gather", "Add", "Sub", "Mul", "Mod", "Where", "Concat", "Expand", "Pad", "ScatterND", "ScatterElements"):
+        if not n or depth >= 16 or n.op_type not in ("Cast", "Reshape", "Transpose", "Unsqueeze", "Squeeze", "Identity", "Slice", "Gather", "Add", "Sub", "Mul", "Mod", "Where", "Concat", "Expand", "Pad", "ScatterND", "ScatterElements"):
             return False
         given = {"Where": n.input[1:], "Concat": n.input, "ScatterND": n.input[::2], "ScatterElements": n.input[::2]}.get(n.op_type, n.input[:1])
         return any(self.derives(i, ids, depth + 1) for i in given)
@@ -241,6 +241,9 @@ class Reference:
             return [y, None, None]
         if t == "MatMulInteger":
             return [self.centred(n, 0, a[0]) @ self.centred(n, 1, a[1])]
+        if t == "MatMulNBits":
+            bias = self.const_of(n.input[5]) if len(n.input) > 5 and n.input[5] else 0.0
+            return [self.in_blocks(n, x) @ self.weight_of_blocks(n) + bias]
         if t == "Clip":
             lo, hi = [torch.from_numpy(np.array(self.values[i], np.float64)) if i else None for i in [*n.input[1:3], "", ""][:2]]
             q = self.producer.get(n.input[0])
@@ -408,6 +411,32 @@ class Reference:
         return v - (zero.reshape(-1, *[1] * (v.ndim - 1)) if n.op_type == "ConvInteger" and zero.ndim else zero)
 
     # ---------------------------------------------------------------- relevance
+    def in_blocks(self, n, x):
+        """MatMulNBits of accuracy_level 4 rounds activations to 127 steps of each block's largest; gradients go straight through."""
+        if attr(n, "accuracy_level", 0) != 4:
+            return x
+        size, k = attr(n, "block_size"), x.shape[-1]
+        v = torch.nn.functional.pad(x.detach(), (0, -k % size)).unflatten(-1, (-1, size))
+        most = v.abs().amax(-1, keepdim=True)
+        steps = torch.where(most > 0, 127 / most, torch.zeros_like(most)).float().double()
+        rounded = (v.float() * steps.float()).round().double() * most / 127
+        return x + (rounded.flatten(-2)[..., :k] - x.detach())
+
+    def weight_of_blocks(self, n):
+        """[K, N] of MatMulNBits"""
+        bits, size, k = attr(n, "bits", 4), attr(n, "block_size"), attr(n, "K")
+        def spread(packed):  # the lowest bits first
+            return (packed[..., None] >> np.arange(0, 8, bits, dtype=np.uint8) & (1 << bits) - 1).reshape(*packed.shape[:-1], -1)
+        q = spread(np.asarray(self.values[n.input[1]])).astype(np.float64)
+        scale = np.asarray(self.values[n.input[2]], np.float64).reshape(q.shape[0], q.shape[1], 1)
+        zero = np.float64(1 << bits - 1)
+        if len(n.input) > 3 and n.input[3]:
+            zero = np.asarray(self.values[n.input[3]])
+            if zero.dtype == np.uint8:
+                zero = spread(zero.reshape(q.shape[0], -1))[:, :q.shape[1]]
+            zero = zero.reshape(scale.shape).astype(np.float64)
+        return torch.from_numpy(((q - zero) * scale).reshape(q.shape[0], -1)[:, :k].T.copy())
+
     def linear(self, x, r, f):
         """x+W+ + x-W- with f(x, sign) the product with the weights' part of that sign"""
         p, m = x.clip(min=0).detach().requires_grad_(), x.clip(max=0).detach().requires_grad_()
@@ -429,6 +458,10 @@ class Reference:
                 w = w.T if attr(n, "transB", 0) else w
             part = {1: w.clip(min=0), -1: w.clip(max=0)}
             return {one: self.linear(x[one], r[0], (lambda v, s: v @ part[s]) if k == 0 else (lambda v, s: part[s] @ v))}
+        if t == "MatMulNBits":
+            w = self.weight_of_blocks(n)
+            part = {1: w.clip(min=0), -1: w.clip(max=0)}
+            return {one: self.linear(self.in_blocks(n, x[one]), r[0], lambda v, s: v @ part[s])}
         if t == "MatMulInteger":
             a, b = [self.centred(n, k, x[i] if i in x else self.const_of(i)) for k, i in enumerate(n.input[:2])]
             if len(act) == 1:
