@@ -76,6 +76,20 @@ void tb_explainer_mark_entries(const tb_graph *graph, int input, unsigned char *
                 marks[node->out[0]->id] = 1;
 }
 
+/* Where the tower's tokens come in: everywhere that its input does, but for ids in other places
+ * than the input's (of a decoder that is given its encoder's): these come in where they are looked
+ * up. */
+static void mark_own_entries(const tb_explainer *x, const tb_plan_tower *to, unsigned char *marks) {
+    const tb_axes *axes = x->analysis->axes;
+    int label = tb_axes_root(axes, to->tower.label);
+    const tb_node *moved =
+        label >= 0 && axes->labels[label].kind == TB_LABEL_LOOKUP ? axes->labels[label].node : NULL;
+    if (moved)
+        marks[moved->out[0]->id] = 1;
+    else
+        tb_explainer_mark_entries(x->graph, to->tower.input, marks);
+}
+
 /* Where the tokens begin. Where other inputs flow in (a decoder reads the encoder, streams read
  * each other) only the ways from the tower's own input count. */
 static tiba_status find_token_source(const tb_explainer *x, tb_plan_tower *to, tiba_error *error) {
@@ -85,7 +99,7 @@ static tiba_status find_token_source(const tb_explainer *x, tb_plan_tower *to, t
     unsigned char *entries = TB_NEW(x->arena, unsigned char, x->graph->n_values);
     tb_dominators *own;
     if (!entries) return tb_out_of_memory(error);
-    tb_explainer_mark_entries(x->graph, to->tower.input, entries);
+    mark_own_entries(x, to, entries);
     TB_TRY(tb_dominators_find(&own, x->graph, entries, x->arena, error));
     to->source = common_source(x, own, to);
     return TIBA_OK;

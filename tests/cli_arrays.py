@@ -92,6 +92,14 @@ def test_shifted():
     check([t["input"] for t in towers] == ["input_ids"] * 2 and towers[0]["origins"] == [{"input": "input_ids", "place": k} for k in range(6)], towers)
     check(towers[1]["origins"] == [None] + [{"input": "input_ids", "place": k} for k in range(5)], towers[1]["origins"])
     check("input_ids (tower 2): " in text and "Tokens of input_ids (tower 2)<" in page, text)
+    folder = os.path.join(families, "shifted_ids")
+    with tempfile.TemporaryDirectory() as out:  # methods that go to the input reach each tower's own look-up
+        numbers = os.path.join(out, "numbers.json")
+        r = subprocess.run([tool, folder + "/ts17.onnx", *(f"{k}={folder}/input.{k}.npy" for k in ("input_ids", "attention_mask")), "--method", "lrp", "--json", numbers],
+                           capture_output=True, text=True, timeout=60)
+        check(r.returncode == 0, r.stderr)
+        found = json.load(open(numbers))["explanations"][0]["towers"] if r.returncode == 0 else []
+        check(len(found) == 2 and all(np.count_nonzero(t["relevance"]) == 6 for t in found), found)
     check(any(name.startswith("token 4, place 3 of 'input_ids', id 11") for _, name in listed(text)), text)
 
 
