@@ -15,7 +15,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import numpy_helper
-from rewritten import INTEGERS, attention_spelled_out, attr, in_order, integers_spelled_out, optimised, sums_spelled_out, widened
+from rewritten import INTEGERS, attention_spelled_out, attr, branches_chosen, in_order, integers_spelled_out, optimised, sums_spelled_out, widened
 
 ort.set_default_logger_severity(4)
 F64 = torch.float64
@@ -49,15 +49,16 @@ class Reference:
         as in float64 (`flipped` of them), and all that onnxruntime makes of these.
         `single`: every value and relevance is rounded to float32, which tells how much of an explanation float32 can hold"""
         self.ties, self.single = ties, single
-        self.original = onnx.shape_inference.infer_shapes(sums_spelled_out(attention_spelled_out(in_order(widened(onnx.load(path))))))
+        model = in_order(widened(onnx.load(path)))
+        types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
+        self.feeds = feeds = {k: v.astype(types[k]) if v.dtype.kind in "iub" and k in types else v for k, v in feeds.items()}
+        self.original = onnx.shape_inference.infer_shapes(sums_spelled_out(attention_spelled_out(branches_chosen(model, feeds))))
         if ties == "optimised" or isinstance(ties, int):
             self.original = optimised(self.original)
         self.model = onnx.shape_inference.infer_shapes(integers_spelled_out(onnx.ModelProto.FromString(self.original.SerializeToString())))
         g = self.graph = self.model.graph
         self.opset = max(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         self.const = {i.name: numpy_helper.to_array(i) for i in g.initializer}
-        types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in g.input}
-        self.feeds = feeds = {k: v.astype(types[k]) if v.dtype.kind in "iub" and k in types else v for k, v in feeds.items()}
         self.pinned, self.flipped = {}, 0
         self.values = self.all_values()
         self.active = set()
@@ -262,7 +263,8 @@ class Reference:
             y = attr(n, "alpha", 1.0) * (p @ q)
             return [y + attr(n, "beta", 1.0) * a[2] if len(a) > 2 and a[2] is not None else y]
         if t in ("Softmax", "LogSoftmax"):
-            return [torch.softmax(x, attr(n, "axis", -1 if self.opset >= 13 else 1))]
+            axis = attr(n, "axis", -1 if self.opset >= 13 else 1)
+            return [torch.softmax(x, axis) if t == "Softmax" else torch.log_softmax(x, axis)]
         if t == "LayerNormalization":
             axis = attr(n, "axis", -1) % x.ndim
             b = a[2] if len(a) > 2 else None

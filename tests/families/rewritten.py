@@ -69,6 +69,26 @@ def attention_spelled_out(model):
     return model
 
 
+def branches_chosen(model, feeds):
+    """Every If as the branch that these inputs take."""
+    g = model.graph
+    while any(n.op_type == "If" for n in g.node):
+        k, node = next((k, n) for k, n in enumerate(g.node) if n.op_type == "If")
+        probe = onnx.ModelProto.FromString(model.SerializeToString())
+        del probe.graph.output[:]
+        probe.graph.output.append(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.BOOL, None))
+        session = ort.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+        needed = {i.name for i in session.get_inputs()}
+        taken, = session.run(None, {n: v for n, v in feeds.items() if n in needed})
+        branch = attr(node, "then_branch" if taken.item() else "else_branch")
+        ends = [onnx.helper.make_node("Identity", [inner.name], [outer]) for inner, outer in zip(branch.output, node.output)]
+        nodes = [*g.node[:k], *branch.node, *ends, *g.node[k + 1:]]
+        g.initializer.extend(branch.initializer)
+        del g.node[:]
+        g.node.extend(nodes)
+    return model
+
+
 def sums_spelled_out(model):
     """SkipLayerNormalization and BiasGelu as the sums and functions that they are, FusedMatMul and FusedGemm as the products"""
     nodes, make = [], onnx.helper.make_node
