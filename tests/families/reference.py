@@ -130,7 +130,13 @@ class Reference:
         integers = {n.output[0] for n in self.graph.node if n.op_type == "QuantizeLinear"}
         values.update(self.values_of(self.original, [o for n in self.original.graph.node for o in n.output if o in integers]))
         values.update({n.output[0]: self.small_floats(values[n.output[0]], n) for n in self.graph.node if n.op_type == "QuantizeLinear"})
-        return {**values, **self.feeds, **{k: v.astype(np.float32) if np.asarray(v).dtype.kind == "V" else v for k, v in self.const.items()}}
+        values = {**values, **self.feeds, **{k: v.astype(np.float32) if np.asarray(v).dtype.kind == "V" else v for k, v in self.const.items()}}
+        for n in self.graph.node:  # constants are made of these integers too
+            if n.op_type == "DequantizeLinear" and n.input[0] in integers and np.size(values[n.input[1]]) == 1:
+                zero = np.asarray(values[n.input[2]]).item() if len(n.input) > 2 and n.input[2] else 0
+                steps = np.asarray(values[n.input[0]]).astype(np.float32) - np.float32(zero)
+                values[n.output[0]] = steps * np.asarray(values[n.input[1]], np.float32).item()
+        return values
 
     def small_floats(self, v, n):
         """float8, of which onnxruntime hands out the bits"""
