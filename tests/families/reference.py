@@ -135,7 +135,8 @@ class Reference:
             if n.op_type == "DequantizeLinear" and n.input[0] in integers and np.size(values[n.input[1]]) == 1:
                 zero = np.asarray(values[n.input[2]]).item() if len(n.input) > 2 and n.input[2] else 0
                 steps = np.asarray(values[n.input[0]]).astype(np.float32) - np.float32(zero)
-                values[n.output[0]] = steps * np.asarray(values[n.input[1]], np.float32).item()
+                with np.errstate(over="ignore"):  # masks
+                    values[n.output[0]] = steps * np.asarray(values[n.input[1]], np.float32).item()
         return values
 
     def small_floats(self, v, n):

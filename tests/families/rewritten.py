@@ -152,8 +152,15 @@ def integers_spelled_out(model):
             model.graph.initializer.append(numpy_helper.from_array((const[n.input[bias]] * unit).astype(np.float32), f"plain.{k}.bias"))
             operands.append(f"plain.{k}.bias")
         last = len(n.input) <= ends or not n.input[ends]  # without a scale the result is a float
-        nodes.append(make(plain, operands, [n.output[0] if last else f"plain.{k}"]))
-        nodes[-1].attribute.extend(a for a in n.attribute if a.name not in ("opset", "channels_last"))
+        rank = attr(n, "channels_last", 0) and next(len(i.dims) for i in model.graph.initializer if i.name == n.input[3])
+        if rank:
+            nodes.append(make("Transpose", operands[:1], [f"plain.{k}.first"], perm=[0, rank - 1, *range(1, rank - 1)]))
+            operands[0] = nodes[-1].output[0]
+        plain_node = make(plain, operands, [f"plain.{k}.channels" if rank else n.output[0] if last else f"plain.{k}"])
+        plain_node.attribute.extend(a for a in n.attribute if a.name not in ("opset", "channels_last"))
+        nodes.append(plain_node)
+        if rank:
+            nodes.append(make("Transpose", [f"plain.{k}.channels"], [n.output[0] if last else f"plain.{k}"], perm=[0, *range(2, rank), 1]))
         if not last:
             nodes.append(make("QuantizeLinear", [f"plain.{k}", *n.input[ends:ends + 2]], [n.output[0]]))
     del model.graph.node[:]
