@@ -416,9 +416,14 @@ static bool is_closed(const tb_match *match) {
     return true;
 }
 
+static bool is_rows(const tb_term *term) {
+    return term->kind == TB_TERM_ANY && term->axes;
+}
+
 /* Does the goal's value, which has a name that is bound, agree with it? */
 static bool same_as_bound(tb_match *match, const tb_binding *bound, const goal *g) {
-    tb_value *value = g->value, *end = bound->inside ? peel_inside(value, g->reader) : value;
+    tb_value *value = is_rows(g->term) ? peel_inside(g->value, g->reader) : g->value,
+             *end = bound->inside ? peel_inside(value, g->reader) : value;
     for (; value != end; value = value->producer->in[0])
         if (!add_node(match, value->producer)) return false;
     return same_value(match, bound->value, value, bound->inside, MAX_SAME_DEPTH);
@@ -427,7 +432,8 @@ static bool same_as_bound(tb_match *match, const tb_binding *bound, const goal *
 /* Names the goal's value where its term has a name; the name is not bound yet. */
 static bool name_value(tb_match *match, const goal *g, bool inside) {
     if (!g->term->name || g->term->kind == TB_TERM_SCALAR) return true;
-    tb_value *value = inside ? peel_inside(g->value, g->reader) : tb_peel(g->value);
+    tb_value *value =
+        inside || is_rows(g->term) ? peel_inside(g->value, g->reader) : tb_peel(g->value);
     return add_binding(match,
                        (tb_binding){.name = g->term->name, .value = value, .inside = inside});
 }
@@ -499,10 +505,10 @@ static tiba_status make(tb_value **out, const tb_made *made, tb_builder *builder
         *out = tb_match_value(match, made->name);
         return TIBA_OK;
     }
-    tb_value *in[3];
+    tb_value *in[TB_MADE_MAX_IN];
     tb_attr attrs[3];
     int n_in = 0, n_attrs = 0;
-    for (; n_in < 3 && made->in[n_in]; n_in++)
+    for (; n_in < TB_MADE_MAX_IN && made->in[n_in]; n_in++)
         TB_TRY(make(&in[n_in], made->in[n_in], builder, match, error));
     while (n_in > 0 && !in[n_in - 1]) n_in--;
     for (; n_attrs < 3 && made->attrs[n_attrs].attr; n_attrs++)

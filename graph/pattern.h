@@ -41,10 +41,11 @@ typedef enum tb_constant_use {
     TB_FOR_ROW_SUM, /**< likewise: one row of equal numbers */
     TB_FOR_SUM,     /**< behind a MatMul: one column of equal numbers */
     TB_FOR_BIAS,
+    TB_FOR_SINK, /**< positive, one element along the reduced axis */
     TB_FOR_SHAPE /**< of Reshape */
 } tb_constant_use;
 
-enum { TB_TERM_MAX_IN = 10 };
+enum { TB_TERM_MAX_IN = 10, TB_MADE_MAX_IN = 4 };
 
 /** A condition on an attribute, or with `name` its capture as a number. */
 typedef struct tb_term_attr {
@@ -58,7 +59,9 @@ typedef struct tb_term {
     tb_term_kind kind;
     tb_op_kind op;
     tb_constant_use use;
-    bool axes; /**< a reduction or Softmax: all terms so marked work along the same axes */
+    /** A reduction or Softmax: all terms so marked work along the same axes. Of ANY: a value that
+     *  has one element along them; its broadcast under arithmetic is looked through. */
+    bool axes;
     double number;
     /** What the match calls the value. Where a name comes again, the value must be the same, or
      *  computed in the same way from the same values. */
@@ -81,6 +84,7 @@ typedef struct tb_term {
 /** An operator along the pattern's axes. */
 #define ALONG(id, ...)        (&(const tb_term)ALONG_INIT(id, __VA_ARGS__))
 #define ANY(n)                (&(const tb_term){.kind = TB_TERM_ANY, .name = (n)})
+#define ROWS(n)               (&(const tb_term){.kind = TB_TERM_ANY, .name = (n), .axes = true})
 #define CONSTANT(n, for)      (&(const tb_term){.kind = TB_TERM_CONSTANT, .name = (n), .use = (for)})
 #define NUMBER(v)             (&(const tb_term){.kind = TB_TERM_NUMBER, .number = (v)})
 #define SCALAR(n)             (&(const tb_term){.kind = TB_TERM_SCALAR, .name = (n), .number = 1})
@@ -122,7 +126,7 @@ typedef struct tb_made_attr {
 typedef struct tb_made {
     const char *name; /**< the matched value of that name (left out when not bound), or */
     tb_op_kind op;    /**< … an operator */
-    const struct tb_made *in[3];
+    const struct tb_made *in[TB_MADE_MAX_IN];
     tb_made_attr attrs[3]; /**< ends with .attr = NULL */
 } tb_made;
 

@@ -200,6 +200,7 @@ tiba_status tb_raise(tb_graph *graph, tb_exec *exec, tb_rewrite_log *log, int li
         tb_node *next;
         for (tb_node *node = graph->first; node && r.left != 0 && status == TIBA_OK; node = next)
             status = visit(&r, node, &next, &changed, error);
+        tb_graph_sweep(graph); /* what nothing reads any more would look like a reader */
     }
     if (status == TIBA_OK && r.left != 0) status = tb_join_heads(graph, exec, error);
     tb_graph_sweep(graph);

@@ -214,7 +214,8 @@ def packed_heads(graph, x, b):
     return f"o{b}"
 
 
-def explained(spelling):
+def run(spelling):
+    """The tool's result for blocks of the attention and the folder it writes to."""
     graph = Graph()
     graph.input("x", [BATCH, TOKENS, FEATURES])
     value = "x"
@@ -229,9 +230,18 @@ def explained(spelling):
     model, out = (os.path.join(folder.name, spelling.__name__ + end) for end in (".onnx", ""))
     graph.save(model, 23)
     np.save(os.path.join(folder.name, "x.npy"), x)
-    r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2", "--npy", out], capture_output=True, text=True, timeout=60)
+    return subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2", "--npy", out], capture_output=True, text=True, timeout=60), out
+
+
+def explained(spelling):
+    r, out = run(spelling)
     check(r.returncode == 0, spelling.__name__, r.stderr)
     return {name: np.load(os.path.join(out, name)) for name in sorted(os.listdir(out))} if r.returncode == 0 else {}
+
+
+def refused(spelling, reason):
+    r, out = run(spelling)
+    check(r.returncode not in (0, -6, -11) and reason in r.stderr and not os.path.exists(out), spelling.__name__, r.stderr)
 
 
 def compare(spelling, want):
@@ -366,6 +376,89 @@ def test_classes():
     check(r.returncode == 0, r.stderr)
 
 
+def sunk(name, form, sink):
+    """An attention whose probabilities `form` makes from the scores; `sink` is the score of a key without a value."""
+    def spelling(graph, x, b):
+        if b == 0:
+            graph.constant("scale", SIZE ** -0.5)
+            for constant, value in (("zero", 0), ("minus", -1), ("sink", sink), ("n", np.exp(sink)), ("uneven", np.arange(1, TOKENS + 1)),
+                                    ("column", np.broadcast_to(sink, (BATCH, HEADS, TOKENS, 1)))):
+                floats(graph, constant, np.asarray(value))
+            for constant, value in (("last", -1), ("from", 0), ("to", TOKENS)):
+                graph.ints(constant, [value])
+
+        def node(op, *inputs, **attributes):
+            made = f"sunk{len(graph.nodes)}"
+            graph.node(op, inputs, made, **attributes)
+            return made
+
+        q, k, v = projected(graph, x, b, heads=True)
+        s = node("Mul", node("MatMul", q, node("Transpose", k, perm=[0, 1, 3, 2])), "scale")
+        return merged(graph, form(node, s, v), b)
+    spelling.__name__ = name
+    return spelling
+
+
+def test_sinks():
+    """A constant in a softmax's sum is a key without a value: what it says is what the longer row that is cut off says."""
+    largest = lambda node, s: node("ReduceMax", s, "last", keepdims=1)
+
+    def joined(node, s, v):
+        return node("MatMul", node("Slice", node("Softmax", node("Concat", s, "column", axis=-1), axis=-1), "from", "to", "last"), v)
+
+    def plain(node, s, v):
+        e = node("Exp", s)
+        return node("MatMul", node("Div", e, node("Add", "n", node("ReduceSum", e, "last"))), v)
+
+    def lowered(form):
+        """The largest score is taken off before, and the constant stays."""
+        return lambda node, s, v: form(node, node("Sub", s, largest(node, s)), v)
+
+    def shifted(shift, constant, inverse=False, after=False):
+        def form(node, s, v):
+            m = shift(node, s)
+            e = node("Exp", node("Sub", s, m))
+            total = node("Add", node("ReduceSum", e, "last"), constant(node, m))
+            first = node("MatMul", e, v) if after else e
+            p = node("Mul", node("Reciprocal", total), first) if inverse else node("Div", first, total)
+            return p if after else node("MatMul", p, v)
+        return form
+
+    negative = lambda node, m: node("Exp", node("Neg", m))
+    times = lambda node, m: node("Mul", negative(node, m), "n")
+    product = lambda node, m: node("Mul", "n", node("Exp", node("Mul", m, "minus")))
+    ratio = lambda node, m: node("Div", "n", node("Exp", m))
+    learned = lambda node, m: node("Exp", node("Sub", "sink", m))
+    from_zero = lambda node, m: node("Exp", node("Sub", "zero", m))
+    relu = lambda node, s: node("Relu", largest(node, s))
+    clip = lambda node, s: node("Clip", largest(node, s), "zero")
+    both = lambda node, s: node("Max", "zero", largest(node, s))
+    kept = lambda node, s: node("Unsqueeze", node("ReduceMax", s, "last", keepdims=0), "last")
+    of_both = lambda node, s: node("Max", largest(node, s), "sink")
+    after = lambda node, s, v: node("Div", node("MatMul", node("Exp", s), v), node("Add", node("ReduceSum", node("Exp", s), "last"), "n"))
+    forms = {"plain": plain, "after": after, "times": shifted(largest, times), "product": shifted(relu, product, inverse=True),
+             "ratio": shifted(clip, ratio, after=True), "learned": shifted(both, learned), "kept": shifted(kept, learned, inverse=True, after=True)}
+    for at, sink in enumerate((np.float32(0), np.float32(np.log(3)), np.float32([[[0.4]], [[-0.8]]]))):
+        more = {"one": shifted(largest, negative), "from_zero": shifted(relu, from_zero)} if at == 0 else {"of_both": shifted(of_both, learned)}
+        want = explained(sunk(f"joined{at}", joined, sink))
+        for name, form in (forms | more).items():
+            compare(sunk(f"{name}{at}", form, sink), want)
+        compare(sunk(f"lowered{at}", lowered(plain), sink), explained(sunk(f"joined_lowered{at}", lowered(joined), sink)))
+
+    # what is none
+    def read_twice(node, s, v):
+        m = largest(node, s)
+        e = node("Exp", node("Sub", s, m))
+        p = node("Div", e, node("Add", negative(node, m), node("ReduceSum", e, "last")))
+        return node("Add", node("MatMul", p, v), node("MatMul", e, v))
+
+    by_mean = lambda node, m: node("Exp", node("Sub", node("Mul", m, "scale"), m))
+    uneven = lambda node, s, v: node("MatMul", node("Div", node("Exp", s), node("Add", "uneven", node("ReduceSum", node("Exp", s), "last"))), v)
+    for name, form in (("read_twice", read_twice), ("by_mean", shifted(largest, by_mean)), ("uneven", uneven)):
+        refused(sunk(name, form, np.float32(0)), "softmax")
+
+
 test_learned_keys()
 test_classes()
+test_sinks()
 close()

@@ -49,6 +49,7 @@ typedef struct maker {
     int places;    /* places seen */
     int n_choices; /* taken so far */
     unsigned axes;
+    bool by_row; /* a constant differs from row to row */
     int64_t dims[3];
     struct {
         const char *name;
@@ -116,6 +117,13 @@ static inline tb_value *maker_input(maker *m, const char *name, int rank, const 
     return value;
 }
 
+/* An input that is the same along the axes. */
+static inline tb_value *maker_rows(maker *m, const char *name) {
+    int64_t dims[3];
+    for (int i = 0; i < 3; i++) dims[i] = m->axes >> i & 1 ? 1 : m->dims[i];
+    return maker_input(m, name, 3, dims);
+}
+
 static inline void maker_output(maker *m, tb_value *value) {
     if (!value || value->is_output || m->b.graph->n_outputs == MAKER_OUTPUTS) return;
     value->is_output = true;
@@ -160,6 +168,10 @@ static inline tb_value *maker_constant(maker *m, tb_constant_use use) {
     case TB_FOR_BIAS:
         return extra ? maker_tensor(m, 3, (int64_t[]){1, 1, maker_pick(m, 2) ? row : 1}, -1, 1)
                      : maker_tensor(m, 1, &row, -1, 1);
+    case TB_FOR_SINK:
+        for (int i = 0; i < 3; i++) one[i] = m->axes >> i & 1 ? 1 : m->dims[i];
+        m->by_row |= extra > 0;
+        return extra ? maker_tensor(m, 3, one, 0.5, 1.5) : maker_tensor(m, 0, one, 0.5, 1.5);
     case TB_FOR_ONES:
         return maker_tensor(m, 3 - first, m->dims + first, 1, 1);
     default:
@@ -338,6 +350,8 @@ static inline tb_value *maker_term(maker *m, const tb_term *term, bool is_root) 
     case TB_TERM_ANY:
         if (m->pattern->last_axis && strcmp(term->name, "values") == 0)
             value = maker_input(m, term->name, 3, (int64_t[]){m->dims[0], m->dims[2], m->dims[2]});
+        else if (term->axes)
+            value = maker_rows(m, term->name);
         else
             value = maker_input(m, term->name, 3, m->dims);
         break;
