@@ -105,21 +105,23 @@ def alike(got, reference):
     return got
 
 
-def deviation(got, reference, rough):
-    got = alike(got, reference)
+def deviation(got, reference, rough, limit=None):
+    """(the largest of all towers, what is wrong if they do not compare); with a limit, (the towers that are further apart, "")"""
+    got, apart = alike(got, reference), set()
     if set(got["tokens"]) != set(reference["tokens"]):
-        return float("inf"), "towers " + ",".join(sorted(got["tokens"])) + " instead of " + ",".join(sorted(reference["tokens"]))
+        return float("inf") if limit is None else set(got["tokens"]), "towers " + ",".join(sorted(got["tokens"])) + " instead of " + ",".join(sorted(reference["tokens"]))
     worst = 0.0
     for k, want in reference["tokens"].items():
         mine, want, w = got["tokens"][k].ravel(), want.ravel(), reference["readout"][k].ravel()
         if mine.shape != want.shape:
-            return float("inf"), f"{mine.size} tokens instead of {want.size}"
+            return float("inf") if limit is None else set(got["tokens"]), f"{mine.size} tokens instead of {want.size}"
         others = w <= 0.5 * w.max() if w.max() > 0.5 and w.size == want.size else np.ones(want.size, bool)
         if not others.any():
             others[:] = True
         d = 1 - cosine(mine[others], want[others]) if rough else relative(mine[others], want[others])
         worst = max(worst, d)
-    return worst, ""
+        apart |= {k} if limit is not None and d > limit else set()
+    return worst if limit is None else apart, ""
 
 
 def same_numbers(a, b):

@@ -64,9 +64,9 @@ def from_float(folder, variant, family, base):
     return check.relative(a[mine], b[k]) if mine and k in b.files else float("nan")
 
 
-def by_reference(tool, folder, variant, family, limit):
-    """(largest deviation of the program's tokens from reference.py's for that very file, what was done to compare); (None, "") where
-    it cannot tell"""
+def by_reference(tool, folder, variant, family, limit, apart):
+    """(largest deviation of the program's tokens from reference.py's for that very file, what was done to compare), of the towers
+    that are asked for; (None, "") where it cannot tell"""
     path = f"{folder}/{variant}.onnx"
     try:
         found = reference.compare(tool, path, check.feeds_of(folder, path, family), check.target_of(folder, variant, family), check.output_of(folder, variant, family))
@@ -75,7 +75,10 @@ def by_reference(tool, folder, variant, family, limit):
             return d, "with every value rounded to float32" if single else ""
     except Exception:  # an operator that it does not know
         return None, ""
-    if isinstance(found, str) or not found or any(len(r) == 2 for r in found):
+    if isinstance(found, str):
+        return None, ""
+    found = [r for r in found if r[0] in apart or len(found) == 1]
+    if not found or any(len(r) == 2 for r in found):
         return None, ""
     return float(np.nanmax([v for r in found for v in r[2:6]])), " ".join(found[0][6:])
 
@@ -131,7 +134,8 @@ def find(tool, folder, row, family, base, results):
     if row["tokens"] <= (rough[1] if rough else 1e-3):
         return "own", said[0]
     limit = 1e-2 if rough else 1e-3
-    d, how = by_reference(tool, folder, variant, family, limit)
+    apart, _ = check.deviation(results[variant], results[base], rough, rough[1] if rough else 1e-3)
+    d, how = by_reference(tool, folder, variant, family, limit, apart)
     if d is not None and d <= limit:
         away = from_float(folder, variant, family, base)
         said.append(("float64 " + how).strip() + f" agrees for this file ({d:.0e})" + (f"; its outputs are {away:.0e} from the float file's" if rough else ""))
