@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "graph/send.h"
+
 enum { MOST_MOVES = 64 };
 
 typedef struct moved {
@@ -15,44 +17,9 @@ typedef struct moved {
     int64_t *landing; /* [rows, queries]: the vector that the result is a part of, -1 none */
 } moved;
 
-static tiba_tensor *new_tensor(const moved *m, const tiba_tensor *like, tiba_error *error) {
-    tiba_tensor *t = TB_NEW(m->arena, tiba_tensor, 1);
-    if (!t || tb_tensor_create(t, m->arena, TIBA_FLOAT32, like->rank, like->dims, error) != TIBA_OK)
-        return NULL;
-    return t;
-}
-
-/* What the node makes of `ids` in place of its input `at`; its other activations count as 0. NULL:
- * it depends on more than constants, or memory is short. */
+/* A move with one output; see tb_send. */
 static tiba_tensor *send(const moved *m, const tb_node *node, int at, const tiba_tensor *ids) {
-    const tiba_tensor **in = TB_NEW(m->arena, const tiba_tensor *, node->n_in);
-    tiba_tensor **out = TB_NEW(m->arena, tiba_tensor *, node->n_out);
-    tiba_tensor *result = NULL;
-    if (!in || !out || node->op->class != TB_CLASS_MOVE) return NULL;
-    for (int i = 0; i < node->n_in; i++) {
-        const tb_value *value = node->in[i];
-        in[i] = i == at ? ids : value && value->t.data ? &value->t : NULL;
-        if (!value || in[i]) continue;
-        if (!value->active || !(in[i] = new_tensor(m, &value->t, NULL))) return NULL;
-    }
-    for (int i = 0; i < node->n_out; i++) {
-        if (!node->out[i]) continue;
-        if (result || !(out[i] = result = new_tensor(m, &node->out[i]->t, NULL))) return NULL;
-    }
-    tiba_status status =
-        result ? node->op->def->forward(m->exec, node, in, out, NULL) : TIBA_ERROR_INPUT;
-    tb_scratch_reset(m->exec);
-    return status == TIBA_OK ? result : NULL;
-}
-
-static int64_t id_at(const tiba_tensor *ids, int64_t i) {
-    float id = ((const float *)ids->data)[i];
-    return id > 0 ? (int64_t)id : 0; /* what pads is no one's */
-}
-
-/* Numbers up to here are floats. */
-static bool countable(int64_t n) {
-    return n < (1 << 24);
+    return node->n_out == 1 ? tb_send(m->exec, m->arena, node, at, 0, ids) : NULL;
 }
 
 /* -------------------------------------------------------------------- probabilities */
@@ -73,8 +40,8 @@ static kept rows_kept(const moved *m, const tb_moved_by *by) {
     if (axis < 0) axis += softmax->t.rank;
     for (int d = (int)axis + 1; d < softmax->t.rank; d++) inner *= softmax->t.dims[d];
     int64_t size = softmax->t.dims[axis], count = tb_tensor_count(&softmax->t);
-    tiba_tensor *ids = new_tensor(m, &softmax->t, NULL);
-    if (!ids || !countable(count / size)) return ROWS_UNKNOWN;
+    tiba_tensor *ids = tb_send_new(m->arena, &softmax->t);
+    if (!ids || !tb_send_countable(count / size)) return ROWS_UNKNOWN;
     for (int64_t i = 0; i < count; i++)
         ((float *)ids->data)[i] = (float)(i / (inner * size) * inner + i % inner + 1);
     while (n-- > 0) {
@@ -91,7 +58,7 @@ static kept rows_kept(const moved *m, const tb_moved_by *by) {
         for (int64_t q = 0; q < a->queries; q++) {
             int64_t own = 0, first = row * a->queries * a->keys + q * next;
             for (int64_t k = 0; k < a->keys; k++) {
-                int64_t id = id_at(ids, first + k * step);
+                int64_t id = tb_send_id(ids, first + k * step);
                 if (id && own && id != own) return ROWS_MIXED;
                 if (id) own = id;
             }
@@ -100,16 +67,6 @@ static kept rows_kept(const moved *m, const tb_moved_by *by) {
 }
 
 /* -------------------------------------------------------------------- values */
-
-static int only_active(const tb_node *node) {
-    int at = -1;
-    for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i] || !node->in[i]->active) continue;
-        if (at >= 0) return -1;
-        at = i;
-    }
-    return at;
-}
 
 /* The tokens that the elements of `value` are of, numbered from 1, samples apart; *label: theirs.
  */
@@ -127,8 +84,8 @@ static tiba_tensor *number_tokens(const moved *m, const tb_value *value, int *la
         else
             tokens[n++] = *f, all *= f->count;
     }
-    tiba_tensor *ids = n > 0 ? new_tensor(m, &value->t, NULL) : NULL;
-    if (!ids || !countable(all * batch.count)) return NULL;
+    tiba_tensor *ids = n > 0 ? tb_send_new(m->arena, &value->t) : NULL;
+    if (!ids || !tb_send_countable(all * batch.count)) return NULL;
     *label = tb_axes_merge(m->axes, n, tokens);
     if (*label < 0) return NULL;
     for (int64_t i = 0; i < count; i++) {
@@ -147,12 +104,12 @@ static bool values_are_tokens(const moved *m) {
     const tb_value *value = a->v;
     int n = 0, label = -1;
     for (; value->producer && value->producer->op->class == TB_CLASS_MOVE;
-         value = value->producer->in[only_active(value->producer)]) {
-        if (n == MOST_MOVES || only_active(value->producer) < 0) return false;
+         value = value->producer->in[tb_only_active(value->producer)]) {
+        if (n == MOST_MOVES || tb_only_active(value->producer) < 0) return false;
         nodes[n++] = value->producer;
     }
     tiba_tensor *ids = number_tokens(m, value, &label);
-    while (ids && n-- > 0) ids = send(m, nodes[n], only_active(nodes[n]), ids);
+    while (ids && n-- > 0) ids = send(m, nodes[n], tb_only_active(nodes[n]), ids);
     int64_t count = ids ? tb_tensor_count(ids) : 0;
     if (!count || count % (m->rows * a->keys)) return false;
     int64_t features = count / (m->rows * a->keys);
@@ -161,8 +118,8 @@ static bool values_are_tokens(const moved *m) {
     for (int64_t row = 0; row < m->rows; row++)
         for (int64_t k = 0; k < a->keys; k++)
             for (int64_t f = 0; f < features; f++) {
-                int64_t id = id_at(ids, a->transposed ? (row * features + f) * a->keys + k
-                                                      : (row * a->keys + k) * features + f);
+                int64_t id = tb_send_id(ids, a->transposed ? (row * features + f) * a->keys + k
+                                                           : (row * a->keys + k) * features + f);
                 if (f > 0 && id != m->keys[row * a->keys + k]) return false;
                 m->keys[row * a->keys + k] = id;
             }
@@ -188,8 +145,8 @@ static bool follow_results(const moved *m) {
     const tb_value *value = a->product->out[0];
     int64_t count = tb_tensor_count(&value->t), all = m->rows * a->queries, landed = 0;
     int64_t features = count / all;
-    tiba_tensor *ids = new_tensor(m, &value->t, NULL);
-    if (!ids || !countable(all)) return false;
+    tiba_tensor *ids = tb_send_new(m->arena, &value->t);
+    if (!ids || !tb_send_countable(all)) return false;
     for (int64_t row = 0; row < m->rows; row++)
         for (int64_t q = 0; q < a->queries; q++)
             for (int64_t f = 0; f < features; f++)
@@ -203,7 +160,7 @@ static bool follow_results(const moved *m) {
     int64_t width = ids->rank ? ids->dims[ids->rank - 1] : 1;
     count = tb_tensor_count(ids);
     for (int64_t i = 0; i < count; i++) {
-        int64_t id = id_at(ids, i);
+        int64_t id = tb_send_id(ids, i);
         if (!id) continue;
         if (m->landing[id - 1] >= 0 && m->landing[id - 1] != i / width) return false;
         landed += m->landing[id - 1] < 0;

@@ -3,7 +3,9 @@
  *
  * What a class of its own for each head, or a loop over them, leaves is P₁V₁, P₂V₂, … joined along
  * their features or stacked. It is the same product with P and V stacked, and E is the mean over
- * its heads.
+ * its heads. Features may be channels (1x1 convolutions), P may stand on either side, and products
+ * may be transposed or reshaped before they are joined: numbers sent through the moves (send.h)
+ * tell which axis is what.
  */
 #ifndef TB_GRAPH_HEADS_H
 #define TB_GRAPH_HEADS_H
@@ -11,8 +13,8 @@
 #include "graph/build.h"
 
 /** Rewrites every such Concat of a bound graph whose Softmaxes have been raised. The values come
- *  from one value by a linear layer each, so that samples or views put into a batch are not taken
- *  for heads. Dead nodes are left to tb_graph_sweep. */
+ *  from one value by a linear layer each and are of the same tokens, so that samples, views put
+ *  into a batch or windows are not taken for heads. Dead nodes are left to tb_graph_sweep. */
 tiba_status tb_join_heads(tb_graph *graph, tb_exec *exec, tiba_error *error);
 
 #endif

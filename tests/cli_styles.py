@@ -484,6 +484,57 @@ style("channels_first_left", CHANNELS, linear=lambda s, v, w, b: Style.linear(s,
     w.T), v), s.weight(b[:, None])))
 
 
+def on_channels(cut=lambda s, t: s.op("Split", t, s.ints(*[S] * H), outs=H, axis=1), linear=None, one=None, join=lambda s, parts: s.op("Concat", *parts, axis=1)):
+    """Tokens [1, channels, 1, tokens] for Apple's Neural Engine: projections are 1x1 convolutions, whose channels are cut into heads."""
+    def attention(s, v, w):
+        q, k, u = (cut(s, s.linear(v, w["w" + n], w["b" + n])) for n in "qkv")
+        return join(s, [one(s, *parts) for parts in zip(q, k, u)])
+    conv = linear or (lambda s, v, w, b: s.op("Conv", v, s.weight(w.T[:, :, None, None]), s.weight(b)))
+    return dict(begin=lambda s, v: s.op("Unsqueeze", s.op("Transpose", v, perm=[0, 2, 1]), s.ints(2)), end=lambda s, v: v, first=lambda s, v: s.op(
+        "Gather", s.op("Squeeze", v, s.ints(2)), np.int64(0), axis=2), norm=lambda s, v, g, b: channels_norm(s, v, g[:, None], b[:, None]),
+        linear=lambda s, v, w, b: Style.linear(s, v, w, b) if w.shape[1] == CLASSES else conv(s, v, w, b), attention=attention)
+
+
+def by_einsum(s, q, k, u):
+    """As ml-ane-transformers writes it: keys in the place of channels."""
+    scores = s.op("Mul", s.op("Einsum", q, s.op("Transpose", k, perm=[0, 3, 2, 1]), equation="bchq,bkhc->bkhq"), S ** -0.5)
+    return s.op("Einsum", s.op("Softmax", scores, axis=1), u, equation="bkhq,bchk->bchq")
+
+
+def p_right(s, q, k, u):
+    scores = s.op("MatMul", s.op("Transpose", k, perm=[0, 2, 3, 1]), s.op("Transpose", q, perm=[0, 2, 1, 3]))
+    p = s.op("Softmax", s.op("Mul", scores, S ** -0.5), axis=2)
+    return s.op("Transpose", s.op("MatMul", s.op("Transpose", u, perm=[0, 2, 1, 3]), p), perm=[0, 2, 1, 3])
+
+
+def p_left(s, q, k, u):
+    q, k, u = (s.op("Transpose", t, perm=[0, 2, 3, 1]) for t in (q, k, u))
+    return s.op("Transpose", s.op("MatMul", s.softmax(s.op("Mul", s.op("MatMul", q, s.op("Transpose", k, perm=[0, 1, 3, 2])), S ** -0.5)), u), perm=[0, 3, 1, 2])
+
+
+def p_reshaped(s, q, k, u):
+    """Without the axis of one row, P transposed behind the softmax."""
+    q, k, u = (s.op("Reshape", t, s.ints(S, T)) for t in (q, k, u))
+    p = s.softmax(s.op("Mul", s.op("MatMul", s.op("Transpose", q, perm=[1, 0]), k), S ** -0.5))
+    return s.op("Reshape", s.op("MatMul", u, s.op("Transpose", p, perm=[1, 0])), s.ints(1, S, 1, T))
+
+
+def slices(s, t):
+    return [s.op("Slice", t, s.ints(h * S), s.ints(h * S + S), s.ints(1)) for h in range(H)]
+
+
+style("on_channels_einsum", **on_channels(one=by_einsum))
+style("on_channels_right", **on_channels(one=p_right))
+style("on_channels_left", **on_channels(one=p_left))
+style("on_channels_reshaped", **on_channels(one=p_reshaped))
+style("on_channels_sliced", **on_channels(slices, one=by_einsum))
+style("on_channels_bias_apart", **on_channels(slices, lambda s, v, w, b: s.op("Add", s.op("Conv", v, s.weight(w.T[:, :, None, None])), s.weight(b[:, None, None])), p_right))
+style("on_channels_product", **on_channels(slices, lambda s, v, w, b: s.op("Unsqueeze", s.op("Add", s.op("MatMul", s.weight(w.T), s.op("Squeeze", v, s.ints(2))), s.weight(
+    b[:, None])), s.ints(2)), p_right))
+style("on_channels_stacked", **on_channels(one=p_left, join=lambda s, parts: s.op("Reshape", s.op("Concat", *(s.op("Unsqueeze", t, s.ints(1)) for t in parts), axis=1), s.ints(
+    1, D, 1, T))))
+
+
 # ---- structure ----
 def function_layer(s, v, w):
     """Layers as calls of a function of the model that calls another one."""
@@ -723,6 +774,25 @@ class HalvesTurned(Halves):
 
 
 STYLES.update(halves=Halves, halves_turned=HalvesTurned)
+
+
+# ---- windows of tokens are no heads ----
+class Windows(Style):
+    """Pairs of tokens one after the other, stacked; the last token is its value."""
+    want, attentions = None, T // 2 * LAYERS
+
+    def attention(self, v, w):
+        q, k, value = (self.linear(v, w["w" + n], w["b" + n]) for n in "qkv")
+        pairs = []
+        for i in range(0, T - 1, 2):
+            own = [self.op("Slice", t, self.ints(i), self.ints(i + 2), self.ints(1)) for t in (q, k, value)]
+            p = self.softmax(self.op("Mul", self.op("MatMul", own[0], self.op("Transpose", own[1], perm=[0, 2, 1])), S ** -0.5))
+            pairs.append(self.op("Unsqueeze", self.op("MatMul", p, own[2]), self.ints(1)))
+        last = self.op("Slice", value, self.ints(T - 1), self.ints(T), self.ints(1))
+        return self.op("Concat", self.op("Reshape", self.op("Concat", *pairs, axis=1), self.ints(1, T - 1, D)), last, axis=1)
+
+
+STYLES.update(windows=Windows)
 
 
 # ---- another norm, another activation ----
