@@ -510,6 +510,23 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
                         "target");
 }
 
+/* Does a product of two activations that is no attention sum over the axis? Then tokens read the
+ * queries back (linear attention), and these are not what the target reads. */
+static bool is_read_back(const tb_route *r, int label) {
+    const tb_axes *axes = r->on.axes;
+    label = tb_axes_root(axes, label);
+    for (const tb_node *node = r->on.graph->first; node; node = node->next) {
+        if (!tb_is(node, TB_OP_MatMul) || tb_route_member_of(r, node) >= 0) continue;
+        for (int i = 0; i < 2 && node->in[0]->active && node->in[1]->active; i++) {
+            const tb_value *in = node->in[i];
+            int dim = in->t.rank - (i == 0 || in->t.rank == 1 ? 1 : 2);
+            int summed = tb_axes_dim(r->on.axes, in, dim);
+            if (summed >= 0 && tb_axes_root(axes, summed) == label) return true;
+        }
+    }
+    return false;
+}
+
 tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
                             const unsigned char *beyond, int n_attentions, const int *members,
                             const tb_node **stopped, tb_arena *arena, tiba_error *error) {
@@ -534,7 +551,8 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
         /* learned queries have their axis from the product on */
         va = on.axes->values[tb_route_member(r, i)->product->out[0]->id];
         for (int k = 0; learned && va && k < va->n; k++)
-            if (tb_axes_query(on.axes, va->factors[k].label))
+            if (tb_axes_query(on.axes, va->factors[k].label) &&
+                !is_read_back(r, va->factors[k].label))
                 mark_label(on.axes, r->told_apart, va->factors[k].label, 0);
         /* of moved probabilities no axis may be left */
         if (!learned && tb_axes_query(on.axes, tb_route_member(r, i)->key_label)) continue;

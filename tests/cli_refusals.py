@@ -208,7 +208,9 @@ def test_no_tokens():
             ("covariance", (("Transpose", ["k"], "kt"), ("MatMul", ["kt", "q"], "s"), ("Softmax", ["s"], "p"), ("Transpose", ["v"], "vt"), ("MatMul", ["p", "vt"], "ot"), ("Transpose", ["ot"], "o")),
              "node 'node_ot' (MatMul): this attention (16 queries, 16 keys) fits no tower: its queries and keys are features, so no tokens attend to others"),
             ("linear", (("Relu", ["k"], "kr"), ("Transpose", ["kr"], "kt"), ("MatMul", ["kt", "v"], "kv"), ("Softmax", ["q"], "p"), ("MatMul", ["p", "kv"], "o")),
-             "node 'node_kv' (MatMul): the rollout cannot follow tokens through it, a product of two activations of which none is a softmax over tokens")):
+             "node 'node_kv' (MatMul): the rollout cannot follow tokens through it, a product of two activations of which none is a softmax over tokens"),
+            ("factorised", (("Transpose", ["k"], "kt"), ("Softmax", ["kt"], "p"), ("MatMul", ["p", "v"], "kv"), ("MatMul", ["q", "kv"], "o")),
+             "node 'node_o' (MatMul): the rollout cannot follow tokens through it, a product of two activations of which none is a softmax over tokens")):
         graph = Graph()
         graph.input("clip", [1, 7, 16])
         for part in "qkv":
