@@ -97,7 +97,7 @@ void tb_settle_binary(tb_exec *exec, const tb_node *node, const tiba_tensor *a,
 
 bool tb_quant_softmax_of(tb_quant_softmax *s, const tb_node *node, int64_t n) {
     const float *u = kernel_units(node, 4);
-    if (!u || n < 1) return false;
+    if (!u || n < 1 || !(u[0] > 0) || !(u[2] > 0)) return false;
     s->unit = u[0];
     s->steps = floorf(1.0f / u[2]);
     s->scale = (float)(1 / (double)s->steps);

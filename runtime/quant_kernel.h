@@ -23,7 +23,8 @@ typedef struct tb_quant_softmax {
     float exponentials[256];  /* of x less the row's greatest element, by 255 plus that in units */
 } tb_quant_softmax;
 
-/** Its table for rows of n elements; false without the attribute. */
+/** Its table for rows of n elements; false without the attribute, or where a scale is not positive
+ *  (a broken file). */
 bool tb_quant_softmax_of(tb_quant_softmax *s, const tb_node *node, int64_t n);
 /** Settles a row y = softmax(x) of n elements, which lie `step` apart. */
 void tb_settle_softmax(const tb_quant_softmax *s, float *y, const float *x, int64_t n,

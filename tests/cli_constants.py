@@ -248,4 +248,39 @@ want = of_table("float32")
 for kind in ("int8", "uint8", "int16", "uint16"):
     got = of_table(kind)
     check(got is not None and np.abs(got - want).max() <= 1e-6 * np.abs(want).max(), kind, got, want)
+
+# ---- scores between pairs whose scale is no scale: a broken file must not be read past the kernel's table ----
+
+def of_scale(name, step):
+    graph, step = Graph(), np.float32(step)
+    graph.input("x", [1, TOKENS, FEATURES])
+    for part in "qkv":
+        graph.node("MatMul", ["x", put(graph, "w" + part, np.random.RandomState(ord(part)).randn(FEATURES, FEATURES).astype(np.float32))], part)
+    graph.node("Transpose", ["k"], "kt", perm=[0, 2, 1])
+    graph.node("MatMul", ["q", "kt"], "scores")
+    rounded = {"scores": put(graph, "step", step), "p": put(graph, "share", np.float32(1 / 255))}
+    for value, scale in rounded.items():
+        zero = put(graph, "zero_" + value, np.array(128 if value == "scores" else 0, np.uint8))
+        graph.node("QuantizeLinear", [value, scale, zero], value + "_integers")
+        graph.node("DequantizeLinear", [value + "_integers", scale, zero], value + "_back")
+        if value == "scores":
+            graph.node("Softmax", ["scores_back"], "p", axis=-1)
+    graph.node("MatMul", ["p_back", "v"], "seen")
+    graph.node("Add", ["x", "seen"], "mixed")
+    graph.node("ReduceMean", ["mixed"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", put(graph, "head", WEIGHTS["head"])], "y")
+    graph.output("y")
+    model, out = os.path.join(folder.name, name + ".onnx"), os.path.join(folder.name, name)
+    graph.save(model, 17)
+    np.save(os.path.join(folder.name, "scaled.npy"), np.random.RandomState(3).randn(1, TOKENS, FEATURES).astype(np.float32) / 2)
+    r = subprocess.run([tool, model, f"x={folder.name}/scaled.npy", "--target", "0,1", "--npy", out], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, name, r.stderr)
+    return np.load(os.path.join(out, "output.y.npy")) if r.returncode == 0 else None
+
+
+want = of_scale("scale", 0.1)
+got = of_scale("negative_scale", -0.1)  # the same steps, counted downwards
+check(got is not None and np.abs(got - want).max() <= 0.02 * np.abs(want).max(), got, want)
+for step in (0.0, float("nan")):
+    of_scale(f"scale_{step}", step)
 close()
