@@ -91,6 +91,7 @@ tb_value *tb_emit_rounded_blocks(tb_call *c, tb_value *x, int64_t size) {
     int last = x->t.rank - 1;
     int64_t dims[TIBA_MAX_RANK + 1], pads[2 * TIBA_MAX_RANK] = {0}, columns = x->t.dims[last];
     memcpy(dims, x->t.dims, (size_t)last * sizeof *dims);
+    if (size > columns && columns > 0) size = columns; /* the one block is not filled up */
     dims[last] = (columns + size - 1) / size;
     dims[last + 1] = size;
     pads[2 * last + 1] = dims[last] * size - columns;

@@ -283,4 +283,25 @@ got = of_scale("negative_scale", -0.1)  # the same steps, counted downwards
 check(got is not None and np.abs(got - want).max() <= 0.02 * np.abs(want).max(), got, want)
 for step in (0.0, float("nan")):
     of_scale(f"scale_{step}", step)
+
+# ---- a weight in one block that is much larger than the weight ----
+
+def of_blocks(size):
+    graph = Graph()
+    graph.input("x", [1, TOKENS, FEATURES])
+    graph.attention("x", "mixed", FEATURES, TOKENS)
+    graph.node("ReduceMean", ["mixed", put(graph, "axes", np.array([1]))], "mean", keepdims=0)
+    integers = np.random.RandomState(4).randint(-9, 9, (FEATURES, 3)).astype(np.int8)
+    graph.node("DequantizeLinear", [put(graph, "integers", integers), put(graph, "steps", np.full((1, 3), 0.1, np.float32))], "head", axis=0, block_size=size)
+    graph.node("MatMul", ["mean", "head"], "y")
+    graph.output("y")
+    model, out = os.path.join(folder.name, f"blocks_{size}.onnx"), os.path.join(folder.name, f"blocks_{size}")
+    graph.save(model, 21)
+    r = subprocess.run([tool, model, f"x={folder.name}/scaled.npy", "--target", "0,1", "--npy", out], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, size, r.stderr)
+    return np.load(os.path.join(out, "output.y.npy")) if r.returncode == 0 else None
+
+
+want, got = of_blocks(1 << 10), of_blocks(1 << 40)
+check(got is not None and np.array_equal(got, want), got, want)
 close()
