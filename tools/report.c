@@ -214,8 +214,7 @@ const tiba_tower *tb_image_tower(const tiba_result *result, const char *input) {
     return NULL;
 }
 
-/* The first tower that holds all tokens of text k, which of them each one is: token i's place among
- * the text's, or else (no origins) i behind the prefix. -1: none. */
+/* The first tower that has room for all tokens of a text, and which text that is: *k. -1: none. */
 static int text_tower(const tb_report *r, const tiba_result *result, int at, int text, int64_t *k) {
     const tb_sample *sample = r->sample;
     for (int t = 0; t < tiba_result_towers(result) && sample->text_input; t++) {
