@@ -40,6 +40,12 @@ static tiba_status not_onnx(tb_reader *r, const char *why) {
     return tb_fail(r->error, TIBA_ERROR_INPUT, "not an ONNX file (%s)", why);
 }
 
+static bool is_text(const uint8_t *data, size_t size) {
+    for (size_t i = 0; i < size && i < 256; i++)
+        if ((data[i] < ' ' && (data[i] < '\t' || data[i] > '\r')) || data[i] == 0x7f) return false;
+    return size > 0;
+}
+
 /* What else lies under the name of a model, by how it begins; NULL: nothing that is known. */
 static const char *other_format(const uint8_t *data, size_t size) {
     static const struct {
@@ -56,13 +62,23 @@ static const char *other_format(const uint8_t *data, size_t size) {
         {0, "<?xml", "XML, such as an OpenVINO model: export the model to ONNX"},
         {0, "<!DOCTYPE", "a web page"},
         {0, "<html", "a web page"},
+        {0, "\037\213", "packed by gzip: unpack it first"},
+        {257, "ustar", "a tar archive: unpack it first"},
+        {0, "ftrt", "a TensorRT engine: give the .onnx file that it was made of"},
+        {0, "\211PNG", "a PNG picture"},
+        {0, "\377\330\377", "a JPEG picture"},
+        {0, "\200\2}", "a Python pickle, such as a PyTorch checkpoint: export the model to ONNX"},
+        {0, "\200\4\225",
+         "a Python pickle, such as a PyTorch checkpoint: export the model to ONNX"},
     };
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         size_t n = strlen(formats[i].text);
         if (size >= formats[i].at + n && memcmp(data + formats[i].at, formats[i].text, n) == 0)
             return formats[i].what;
     }
-    return NULL;
+    return is_text(data, size)
+               ? "text; ONNX saved as text or JSON: onnx.load and onnx.save make a .onnx file of it"
+               : NULL;
 }
 
 /* Something else under the name of a model is told apart from a damaged model. */

@@ -62,10 +62,18 @@ static msg with_attr(msg attr) {
 
 static void test_not_models(void) {
     refused("empty", (msg){0}, "not an ONNX file|empty");
-    refused("text", text_of("hello world, this is no model", 29), "not an ONNX file");
-    refused("png", text_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), "not an ONNX file");
+    refused("text", text_of("hello world, this is no model", 29), "not an ONNX file (text");
+    refused("text form", text_of("ir_version: 8\ngraph {\n", 22),
+            "not an ONNX file (text|onnx.load");
+    refused("ONNX's own syntax", text_of("<\n   ir_version: 8,\n", 20),
+            "not an ONNX file (text|onnx.load");
+    refused("png", text_of("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16), "not an ONNX file (a PNG");
+    refused("jpeg", text_of("\xff\xd8\xff\xe0\0\20JFIF", 10), "not an ONNX file (a JPEG");
+    refused("gzip", text_of("\x1f\x8b\b\0\0\0\0\0", 8), "not an ONNX file (packed by gzip");
+    refused("engine", text_of("ftrt\1\0\0\0\1\0", 10), "not an ONNX file (a TensorRT engine");
+    refused("pickle", text_of("\x80\4\x95\t\0\0\0\0", 8), "not an ONNX file (a Python pickle");
     refused("zip", text_of("PK\3\4\24\0\0\0\0\0", 10), "not an ONNX file (a zip archive");
-    refused("json", text_of("{\"model_type\": \"bert\"}", 22), "not an ONNX file");
+    refused("json", text_of("{\"model_type\": \"bert\"}", 22), "not an ONNX file (text");
     refused("lfs", text_of("version https://git-lfs.github.com/spec/v1\n", 43), "Git LFS");
     refused("ort", text_of("\x18\0\0\0ORTM\x14\0", 10), "onnxruntime's own format");
     refused("safetensors", text_of("\x60\0\0\0\0\0\0\0{\"a\":", 13), "a safetensors file");
