@@ -57,6 +57,9 @@ void tb_upgrade(tb_call *c);
 /** The rows of QuantizeLinear, DequantizeLinear and of products with what that makes of a weight
  *  (opset_quant.c). */
 void tb_upgrade_product(tb_call *c);
+/** Operands of one type in the file differ here if one is a quantised activation, stored as float,
+ * and another a constant: from operand `first` on, constants become float beside floats. */
+void tb_match_types(tb_call *c, int first);
 /** Gives a node of so many operands what its integer kernel computes with, if it has one. */
 void tb_upgrade_kernel(tb_call *c, int operands);
 void tb_upgrade_quantize(tb_call *c);

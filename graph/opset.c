@@ -122,21 +122,8 @@ static void upgrade_resize(tb_call *c) {
 
 /* ---- types and empty parts ------------------------------------------------------------------ */
 
-/* Operands of one type in the file differ here if one is a quantised activation, stored as float,
- * and another a constant: the constant becomes float as well. */
-static void match_types(tb_call *c, int first) {
-    bool real = false, whole = false;
-    for (int i = first; i < c->n_in; i++) {
-        if (!c->in[i]) continue;
-        real = real || c->in[i]->t.dtype == TIBA_FLOAT32;
-        whole = whole || (c->in[i]->t.data && tb_dtype_is_integer(c->in[i]->t.dtype));
-    }
-    for (int i = first; i < c->n_in && real && whole; i++)
-        if (c->in[i] && c->in[i]->t.data) c->in[i] = tb_emit_cast(c, c->in[i], TIBA_FLOAT32);
-}
-
 static void upgrade_binary(tb_call *c) {
-    match_types(c, 0);
+    tb_match_types(c, 0);
     if (c->op->kind == TB_OP_Add || c->op->kind == TB_OP_Mul) tb_upgrade_kernel(c, 2);
 }
 
@@ -161,7 +148,7 @@ static bool covers(const tiba_tensor *t, const tiba_tensor *other) {
 /* A choice that is always the same (a variance's degrees of freedom, a mask that hides nothing) is
  * none. */
 static void upgrade_where(tb_call *c) {
-    match_types(c, 1);
+    tb_match_types(c, 1);
     if (c->n_in != 3 || !c->in[0] || !c->in[1] || !c->in[2]) return;
     int truth = only_truth(c->in[0]);
     if (truth < 0) return;
@@ -176,7 +163,7 @@ static void upgrade_where(tb_call *c) {
 
 /* Parts without elements (an empty past) are left out; a single part needs no Concat. */
 static void upgrade_concat(tb_call *c) {
-    match_types(c, 0);
+    tb_match_types(c, 0);
     int kept = 0, empty = 0;
     for (int i = 0; i < c->n_in; i++) {
         if (!c->in[i]) return;

@@ -163,8 +163,20 @@ void tb_lower_DequantizeLinear(tb_call *c) {
     tb_upgrade_dequantize(c);
 }
 
+void tb_match_types(tb_call *c, int first) {
+    bool real = false, whole = false;
+    for (int i = first; i < c->n_in; i++) {
+        if (!c->in[i]) continue;
+        real = real || c->in[i]->t.dtype == TIBA_FLOAT32;
+        whole = whole || (c->in[i]->t.data && tb_dtype_is_integer(c->in[i]->t.dtype));
+    }
+    for (int i = first; i < c->n_in && real && whole; i++)
+        if (c->in[i] && c->in[i]->t.data) c->in[i] = tb_emit_cast(c, c->in[i], TIBA_FLOAT32);
+}
+
 /* MatMul and Gemm. */
 void tb_upgrade_product(tb_call *c) {
+    tb_match_types(c, 0);
     const tb_value *x = tb_call_in(c, 0), *bias = tb_call_in(c, 2);
     int64_t size = x && !x->t.data ? tb_rounded_block_size(c->node) : 0;
     if (size && (!bias || bias->t.rank == 1)) c->in[0] = tb_emit_rounded_blocks(c, c->in[0], size);

@@ -50,7 +50,21 @@ static void matmul_pair(const matmul *p, int64_t index, int64_t *a, int64_t *b) 
     }
 }
 
+/* Factors, and what is added to a product: all floats or none (rules read floats as they are). */
+static tiba_status need_one_kind(const tb_node *node, tiba_error *error) {
+    const tiba_dtype a = node->in[0]->t.dtype;
+    for (int i = 1; i < node->n_in; i++) {
+        if (!node->in[i]) continue;
+        const tiba_dtype b = node->in[i]->t.dtype;
+        if ((a == TIBA_FLOAT32) != (b == TIBA_FLOAT32))
+            return tb_node_fail(error, TIBA_ERROR_INPUT, node, "operands are %s and %s",
+                                tb_dtype_name(a), tb_dtype_name(b));
+    }
+    return TIBA_OK;
+}
+
 static tiba_status matmul_shape(tb_node *node, tiba_error *error) {
+    TB_TRY(need_one_kind(node, error));
     TB_TRY(tb_need_rank(node, 0, 1, error));
     TB_TRY(tb_need_rank(node, 1, 1, error));
     const tiba_tensor *a = &node->in[0]->t, *b = &node->in[1]->t;
@@ -192,6 +206,7 @@ static gemm gemm_plan(const tb_node *node, const tiba_tensor *a, const tiba_tens
 }
 
 static tiba_status gemm_shape(tb_node *node, tiba_error *error) {
+    TB_TRY(need_one_kind(node, error));
     for (int i = 0; i < 2; i++) {
         TB_TRY(tb_need_rank(node, i, 2, error));
         if (node->in[i]->t.rank != 2)

@@ -17,7 +17,7 @@ from onnx_wire import FLOAT, Graph, block, tensor
 tool = os.path.abspath(sys.argv[1])
 folder = tempfile.TemporaryDirectory()
 TOKENS, FEATURES, HIDDEN = 5, 8, 16
-TYPES = {"float32": FLOAT, "float64": 11, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int64": 7}
+TYPES = {"float32": FLOAT, "float64": 11, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int64": 7, "bool": 9}
 random = np.random.RandomState(1)
 
 
@@ -304,4 +304,28 @@ def of_blocks(size):
 
 want, got = of_blocks(1 << 10), of_blocks(1 << 40)
 check(got is not None and np.array_equal(got, want), got, want)
+
+# ---- a weight of another type than what it meets: relevance reads both as floats ----
+
+def of_type(kind):
+    graph = Graph()
+    graph.input("x", [1, TOKENS, FEATURES])
+    graph.attention("x", "mixed", FEATURES, TOKENS)
+    graph.node("MatMul", ["mixed", put(graph, "w", np.random.RandomState(4).randint(-9, 9, (FEATURES, FEATURES)).astype(kind))], "hidden")
+    graph.node("ReduceMean", ["hidden", put(graph, "axes", np.array([1]))], "mean", keepdims=0)
+    graph.node("MatMul", ["mean", put(graph, "head", WEIGHTS["head"])], "y")
+    graph.output("y")
+    name = np.dtype(kind).name
+    model, out = os.path.join(folder.name, f"type_{name}.onnx"), os.path.join(folder.name, f"type_{name}")
+    graph.save(model, 18)
+    r = subprocess.run([tool, model, f"x={folder.name}/scaled.npy", "--target", "0,1", "--npy", out], capture_output=True, text=True, timeout=60)
+    return np.load(os.path.join(out, "tokens.x.npy")) if r.returncode == 0 else r.stderr
+
+
+want = of_type(np.float32)
+for kind in (np.int64, np.int8):
+    got = of_type(kind)
+    check(np.array_equal(got, want), kind, got, want)
+got = of_type(np.bool_)
+check(got.startswith("tiba-onnx: node ") and got.endswith("(MatMul): operands are float32 and bool\n"), got)
 close()
