@@ -143,6 +143,22 @@ static void sort_ends(tracker *t) {
         }
 }
 
+/* Are they the same places of the same input: of a table, columns that are looked up and columns
+ * that are numbers? */
+static bool is_same_axis(const tb_label *a, const tb_label *b) {
+    return a->kind != TB_LABEL_GRID && b->kind != TB_LABEL_GRID && !a->node && !b->node &&
+           a->input == b->input && a->dim == b->dim && a->count == b->count;
+}
+
+/* Where the token at hand lies on an axis that the first one comes from; -1: it does not. */
+static int64_t place_on(const tracker *t, int end) {
+    for (int i = 0; i < t->n; i++)
+        if (t->has[i] && (i == end || (is_end(label_at(t, i)) &&
+                                       is_same_axis(label_at(t, i), label_at(t, end)))))
+            return t->at[i];
+    return -1;
+}
+
 /* Finds the axes that the first token comes from, and all tokens' places in them. */
 static tb_token_order find_places(tracker *t, int64_t first, int64_t n) {
     for (int64_t token = 0; token < n; token++) {
@@ -159,8 +175,9 @@ static tb_token_order find_places(tracker *t, int64_t first, int64_t n) {
             if (!t->places) return TB_ORDER_NO_MEMORY;
         }
         for (int i = 0; i < t->n_ends; i++) {
-            if (!t->has[t->ends[i]]) return TB_ORDER_OTHER;
-            t->places[token * t->n_ends + i] = t->at[t->ends[i]];
+            int64_t place = place_on(t, t->ends[i]);
+            if (place < 0) return TB_ORDER_OTHER;
+            t->places[token * t->n_ends + i] = place;
         }
     }
     return TB_ORDER_KEPT;

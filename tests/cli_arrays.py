@@ -169,6 +169,43 @@ def test_ids_among_numbers():
     check(np.allclose(found[:2], found[2:], rtol=1e-5), found)
 
 
+def test_numbers_beside_ids_are_tokens():
+    """Columns that are looked up and columns that are numbers, all of them tokens: explained as with an input for each kind."""
+    found = []
+    with tempfile.TemporaryDirectory() as out:
+        for inputs in ({"row": np.array([[3, 9, 4, 0.3, -0.8]], "f4")}, {"row": np.array([[3, 9, 4]]), "numbers": np.array([[0.3, -0.8]], "f4")}):
+            graph = Graph()
+            for name, value in inputs.items():
+                graph.input(name, list(value.shape), INT64 if value.dtype == np.int64 else FLOAT)
+                np.save(os.path.join(out, name), value)
+            graph.ints("first", [0, 1, 2])
+            graph.ints("last", [3, 4])
+            graph.ints("2", [2])
+            if len(inputs) == 1:
+                graph.node("Gather", ["row", "first"], "some", axis=1)
+                graph.node("Cast", ["some"], "ids", to=7)
+                graph.node("Gather", ["row", "last"], "numbers", axis=1)
+            graph.weight("table", [10, 8])
+            graph.node("Gather", ["table", "row" if len(inputs) == 2 else "ids"], "looked_up")
+            graph.node("Unsqueeze", ["numbers", "2"], "column")
+            graph.weight("directions", [1, 2, 8])
+            graph.node("Mul", ["column", "directions"], "scaled")
+            graph.node("Concat", ["looked_up", "scaled"], "x", axis=1)
+            graph.attention("x", "a", 8, 5)
+            graph.attention("a", "b", 8, 5)
+            graph.node("Flatten", ["b"], "flat")
+            graph.weight("w", [40, 3])
+            graph.node("MatMul", ["flat", "w"], "y")
+            graph.output("y")
+            model, numbers = os.path.join(out, "model.onnx"), os.path.join(out, "numbers.json")
+            graph.save(model)
+            r = subprocess.run([tool, model, *(f"{n}={out}/{n}.npy" for n in inputs), "--target", "0,1", "--json", numbers], capture_output=True, text=True, timeout=60)
+            check(r.returncode == 0, inputs, r.stderr)
+            found.append(json.load(open(numbers))["explanations"][0]["towers"] if r.returncode == 0 else [])
+    check(all(len(towers) == 1 and len(towers[0]["relevance"]) == 5 for towers in found), found)
+    check(found[0] and np.allclose(found[0][0]["relevance"], found[1][0]["relevance"], rtol=1e-5), found)
+
+
 def test_vocabulary():
     """Ids are read by the tokenizer of the model's folder."""
     folder = os.path.join(source, "examples", "movie-sentiment")
