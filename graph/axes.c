@@ -111,16 +111,31 @@ const tb_value_axes *tb_axes_of(const tb_axes *axes, const tb_value *value) {
     return found ? found : &none;
 }
 
-/* What comes from elements in several places is a unit of none of them. */
+static bool is_of_input(const tb_label *l) {
+    return (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP) && l->dim > 0;
+}
+
+/* Is `cut` one element of an input along one axis, and `all` the same input's axis of 1 beside it?
+ * (Texts one step after the other have samples there.) */
+static bool lies_beside(const tb_axes *axes, int cut, int all) {
+    if (cut < 0 || all < 0 || axes->labels[cut].kind != TB_LABEL_CUT) return false;
+    const tb_label *of = &axes->labels[tb_axes_root(axes, axes->labels[cut].parents[0])];
+    const tb_label *l = &axes->labels[all];
+    return is_of_input(l) && of->kind == l->kind && of->input == l->input;
+}
+
+/* What comes from elements in several places is a unit of none of them, and so is all that is made
+ * of it: label -1. */
 static void add_unit(tb_axes *axes, tb_value_axes *to, tb_factor f) {
-    const tb_label *l = &axes->labels[f.label];
-    /* all tokens that the input has */
-    bool single = (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP) && l->dim > 0;
-    if (l->kind != TB_LABEL_CUT && !single) return;
+    const tb_label *l = f.label < 0 ? NULL : &axes->labels[f.label];
+    if (l && l->kind != TB_LABEL_CUT && !is_of_input(l)) return;
     for (int i = 0; i < to->n_units; i++) {
         tb_factor *g = &to->units[i];
         if (g->inner != f.inner) continue;
-        if (g->label != f.label) g->label = -1;
+        if (lies_beside(axes, f.label, g->label))
+            g->label = f.label;
+        else if (g->label != f.label && !lies_beside(axes, g->label, f.label))
+            g->label = -1;
         return;
     }
     if (to->n_units < TB_MAX_UNITS) to->units[to->n_units++] = f;
@@ -247,7 +262,6 @@ static void carry_units(tb_axes *axes, tb_value_axes *to, const tb_value *in, co
     const tb_value_axes *va = tb_axes_of(axes, in);
     for (int i = 0; i < va->n_units; i++) {
         tb_factor f = va->units[i];
-        if (f.label < 0) continue;
         bool has_axis = false;
         for (int d = 0; d < in->t.rank; d++) {
             if (tb_axes_stride(&in->t, d) != va->units[i].inner) continue;
@@ -338,6 +352,13 @@ bool tb_axes_made_of(const tb_axes *axes, const unsigned char *marks, int n, int
     return made_of(axes, marks, n, label, 0);
 }
 
+int tb_axes_states_of(const tb_axes *axes, int label) {
+    const tb_label *l = &axes->labels[label];
+    if (l->kind != TB_LABEL_CUT || l->step != 1) return -1;
+    int whole = tb_axes_root(axes, l->parents[0]);
+    return axes->labels[whole].count == l->count ? whole : -1;
+}
+
 bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim) {
     if (dim < 0 || dim >= value->t.rank || value->t.dims[dim] <= 1) return false;
     tb_value_axes va = *tb_axes_of(axes, value);
@@ -347,9 +368,18 @@ bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim) {
         const tb_factor *f = &va.factors[i];
         int root = tb_axes_root(axes, f->label);
         if (f->inner == stride && f->inner * f->count == size && f->label != root &&
-            tb_axes_derives(axes, f->label, root, 0))
+            tb_axes_states_of(axes, f->label) < 0 && tb_axes_derives(axes, f->label, root, 0))
             return true;
     }
+    return false;
+}
+
+bool tb_axes_is_recurrent(const tb_axes *axes, const tb_value *value, int dim) {
+    const tb_value_axes *va = tb_axes_of(axes, value);
+    for (int i = 0; i < va->n; i++)
+        if (va->factors[i].inner == tb_axes_stride(&value->t, dim) &&
+            va->factors[i].count == value->t.dims[dim])
+            return tb_axes_states_of(axes, va->factors[i].label) >= 0;
     return false;
 }
 

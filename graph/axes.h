@@ -90,6 +90,11 @@ int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim);
 /** Is dimension `dim` lined up with tokens that it holds in other places: permuted, rolled or
  * shifted ones were added to them? */
 bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim);
+/** The label's tokens, if it is that of a recurrence's states: one for each token, in its place,
+ * but made of others too (a cut of all of them). -1: it is another. */
+int tb_axes_states_of(const tb_axes *axes, int label);
+/** Does dimension `dim` hold the states of a recurrence? */
+bool tb_axes_is_recurrent(const tb_axes *axes, const tb_value *value, int dim);
 /** The label of several axes, outermost first, seen as one; -2 out of memory. */
 int tb_axes_merge(tb_axes *axes, int n, const tb_factor *factors);
 /** Is the label marked, or made of a marked one? Of those that were made since there were n labels

@@ -178,7 +178,12 @@ void tb_axes_concat(tb_axes_pass *p, const tb_value *out) {
     for (int i = 0; i < node->n_in; i++) {
         const tb_value *in = node->in[i];
         int map[TIBA_MAX_RANK];
-        for (int d = 0; d < in->t.rank; d++) map[d] = d == axis || changes >> d & 1 ? -1 : d;
+        for (int d = 0; d < in->t.rank; d++) {
+            /* an axis of 1 beside the one that is joined has the same place, but not its token */
+            bool beside = in->t.dims[axis] == 1 && in->t.dims[d] == 1 &&
+                          tb_axes_stride(&in->t, d) == tb_axes_stride(&in->t, axis);
+            map[d] = d == axis || beside || changes >> d & 1 ? -1 : d;
+        }
         tb_axes_carry(p->axes, p->to, in, out, map);
         if (in->t.dims[axis] > 0) {
             int label = in->t.dims[axis] == 1 ? tb_axes_unit(p->axes, in, axis)
@@ -189,6 +194,13 @@ void tb_axes_concat(tb_axes_pass *p, const tb_value *out) {
             offsets[n++] = at;
         }
         at += in->t.dims[axis];
+    }
+    int steps = all ? -1 : tb_axes_steps(p, axis);
+    if (steps >= 0) { /* in the places of these tokens, but made of others too */
+        tb_label each = {.kind = TB_LABEL_CUT, .input = -1, .step = 1, .n_parents = 1};
+        int64_t offset = 0;
+        tb_axes_new(p, out, axis, each, &steps, &offset);
+        return;
     }
     if (!any && !stack_inputs(p, axis, parents)) return;
     /* one operand: the others are empty (a key-value cache of length 0) */

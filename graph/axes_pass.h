@@ -26,6 +26,9 @@ int64_t tb_axes_wrapped(int64_t axis, int rank);
 
 /** Concat. */
 void tb_axes_concat(tb_axes_pass *p, const tb_value *out);
+/** The tokens of which each operand of a Concat of single ones takes in one more than those before
+ * it (or behind it): the states of a recurrence. -1: there are none. */
+int tb_axes_steps(tb_axes_pass *p, int axis);
 /** An embedding look-up by indices of `rank` dimensions, which stand from `axis` of `out` on, in a
  *  table of `rows` rows. */
 void tb_axes_look_up(tb_axes_pass *p, const tb_value *indices, int rank, int64_t rows,

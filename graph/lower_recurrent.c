@@ -170,18 +170,9 @@ static tb_value *held(const recurrent *r, tb_value *mask, tb_value *now, tb_valu
     return tb_emit3(r->c, TB_OP_Where, on, now, before);
 }
 
-static tb_value *turned(const recurrent *r, tb_value *x) {
-    tb_call *c = r->c;
-    tb_value *lengths;
-    tiba_tensor *t = tb_emit_tensor(c, &lengths, TIBA_INT64, 1, &r->batch);
-    for (int64_t b = 0; t && b < r->batch; b++)
-        tb_set_i64(t, b, r->lengths ? r->lengths[b] : r->steps);
-    tb_attr attrs[] = {TB_INT_ATTR("time_axis", 0), TB_INT_ATTR("batch_axis", 1)};
-    return tb_emit(c, TB_OP_ReverseSequence, 2, (tb_value *[]){x, lengths}, 2, attrs);
-}
-
 /* Inputs X, W, R, B, lengths, initial state, initial cell, peepholes. The result is all states
- * [steps, batch, hidden]. */
+ * [steps, batch, hidden]. Backward the steps run from the last to the first; a shorter sample's
+ * state waits until its own last step. */
 static tb_value *run_direction(recurrent *r, step_fn *step, int direction, bool backward) {
     tb_call *c = r->c;
     int64_t width = r->gates * r->hidden, inputs = c->in[0]->t.dims[2];
@@ -198,11 +189,11 @@ static tb_value *run_direction(recurrent *r, step_fn *step, int direction, bool 
     r->cell = r->gates == 4 ? of_direction(r, 6, direction, 2, r->batch, r->hidden) : NULL;
     if (!r->state) r->state = zero;
     if (!r->cell) r->cell = zero;
-    tb_value *x = backward ? turned(r, c->in[0]) : c->in[0];
-    x = add(r, tb_emit2(c, TB_OP_MatMul, x, tb_emit_swap(c, w)), r->bias[0]);
+    tb_value *x = add(r, tb_emit2(c, TB_OP_MatMul, c->in[0], tb_emit_swap(c, w)), r->bias[0]);
     tb_value **states = TB_NEW(c->b->graph->arena, tb_value *, r->steps);
     if (!states && c->status == TIBA_OK) c->status = tb_out_of_memory(c->error);
-    for (int64_t t = 0; t < r->steps && c->status == TIBA_OK; t++) {
+    for (int64_t i = 0; i < r->steps && c->status == TIBA_OK; i++) {
+        int64_t t = backward ? r->steps - 1 - i : i;
         tb_value *now = tb_emit_slice(c, x, 0, t, t + 1), *mask = running(r, t);
         tb_value *state = r->state, *cell = r->cell;
         step(r, tb_emit_reshape(c, now, 2, (int64_t[]){r->batch, width}));
@@ -212,10 +203,8 @@ static tb_value *run_direction(recurrent *r, step_fn *step, int direction, bool 
         states[t] = tb_emit_reshape(c, shown, 3, (int64_t[]){1, r->batch, r->hidden});
     }
     if (c->status != TIBA_OK) return NULL;
-    tb_value *y = r->steps == 1
-                      ? states[0]
-                      : tb_emit(c, TB_OP_Concat, (int)r->steps, states, 1, &TB_INT_ATTR("axis", 0));
-    return backward ? turned(r, y) : y;
+    if (r->steps == 1) return states[0];
+    return tb_emit(c, TB_OP_Concat, (int)r->steps, states, 1, &TB_INT_ATTR("axis", 0));
 }
 
 /* ---- operators ------------------------------------------------------------------------------ */

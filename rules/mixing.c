@@ -26,7 +26,8 @@ static void mark_tokens(const tb_axes *axes, unsigned char *marks, int label, in
     if (label < 0 || marks[label] || depth > 32) return;
     marks[label] = 1;
     const tb_label *l = &axes->labels[label];
-    bool together = l->kind == TB_LABEL_JOIN || l->kind == TB_LABEL_MERGE;
+    bool together = l->kind == TB_LABEL_JOIN || l->kind == TB_LABEL_MERGE ||
+                    tb_axes_states_of(axes, label) >= 0;
     for (int i = 0; together && i < l->n_parents; i++)
         mark_tokens(axes, marks, l->parents[i], depth + 1);
 }
@@ -173,13 +174,16 @@ static void mark_above(search *s) {
     }
 }
 
-/* Does the value have the tower's tokens as its axis, or those of an input that others were joined
- * with (a class token) and that are no tower of their own? */
+/* Does the value have the tower's tokens as its axis, those that they are a recurrence's states of,
+ * or those of an input that others were joined with (a class token) and that are no tower of their
+ * own? */
 static bool has_axis(const search *s, const tb_value *value, int label, int depth) {
     const tb_axes *axes = s->x->analysis->axes;
     int64_t inner;
     if (tb_axes_carries(axes, value, label, &inner)) return true;
     const tb_label *join = &axes->labels[tb_axes_root(axes, label)];
+    int states_of = tb_axes_states_of(axes, tb_axes_root(axes, label));
+    if (states_of >= 0 && depth < 8 && has_axis(s, value, states_of, depth + 1)) return true;
     for (int i = 0; join->kind == TB_LABEL_JOIN && depth < 8 && i < join->n_parents; i++) {
         int part = join->parents[i] < 0 ? -1 : tb_axes_root(axes, join->parents[i]);
         bool own = part < 0 || axes->labels[part].count < 2 ||

@@ -341,8 +341,17 @@ static tiba_status find_source(tb_route *r, tiba_error *error) {
     return at < 0 ? TIBA_OK : climb_moves(r, at, seen, error);
 }
 
+/* Does Concat put a recurrence's states together? */
+static bool is_recurrence(const tb_route *r, const tb_node *node) {
+    int axis = (int)tb_attr_int(node, "axis", 0);
+    const tb_value *out = node->out[0];
+    return tb_is(node, TB_OP_Concat) &&
+           tb_axes_is_recurrent(r->on.axes, out, axis < 0 ? axis + out->t.rank : axis);
+}
+
 static bool fits(const tb_route *r, const tb_node *node) {
     if (tb_route_member_of(r, node) >= 0) return true;
+    if (is_recurrence(r, node)) return false;
     int actives = 0;
     for (int i = 0; i < node->n_in; i++) actives += node->in[i] && node->in[i]->active;
     switch (node->op->class) {
