@@ -13,6 +13,7 @@ typedef struct tracker {
     int ends[MOST_AXES]; /* places in `labels` of the input's axes */
     int n_ends;
     int64_t *places; /* [tokens, n_ends] */
+    bool pairs;      /* an axis beside itself: a token is of two places in it */
 } tracker;
 
 static const tb_label *label_at(const tracker *t, int i) {
@@ -36,6 +37,10 @@ static bool collect(tracker *t, int label) {
     const tb_label *l = &t->axes->labels[label];
     if (t->n == MOST_LABELS || !is_known(l)) return false;
     t->labels[t->n++] = label;
+    for (int i = 1; i < l->n_parents && l->kind == TB_LABEL_MERGE; i++)
+        for (int k = 0; k < i; k++)
+            t->pairs |=
+                tb_axes_root(t->axes, l->parents[i]) == tb_axes_root(t->axes, l->parents[k]);
     for (int i = 0; i < l->n_parents && !is_end(l); i++)
         if (!collect(t, l->parents[i])) return false;
     return true;
@@ -260,6 +265,7 @@ static tb_token_origin origin_of(const tracker *t) {
         origin.input = stacked;
         if (ends == 0) origin.place = 0;
     }
+    if (t->pairs) origin.place = -1;
     return origin;
 }
 

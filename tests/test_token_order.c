@@ -135,8 +135,25 @@ static void check_views(void) {
     making_end(&m);
 }
 
+/* Tokens that are pairs of tokens come from the input, but from no one place of it. */
+static void check_pairs(void) {
+    making m;
+    making_start(&m);
+    tb_value *x = make_input(&m, "points", "1,5,3");
+    tb_value *pairs =
+        make2(&m, TB_OP_Sub, make_reshape(&m, x, "1,5,1,3"), make_reshape(&m, x, "1,1,5,3"));
+    attend(&m, make_reshape(&m, pairs, "1,25,3"));
+    const tb_attentions *found = find(&m);
+    CHECK(found->n_towers == 1 && found->towers[0].tokens == 25 && found->towers[0].input == 0);
+    for (int i = 0; found->towers[0].origins && i < 25; i++)
+        CHECK_CASE(found->towers[0].origins[i].place < 0, "pair %d: place %d", i,
+                   (int)found->towers[0].origins[i].place);
+    making_end(&m);
+}
+
 int main(void) {
     check_views();
+    check_pairs();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case((int)i);
     TEST_END();
 }
