@@ -306,7 +306,7 @@ static tiba_status arrived(void *context, const tb_value *value, const float *gr
 }
 
 /* w_t = max(0, Σ_d R[t, d]) scaled to sum 1; uniform over the tokens that the gradient reaches if
- * that is nothing. */
+ * that is nothing, and 0 if it reaches none. */
 static void scale_readout(double *w, const double *reached, int64_t tokens) {
     double sum = 0;
     for (int64_t i = 0; i < tokens; i++) {
@@ -317,7 +317,7 @@ static void scale_readout(double *w, const double *reached, int64_t tokens) {
         sum = 0;
         for (int64_t i = 0; i < tokens; i++) sum += w[i] = reached[i] > 0.0 ? 1.0 : 0.0;
     }
-    for (int64_t i = 0; i < tokens; i++) w[i] = sum > 0.0 ? w[i] / sum : 1.0 / (double)tokens;
+    for (int64_t i = 0; i < tokens; i++) w[i] = sum > 0.0 ? w[i] / sum : 0.0;
 }
 
 /* Are rows of I + E divided by their sums? Those of texts are, unless the caller says otherwise. */
@@ -450,7 +450,10 @@ static void note_result(tb_tower_explanation *to, const tb_method *method, int64
     for (int64_t i = 0; to->map && i < to->map_rows * to->map_columns && zero; i++)
         zero = to->map[i] == 0.0f;
     if (!zero) return;
-    to->note = method->combine == TB_COMBINE_GRADCAM
+    bool read = method->reads == TB_READS_INPUT;
+    for (int64_t i = 0; i < to->readout_tokens && !read; i++) read = to->readout[i] > 0.0f;
+    to->note = !read ? "the target's gradient reaches none of these tokens"
+               : method->combine == TB_COMBINE_GRADCAM
                    ? "the map is zero everywhere: the heads' gradients speak against the target"
                    : "the map is zero everywhere";
 }
