@@ -515,7 +515,8 @@ tiba_status tb_explainer_plan_towers(tb_explainer *x, const unsigned char *above
         return fits_no_tower(&found->attentions[features[0]],
                              "queries and keys are features, so no tokens attend to others", error);
     if (x->n_towers == 0)
-        return tb_fail(error, TIBA_ERROR_INPUT, "output '%s' depends on no attention",
+        return tb_fail(error, TIBA_ERROR_INPUT,
+                       "output '%s' depends on no attention over tokens of an input",
                        x->target->name);
     for (int t = 0; t < x->n_towers; t++) {
         TB_TRY(add_readers(x, &x->towers[t].tower, above, crossed, error));
