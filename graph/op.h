@@ -76,10 +76,14 @@ typedef struct tb_op_def {
     tb_vjp_fn *vjp;
     const char *no_vjp; /**< why vjp is NULL: "integer result", … ; exactly one of the two is set */
     unsigned needs;     /**< which values vjp reads: TB_NEEDS_IN(i) | TB_NEEDS_OUT(i) */
-    bool alias;    /**< where their types are equal, out[0] is in[0]'s elements in the same order:
-                        no copy is needed */
-    bool straight; /**< the gradient of in[0] is that of out[0], the same elements in the same
-                        order: no copy is needed */
+    bool alias; /**< where their types are equal, out[0] is in[0]'s elements in the same order:
+                     no copy is needed */
+    unsigned straight; /**< TB_NEEDS_IN(i): where in[i] is of out[0]'s size, its gradient is that
+                            of out[0], the same elements in the same order: no copy is needed */
+    unsigned over;     /**< TB_NEEDS_IN(i): where in[i] is of out[0]'s size and both are float32,
+                            forward may write out[0] over it */
+    bool back_over;    /**< where one operand alone receives a gradient, of out[0]'s size, vjp may
+                            write it over out[0]'s */
     unsigned sized_by; /**< TB_NEEDS_IN(i): the shape follows from the values of in[i], also where
                             they are floats */
     unsigned inactive_outputs; /**< bit i: out[i] never carries gradient (a scale, an index, …) */

@@ -92,7 +92,11 @@ TB_CLONES static void share_piece(const sum_job *j, double *sums, int64_t first,
     float ratio_line[LINE], line[LINE];
     for (int64_t at = first; at < last; at += LINE) {
         const int64_t n = last - at < LINE ? last - at : LINE;
-        const float *r = j->r + at, *z = j->z + at;
+        const float *r = j->r + at, *a = j->x[0] + at, *b = j->x[1] + at, *z = line;
+        if (j->z)
+            z = j->z + at;
+        else
+            for (int64_t i = 0; i < n; i++) line[i] = j->sign[0] * a[i] + j->sign[1] * b[i];
         for (int64_t i = 0; i < n; i++) ratio_line[i] = ratio(r[i], z[i]);
         sums[2] += tb_row_sum(r, n);
         for (int t = 0; t < 2; t++) {

@@ -18,8 +18,8 @@ void tb_add_to(tb_exec *exec, float *a, const float *b, int64_t n);
 void tb_scaled(tb_exec *exec, float *a, const float *b, float factor, int64_t n);
 
 /** Both shares of a sum z = sign[0] x[0] + sign[1] x[1] of equal shapes: share[i] = sign[i] x[i] ⊙
- *  (r ⊘ z), and sums[i] its total in float64; sums[2] is Σ r. share[i] may be NULL. False if there
- * is no memory. */
+ *  (r ⊘ z), and sums[i] its total in float64; sums[2] is Σ r. share[i] may be NULL, and one may be
+ *  r; z may be NULL, then it is added up again. False if there is no memory. */
 bool tb_share_two(tb_exec *exec, float *const share[2], double sums[3], const float *const x[2],
                   const float sign[2], const float *r, const float *z, int64_t n);
 

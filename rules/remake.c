@@ -1,5 +1,6 @@
 #include "rules/remake.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "runtime/profile.h"
@@ -120,7 +121,8 @@ struct tb_remaking {
     const tb_remake *remake;
     tb_budget *budget;
     tb_arena *arena;
-    tb_interval *life;    /* by value id: of what is made again, in steps */
+    tb_interval *life;    /* by value id: of what is made again */
+    int *home;            /* by value id of the root: whose interval its memory is */
     tiba_tensor *tensors; /* by value id; data = NULL: the program's */
     const tb_node **due;  /* by step: the first of the nodes that run in front of it */
     const tb_node **then; /* by node id: the next one of the same step */
@@ -145,15 +147,17 @@ static void extend(tb_remaking *m, const tb_value *value, int s) {
     if (s > it->death) it->death = s;
 }
 
+static void extend_needed(tb_remaking *m, const tb_node *node, unsigned needs, int s) {
+    for (int i = 0; i < node->n_in; i++)
+        if (needs & TB_NEEDS_IN(i < 15 ? i : 15)) extend(m, node->in[i], s);
+    for (int i = 0; i < node->n_out; i++)
+        if (needs & TB_NEEDS_OUT(i < 15 ? i : 15)) extend(m, node->out[i], s);
+}
+
 /* Every value's first and last step, users before makers, and who runs when. */
 static void schedule(tb_remaking *m, int n_steps, const tb_node *const *steps,
                      const unsigned *needs) {
-    for (int s = 0; s < n_steps; s++) {
-        for (int i = 0; i < steps[s]->n_in; i++)
-            if (needs[s] & TB_NEEDS_IN(i < 15 ? i : 15)) extend(m, steps[s]->in[i], s);
-        for (int i = 0; i < steps[s]->n_out; i++)
-            if (needs[s] & TB_NEEDS_OUT(i < 15 ? i : 15)) extend(m, steps[s]->out[i], s);
-    }
+    for (int s = 0; s < n_steps; s++) extend_needed(m, steps[s], needs[s], s);
     for (const tb_node *node = m->remake->graph->last; node; node = node->prev) {
         if (!m->remake->node[node->id]) continue;
         int s = n_steps;
@@ -170,6 +174,31 @@ static void schedule(tb_remaking *m, int n_steps, const tb_node *const *steps,
     }
 }
 
+/* The same lifetimes in single nodes and steps, so that what is read for the last time by the node
+ * that makes another value can be written over. */
+static void refine(tb_remaking *m, int n_steps, const tb_node *const *steps,
+                   const unsigned *needs) {
+    const tb_remake *r = m->remake;
+    const int n = r->graph->n_values;
+    for (int i = 0; i < n; i++) {
+        m->home[i] = i;
+        if (m->life[i].size) m->life[i].birth = INT_MAX, m->life[i].death = -1;
+    }
+    int tick = 0;
+    for (int s = 0; s < n_steps; s++, tick++) {
+        for (const tb_node *node = m->due[s]; node; node = m->then[node->id], tick++) {
+            for (int i = 0; i < node->n_out; i++)
+                if (node->out[i] && m->life[node->out[i]->id].size) extend(m, node->out[i], tick);
+            for (int i = 0; i < node->n_in; i++) extend(m, node->in[i], tick);
+        }
+        extend_needed(m, steps[s], needs[s], tick);
+    }
+    tick = 0;
+    for (int s = 0; s < n_steps; s++, tick++)
+        for (const tb_node *node = m->due[s]; node; node = m->then[node->id], tick++)
+            tb_write_over(node, tick, r->root, m->home, m->life, NULL);
+}
+
 static tiba_status get_memory(tb_remaking *m, tiba_error *error) {
     const tb_graph *graph = m->remake->graph;
     int n = graph->n_values;
@@ -182,7 +211,7 @@ static tiba_status get_memory(tb_remaking *m, tiba_error *error) {
     for (int i = 0; i < n; i++) {
         if (!graph->values[i]) continue;
         m->tensors[i] = graph->values[i]->t;
-        m->tensors[i].data = buffers[m->remake->root[i]];
+        m->tensors[i].data = buffers[m->home[m->remake->root[i]]];
     }
     return TIBA_OK;
 }
@@ -202,11 +231,14 @@ tiba_status tb_remaking_create(tb_remaking **out, const tb_remake *remake, int n
                        .budget = budget,
                        .arena = arena,
                        .life = TB_NEW(arena, tb_interval, graph->n_values),
+                       .home = TB_NEW(arena, int, graph->n_values),
                        .due = TB_NEW(arena, const tb_node *, n_steps),
                        .then = TB_NEW(arena, const tb_node *, graph->next_node_id)};
-    tiba_status status = m->life && m->due && m->then ? TIBA_OK : tb_out_of_memory(error);
+    tiba_status status =
+        m->life && m->home && m->due && m->then ? TIBA_OK : tb_out_of_memory(error);
     if (status == TIBA_OK) {
         schedule(m, n_steps, steps, needs);
+        refine(m, n_steps, steps, needs);
         status = get_memory(m, error);
     }
     if (status != TIBA_OK) {

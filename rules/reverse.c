@@ -37,6 +37,7 @@ struct tb_reverse {
     size_t bytes;           /* of a lane's block, laid out by: */
     tb_interval *intervals; /* by track and value id */
     int *home;              /* likewise: whose interval holds it, itself or a later value's */
+    unsigned char *over;    /* likewise: it is written over what stood there */
     lane lanes[TB_REVERSE_MOST];
     int n_lanes; /* that have memory */
     const tb_remake *remake;
@@ -80,30 +81,84 @@ static void extend(tb_interval *it, int step) {
     if (step > it->death) it->death = step;
 }
 
-/* Which operand receives what has arrived at the node's output as it is; -1: none. */
-static int passed_on(const tb_reverse *r, const tb_node *node, int which) {
-    const bool alias = node->op->def->alias, straight = node->op->def->straight;
-    if (node->n_out < 1 || !node->out[0]) return -1;
-    if (which == RELEVANCE && (in_region(r, node) || (!alias && !tb_find_rule(node)->passes)))
-        return -1;
-    if (which == GRADIENT && !alias && !straight) return -1;
-    int found = -1, actives = 0;
-    for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i] || !node->in[i]->active) continue;
-        found = i;
-        actives++;
-    }
-    bool same = actives == 1 && node->in[found]->t.dtype == TIBA_FLOAT32 &&
-                tb_tensor_count(&node->in[found]->t) == tb_tensor_count(&node->out[0]->t);
-    return same && r->wanted[node->in[found]->id] ? found : -1;
+static bool receives(const tb_reverse *r, const tb_node *node, int i) {
+    return node->in[i] && node->in[i]->active && r->wanted[node->in[i]->id];
 }
 
-/* What is passed on as it is, to a value that nothing else arrives at, stays where it is. */
+static int receivers(const tb_reverse *r, const tb_node *node) {
+    int n = 0;
+    for (int i = 0; i < node->n_in; i++) n += receives(r, node, i);
+    return n;
+}
+
+static bool as_large(const tb_node *node, int i) {
+    return node->in[i]->t.dtype == TIBA_FLOAT32 &&
+           tb_tensor_count(&node->in[i]->t) == tb_tensor_count(&node->out[0]->t);
+}
+
+/* Does the operand receive what has arrived at the node's output as it is? `rule`: of relevance,
+ * NULL: it is the gradient. */
+static bool passes_on(const tb_node *node, int i, const tb_rule *rule) {
+    const tb_op_def *def = node->op->def;
+    if (def->alias) return i == 0;
+    if (!rule) return def->straight & TB_NEEDS_IN(i < 15 ? i : 15);
+    int actives = 0;
+    for (int k = 0; k < node->n_in; k++) actives += node->in[k] && node->in[k]->active;
+    return actives == 1 && rule->passes;
+}
+
+/* Does nothing else arrive at the operand than this step's share, and is its memory still its own?
+ */
+static bool may_move(const tb_reverse *r, const tb_node *node, int i, int which,
+                     const int *arrivals) {
+    const int n = r->graph->n_values;
+    if (!receives(r, node, i) || !as_large(node, i)) return false;
+    const int to = which * n + node->in[i]->id, from = r->home[which * n + node->out[0]->id];
+    return arrivals[to] == 1 && r->intervals[to].size > 0 &&
+           r->intervals[from].size == r->intervals[to].size;
+}
+
+static void move_in(tb_reverse *r, int to, int from) {
+    r->home[to] = from;
+    extend(&r->intervals[from], r->intervals[to].birth);
+    extend(&r->intervals[from], r->intervals[to].death);
+    r->intervals[to].size = 0;
+}
+
+/* Where the step's shares can stay in its output's memory. forked[i]: several values have read
+ * interval i at a time, so that none may write over it. */
+static void share_step(tb_reverse *r, const tb_node *node, int which, const int *arrivals,
+                       unsigned char *forked) {
+    const int n = r->graph->n_values;
+    const int from = r->home[which * n + node->out[0]->id];
+    if (which == RELEVANCE && in_region(r, node)) return;
+    const tb_rule *rule = which == RELEVANCE ? tb_find_rule(node) : NULL;
+    int moved = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!may_move(r, node, i, which, arrivals) || !passes_on(node, i, rule)) continue;
+        move_in(r, which * n + node->in[i]->id, from);
+        moved++;
+    }
+    if (moved > 1) forked[from] = 1;
+    const bool over = rule ? rule->over : node->op->def->back_over && receivers(r, node) == 1;
+    if (moved || forked[from] || node->n_out != 1 || !over) return;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!may_move(r, node, i, which, arrivals)) continue;
+        move_in(r, which * n + node->in[i]->id, from);
+        r->over[which * n + node->in[i]->id] = 1;
+        return;
+    }
+}
+
+/* What is passed on as it is, to a value that nothing else arrives at, stays where it is; and what
+ * can be written over what it is made of is. */
 static tiba_status share_memory(tb_reverse *r, tiba_error *error) {
     const int n = r->graph->n_values;
     int *arrivals = TB_NEW(r->arena, int, TRACKS *n);
+    unsigned char *forked = TB_NEW(r->arena, unsigned char, TRACKS *n);
     r->home = TB_NEW(r->arena, int, TRACKS *n);
-    if (!arrivals || !r->home) return tb_out_of_memory(error);
+    r->over = TB_NEW(r->arena, unsigned char, TRACKS *n);
+    if (!arrivals || !forked || !r->home || !r->over) return tb_out_of_memory(error);
     for (int i = 0; i < TRACKS * n; i++) r->home[i] = i;
     for (int s = 0; s < r->n_steps; s++) {
         const tb_node *node = r->steps[s];
@@ -118,18 +173,9 @@ static tiba_status share_memory(tb_reverse *r, tiba_error *error) {
         }
     }
     for (int s = 0; s < r->n_steps; s++)
-        for (int k = 0; k < TRACKS; k++) {
-            const int operand = r->on[k] ? passed_on(r, r->steps[s], k) : -1;
-            if (operand < 0) continue;
-            const int to = k * n + r->steps[s]->in[operand]->id;
-            const int from = r->home[k * n + r->steps[s]->out[0]->id];
-            if (arrivals[to] != 1 || r->intervals[to].size == 0) continue;
-            if (r->intervals[from].size != r->intervals[to].size) continue;
-            r->home[to] = from;
-            extend(&r->intervals[from], r->intervals[to].birth);
-            extend(&r->intervals[from], r->intervals[to].death);
-            r->intervals[to].size = 0;
-        }
+        for (int k = 0; k < TRACKS; k++)
+            if (r->on[k] && r->steps[s]->n_out > 0 && r->steps[s]->out[0])
+                share_step(r, r->steps[s], k, arrivals, forked);
     return TIBA_OK;
 }
 
@@ -375,12 +421,23 @@ static bool open_track(track *t, operands *o, int k, const tb_node *node, bool *
     return true;
 }
 
-/* Is what has arrived at the node's output its operand's already (share_memory)? */
-static bool is_passed_on(const operands *o, int k, const tb_node *node) {
+/* What has arrived at the node's output and is an operand's already (share_memory) is written.
+ * False if nothing else is to be. */
+static bool hand_on(const tb_reverse *r, track *t, operands *o, int k, const tb_node *node) {
     const tiba_tensor *from = node->n_out > 0 ? o->from[k][0] : NULL;
-    for (int i = 0; i < node->n_in && from; i++)
-        if (o->to[k][i] && o->to[k][i]->data == from->data) return true;
-    return false;
+    bool more = false;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!o->to[k][i]) continue;
+        const int id = node->in[i]->id;
+        const bool there = from && o->to[k][i]->data == from->data;
+        if (there && !r->over[k * r->graph->n_values + id]) {
+            t->written[id] = 1;
+            o->to[k][i] = NULL;
+        } else {
+            more = true;
+        }
+    }
+    return more;
 }
 
 static void add_into(tiba_tensor *to, const tiba_tensor *share, tb_exec *exec) {
@@ -447,13 +504,13 @@ static tiba_status take_step(tb_reverse *r, lane *l, tb_shared *shared, const tb
     if (gradient && relevance && rule->both) {
         TB_TRY(rule->both(&step, error));
     } else {
-        if (gradient && !is_passed_on(&o, GRADIENT, node)) {
+        if (gradient && hand_on(r, g, &o, GRADIENT, node)) {
             const tb_op_def *def = node->op->def;
             if (!def->vjp)
                 return tb_node_fail(error, TIBA_ERROR_INPUT, node, "no gradient: %s", def->no_vjp);
             TB_TRY(def->vjp(exec, node, o.in, o.out, o.from[0], o.to[0], error));
         }
-        if (relevance && !is_passed_on(&o, RELEVANCE, node)) TB_TRY(rule->relevance(&step, error));
+        if (relevance && hand_on(r, t, &o, RELEVANCE, node)) TB_TRY(rule->relevance(&step, error));
     }
     if (gradient) close_track(g, &o, 0, node, exec);
     if (relevance) close_track(t, &o, 1, node, exec);

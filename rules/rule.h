@@ -59,6 +59,8 @@ typedef struct tb_rule {
     /** An operand of the output's size receives the output's relevance as it is, so that both may
      *  be the same memory. */
     bool passes;
+    /** The relevance of one operand of the output's size may be written over the output's. */
+    bool over;
 } tb_rule;
 
 /** The rule for a node of a bound graph. Never NULL. */

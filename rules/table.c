@@ -28,6 +28,14 @@ static bool both_active(const tb_node *node) {
     return active(node, 0) && active(node, 1);
 }
 
+/* Two activations of the sum's size, which is what they add up to (quant_kernel.h: not quite). */
+static bool whole_terms(const tb_node *node) {
+    if (!both_active(node) || tb_find_attr(node, "kernel")) return false;
+    const int64_t count = tb_tensor_count(&node->out[0]->t);
+    return tb_tensor_count(&node->in[0]->t) == count && tb_tensor_count(&node->in[1]->t) == count &&
+           node->in[0]->t.dtype == TIBA_FLOAT32 && node->in[1]->t.dtype == TIBA_FLOAT32;
+}
+
 static bool weights_constant(const tb_node *node) {
     return !active(node, 1) && !active(node, 2);
 }

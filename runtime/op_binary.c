@@ -65,7 +65,7 @@ static void value_tile(void *context, int64_t item, int worker) {
     }
 }
 
-/* y = f(a, b); y may be a. */
+/* y = f(a, b); y may be an operand of its size. */
 static tiba_status binary_forward(tb_exec *exec, const binary *row, const tiba_tensor *a,
                                   const tiba_tensor *b, tiba_tensor *y, tiba_error *error) {
     value_job j = {.value = row->value, .y = y, .ta = a, .tb = b};
@@ -228,10 +228,11 @@ static tiba_status arithmetic_shape(tb_node *node, tiba_error *error) {
 #define NEEDS_b    TB_NEEDS_IN(1)
 #define NEEDS_none 0
 
-/* op, loop, f(a, b); what df/da reads, df/da; what df/db reads, df/db; integers, uint64 */
-#define BINARY(id, build, f, reads_a, slope_a, reads_b, slope_b, integer, unsigned64)              \
+/* op, whose gradients are that of the result, loop, f(a, b); what df/da reads, df/da; what df/db
+ * reads, df/db; integers, uint64 */
+#define BINARY(id, straight_, build, f, reads_a, slope_a, reads_b, slope_b, integer, unsigned64)   \
     BINARY_ROW(id, build, f, reads_a, slope_a, reads_b, slope_b, integer, unsigned64)              \
-    BINARY_OP(id, NEEDS_##reads_a | NEEDS_##reads_b)
+    BINARY_OP(id, NEEDS_##reads_a | NEEDS_##reads_b, NEEDS_##straight_)
 #define BINARY_ROW(id, build, f, reads_a, slope_a, reads_b, slope_b, integer, unsigned64)          \
     VALUE_LOOPS(id, build, (void)0, f)                                                             \
     GRADS(id, build, reads_a, slope_a, reads_b, slope_b, integer, unsigned64)
@@ -239,7 +240,7 @@ static tiba_status arithmetic_shape(tb_node *node, tiba_error *error) {
     GRAD_##reads_a(id, da, build, slope_a)                                                         \
         GRAD_##reads_b(id, db, build, slope_b) static const binary row_##id = {                    \
             id##_value, {id##_da, id##_db}, integer, unsigned64};
-#define BINARY_OP(id, needs_)                                                                      \
+#define BINARY_OP(id, needs_, straight_)                                                           \
     static tiba_status id##_forward(tb_exec *exec, const tb_node *node,                            \
                                     const tiba_tensor *const *in, tiba_tensor *const *out,         \
                                     tiba_error *error) {                                           \
@@ -253,8 +254,13 @@ static tiba_status arithmetic_shape(tb_node *node, tiba_error *error) {
         (void)node, (void)out;                                                                     \
         return binary_vjp(exec, &row_##id, in, dout, din, error);                                  \
     }                                                                                              \
-    const tb_op_def tb_op_def_##id = {                                                             \
-        .shape = arithmetic_shape, .forward = id##_forward, .vjp = id##_vjp, .needs = needs_};
+    const tb_op_def tb_op_def_##id = {.shape = arithmetic_shape,                                   \
+                                      .forward = id##_forward,                                     \
+                                      .vjp = id##_vjp,                                             \
+                                      .needs = needs_,                                             \
+                                      .straight = straight_,                                       \
+                                      .over = NEEDS_ab,                                            \
+                                      .back_over = true};
 
 static int64_t add(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a + (uint64_t)b);
@@ -346,11 +352,11 @@ static float power_by_exponent(float a, float b) {
 }
 
 /* clang-format off */
-BINARY(Add, TB_CLONES, a + b, none, 1.0f, none, 1.0f, add, add)
-BINARY(Sub, TB_CLONES, a - b, none, 1.0f, none, -1.0f, sub, sub)
-BINARY(Mul, TB_CLONES, a * b, b, b, a, a, mul, mul)
-BINARY(Div, TB_CLONES, a / b, b, 1.0f / b, ab, -a / (b * b), divide, divide_unsigned)
-BINARY(PRelu, TB_CLONES, a < 0.0f ? a * b : a, ab, a < 0.0f ? b : 1.0f, a, a < 0.0f ? a : 0.0f, leak, first)
+BINARY(Add, ab, TB_CLONES, a + b, none, 1.0f, none, 1.0f, add, add)
+BINARY(Sub, a, TB_CLONES, a - b, none, 1.0f, none, -1.0f, sub, sub)
+BINARY(Mul, none, TB_CLONES, a * b, b, b, a, a, mul, mul)
+BINARY(Div, none, TB_CLONES, a / b, b, 1.0f / b, ab, -a / (b * b), divide, divide_unsigned)
+BINARY(PRelu, none, TB_CLONES, a < 0.0f ? a * b : a, ab, a < 0.0f ? b : 1.0f, a, a < 0.0f ? a : 0.0f, leak, first)
 
 /* Mod has two forms, chosen by an attribute. */
 BINARY_ROW(ModFloor, PLAIN, remainder_floor_f(a, b), none, 1.0f, ab, -floorf(a / b), remainder_floor, remainder_unsigned)

@@ -325,7 +325,7 @@ const tb_op_def tb_op_def_DequantizeLinear = {
     .shape = quant_shape, .forward = quant_forward, .vjp = quant_vjp, .needs = TB_NEEDS_IN(1)};
 
 const tb_op_def tb_op_def_FakeQuantize = {
-    .shape = quant_shape, .forward = quant_forward, .vjp = fake_vjp, .straight = true};
+    .shape = quant_shape, .forward = quant_forward, .vjp = fake_vjp, .straight = TB_NEEDS_IN(0)};
 
 /* ---- DynamicQuantizeLinear: y, scale, zero point from the range of x, 0 included ---- */
 

@@ -21,11 +21,21 @@ typedef struct rows {
     const float *a, *b; /* b may be NULL */
     float *out, *gathered;
     int64_t n, inner; /* elements of the axis; of the axes behind it */
+    bool over;        /* out is a or b: a row is read from a copy */
 } rows;
 
 static void run_rows(void *context, int64_t first, int64_t last, int worker) {
     const rows *r = context;
     int64_t n = r->n, inner = r->inner;
+    if (inner == 1 && r->over) {
+        float *copy = r->gathered + worker * 3 * n;
+        for (int64_t i = first; i < last; i++) {
+            const float *a = r->a + i * n, *b = r->b ? r->b + i * n : NULL;
+            memcpy(copy, r->out + i * n, (size_t)n * sizeof *copy);
+            r->fn(r->out + i * n, r->out == r->a ? copy : a, r->out == r->b ? copy : b, n);
+        }
+        return;
+    }
     if (inner == 1) {
         for (int64_t i = first; i < last; i++)
             r->fn(r->out + i * n, r->a + i * n, r->b ? r->b + i * n : NULL, n);
@@ -52,7 +62,8 @@ static tiba_status along_axis(tb_exec *exec, const tb_node *node, row_fn *fn, ti
               .n = a->dims[axis],
               .inner = tb_product(a->dims, axis + 1, a->rank)};
     if (tb_tensor_count(a) == 0) return TIBA_OK;
-    if (r.inner != 1) {
+    r.over = r.out == r.a || r.out == r.b;
+    if (r.inner != 1 || r.over) {
         r.gathered =
             tb_scratch(exec, (size_t)(3 * r.n * tb_pool_threads(exec->pool)), sizeof(float));
         if (!r.gathered) return tb_out_of_memory(error);
@@ -252,8 +263,12 @@ static tiba_status lp_shape(tb_node *node, tiba_error *error) {
     return same_shape(node, error);
 }
 
-const tb_op_def tb_op_def_Softmax = {
-    .shape = same_shape, .forward = softmax_forward, .vjp = softmax_vjp, .needs = TB_NEEDS_OUT(0)};
+const tb_op_def tb_op_def_Softmax = {.shape = same_shape,
+                                     .forward = softmax_forward,
+                                     .vjp = softmax_vjp,
+                                     .needs = TB_NEEDS_OUT(0),
+                                     .over = TB_NEEDS_IN(0),
+                                     .back_over = true};
 const tb_op_def tb_op_def_LogSoftmax = {.shape = same_shape,
                                         .forward = log_softmax_forward,
                                         .vjp = log_softmax_vjp,

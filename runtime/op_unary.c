@@ -150,8 +150,12 @@ static tiba_status unary_vjp(tb_exec *exec, const tb_node *node, const unary *u,
         (void)in, (void)out, (void)error;                                                          \
         return unary_vjp(exec, node, &row_##id, READ_##reads, dout[0], din[0]);                    \
     }                                                                                              \
-    const tb_op_def tb_op_def_##id = {                                                             \
-        .shape = shape_, .forward = id##_forward, .vjp = id##_vjp, .needs = NEED_##reads};
+    const tb_op_def tb_op_def_##id = {.shape = shape_,                                             \
+                                      .forward = id##_forward,                                     \
+                                      .vjp = id##_vjp,                                             \
+                                      .needs = NEED_##reads,                                       \
+                                      .over = TB_NEEDS_IN(0),                                      \
+                                      .back_over = true};
 
 /* op, loop, what the derivative reads, f(x), f'; then its parameters p0, p1 with their defaults */
 #define UNARY(id, build, reads, f, slope, ...)                                                     \
@@ -266,5 +270,9 @@ static tiba_status gelu_vjp(tb_exec *exec, const tb_node *node, const tiba_tenso
     return unary_vjp(exec, node, gelu_form(node), in[0], dout[0], din[0]);
 }
 
-const tb_op_def tb_op_def_Gelu = {
-    .shape = gelu_shape, .forward = gelu_forward, .vjp = gelu_vjp, .needs = TB_NEEDS_IN(0)};
+const tb_op_def tb_op_def_Gelu = {.shape = gelu_shape,
+                                  .forward = gelu_forward,
+                                  .vjp = gelu_vjp,
+                                  .needs = TB_NEEDS_IN(0),
+                                  .over = TB_NEEDS_IN(0),
+                                  .back_over = true};

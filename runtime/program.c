@@ -8,7 +8,7 @@
  * and its like) have one buffer, that of their root. */
 typedef struct planning {
     const tb_graph *graph;
-    int *root;              /* by value id */
+    int *root, *home;       /* by value id; of a root: whose interval its memory is */
     tb_interval *intervals; /* by value id of the root */
     unsigned char *outside; /* root's memory is not ours: a graph input's */
 } planning;
@@ -27,6 +27,36 @@ void tb_alias_roots(int *root, const tb_graph *graph) {
         if (node->op->def->alias && in && !in->t.data && node->out[0] &&
             in->t.dtype == node->out[0]->t.dtype)
             root[node->out[0]->id] = root[in->id];
+    }
+}
+
+/* Is operand i as large as the result, and memory that no other operand is in? */
+static bool may_write_over(const tb_node *node, int i, const int *root) {
+    const tb_value *in = node->in[i], *out = node->out[0];
+    if (!in || in->t.data || !(node->op->def->over & TB_NEEDS_IN(i < 15 ? i : 15))) return false;
+    if (in->t.dtype != TIBA_FLOAT32 || out->t.dtype != TIBA_FLOAT32 ||
+        tb_tensor_count(&in->t) != tb_tensor_count(&out->t))
+        return false;
+    for (int k = 0; k < node->n_in; k++)
+        if (k != i && node->in[k] && root[node->in[k]->id] == root[in->id]) return false;
+    return true;
+}
+
+void tb_write_over(const tb_node *node, int step, const int *root, int *home, tb_interval *life,
+                   const unsigned char *fixed) {
+    if (!node->op->def->over || node->n_out != 1 || !node->out[0]) return;
+    const int out = node->out[0]->id;
+    if (root[out] != out || life[out].size == 0 || life[out].birth != step) return;
+    if (tb_find_attr(node, "kernel")) return; /* reads its operands once more (quant_kernel.h) */
+    for (int i = 0; i < node->n_in; i++) {
+        if (!may_write_over(node, i, root)) continue;
+        const int from = root[node->in[i]->id];
+        tb_interval *it = &life[home[from]];
+        if ((fixed && fixed[from]) || it->death != step || it->size != life[out].size) continue;
+        it->death = life[out].death;
+        life[out].size = 0;
+        home[out] = home[from];
+        return;
     }
 }
 
@@ -50,6 +80,10 @@ static void plan_lifetimes(planning *p, const unsigned char *keep) {
         }
         for (int i = 0; i < node->n_in; i++) touch(p, node->in[i], step);
     }
+    for (int i = 0; i < graph->n_values; i++) p->home[i] = i;
+    step = 0;
+    for (const tb_node *node = graph->first; node; node = node->next, step++)
+        tb_write_over(node, step, p->root, p->home, p->intervals, p->outside);
 }
 
 /* Lays out the values that outlive the pass, and behind them the others: what those take, and
@@ -80,12 +114,14 @@ static tiba_status create(tb_program *program, const unsigned char *keep, size_t
     planning p = {.graph = graph};
     int n = graph->n_values;
     p.root = TB_NEW(program->arena, int, n);
+    p.home = TB_NEW(program->arena, int, n);
     p.intervals = TB_NEW(program->arena, tb_interval, n);
     p.outside = TB_NEW(program->arena, unsigned char, n);
     void **buffers = TB_NEW(program->arena, void *, n);
     program->values = TB_NEW(program->arena, tiba_tensor *, n);
     program->follows = TB_NEW(program->arena, unsigned char, n);
-    if (!p.root || !p.intervals || !p.outside || !buffers || !program->values || !program->follows)
+    if (!p.root || !p.home || !p.intervals || !p.outside || !buffers || !program->values ||
+        !program->follows)
         return tb_out_of_memory(error);
     plan_lifetimes(&p, keep);
     size_t start = 0;
@@ -105,7 +141,7 @@ static tiba_status create(tb_program *program, const unsigned char *keep, size_t
         if (!tensor) return tb_out_of_memory(error);
         *tensor = value->t;
         program->follows[i] = value->producer && p.outside[p.root[i]];
-        if (!tensor->data && !p.outside[p.root[i]]) tensor->data = buffers[p.root[i]];
+        if (!tensor->data && !p.outside[p.root[i]]) tensor->data = buffers[p.home[p.root[i]]];
         program->values[i] = tensor;
     }
     return TIBA_OK;

@@ -27,6 +27,13 @@ typedef struct tb_program {
  *  whose memory it therefore shares; itself where there is none. */
 void tb_alias_roots(int *root, const tb_graph *graph);
 
+/** May `node`, which runs at `step`, write its result over what it is made of, because nothing
+ * reads that later? life[i] is the lifetime of the memory that root i is in, home[root] = i; those
+ * that `fixed` marks are no memory of the pass (NULL: none). Then moves it in: home[out] is the
+ *  operand's, which lives on. */
+void tb_write_over(const tb_node *node, int step, const int *root, int *home, tb_interval *life,
+                   const unsigned char *fixed);
+
 /** Plans the pass. keep[id] != 0 keeps a value to the end; graph outputs are always kept. `spare`:
  *  so many bytes are to be free for other use between two passes. Free with tb_program_destroy. */
 tiba_status tb_program_create(tb_program **out, const tb_graph *graph, const unsigned char *keep,

@@ -22,7 +22,7 @@ static const row rows[] = {
     {TB_OP_MatMul, {"A2,3,4", "A2,4,3"}, "matmul"},
     {TB_OP_Gemm, {"A3,4", "C4,5", "C5"}, "gemm"},
     /* residual, position embedding, mask, bias, scalar */
-    {TB_OP_Add, {"A2,3,4", "A2,3,4"}, "add"},
+    {TB_OP_Add, {"A2,3,4", "A2,3,4"}, "residual"},
     {TB_OP_Add, {"A2,3,4", "A4"}, "add"},
     {TB_OP_Add, {"A2,3,4", "C1,3,4"}, "add"},
     {TB_OP_Add, {"C3,4", "A2,3,4"}, "add"},
@@ -38,7 +38,8 @@ static const row rows[] = {
     {TB_OP_Add, {"A2,3,4", "C3,1"}, "add"},
     {TB_OP_Sub, {"A2,3,4", "C4"}, "identity"},
     {TB_OP_Sub, {"C4", "A2,3,4"}, "identity"},
-    {TB_OP_Sub, {"A2,3,4", "A2,3,4"}, "add"},
+    {TB_OP_Sub, {"A2,3,4", "A2,3,4"}, "residual"},
+    {TB_OP_Sub, {"A2,3,4", "A3,1"}, "add"},
     {TB_OP_Sum, {"A2,3,4", "A2,3,4", "C4"}, "add_many"},
     /* gates and scales */
     {TB_OP_Mul, {"A2,3,4", "A2,3,4"}, "gate"},

@@ -460,6 +460,7 @@ static const row rows[] = {
     {TB_OP_Add, {"A2,3,4", "A2,3,4"}, rule_add, NULL, 0, {{0}}},
     {TB_OP_Add, {"A2,3,4n", "A2,3,4z"}, rule_add, NULL, 0, {{0}}},
     {TB_OP_Add, {"A2,3,4", "A3,1"}, rule_add, NULL, 0, {{0}}},
+    {TB_OP_Add, {"A2,600,1", "A2,1,600"}, rule_add, NULL, 0, {{0}}}, /* in two slabs */
     {TB_OP_Add, {"A2,3,4", "C1,3,4"}, rule_add, NULL, 0, {{0}}},
     {TB_OP_Add, {"C2,3,4n", "A3,4"}, rule_add, NULL, 0, {{0}}},
     {TB_OP_Add, {"A2,2,3,3", "C2,1,3,3i"}, rule_add, NULL, 0, {{0}}},
