@@ -146,14 +146,42 @@ static bool from_softmax(const search *s, const tb_value *value, int key, int de
     return any;
 }
 
+/* The activation that this one is made of element by element. */
+static const tb_value *elements_of(const tb_value *value) {
+    for (const tb_node *node; (node = value->producer);) {
+        const tb_value *from = NULL;
+        int actives = 0;
+        bool passes = node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_BINARY ||
+                      node->op->class == TB_CLASS_QUANT || tb_is(node, TB_OP_Where) ||
+                      node->op->def->alias;
+        for (int i = 0; i < node->n_in; i++) {
+            if (!node->in[i] || !node->in[i]->active) continue;
+            actives += from != node->in[i];
+            from = node->in[i];
+        }
+        if (!passes || actives != 1 || tb_tensor_count(&from->t) != tb_tensor_count(&value->t))
+            return value;
+        value = from;
+    }
+    return value;
+}
+
+/* Is the operand of a product made of the softmax's own scores, element by element? Then so is the
+ * product a function of each query's scores that is applied to them in their places (the sign of
+ * scores whose magnitudes were weighed). */
+static bool of_scores(const tb_node *node, const tb_value *factor, const tb_node *softmax) {
+    return tb_is(node, TB_OP_Mul) && elements_of(factor) == elements_of(softmax->in[0]);
+}
+
 /* Where else an operator with several activations is still this softmax's result: moves, division
- * by its own sum, and sums and products with another one's. A sum with another activation (a
- * residual) is not. */
-static bool still_softmax(const search *s, const tb_node *node, int key) {
+ * by its own sum, sums and products with another one's, and products with its own scores. A sum
+ * with another activation (a residual) is not. */
+static bool still_softmax(const search *s, const tb_node *softmax, const tb_node *node, int key) {
     if (node->op->class == TB_CLASS_MOVE) return true;
     if (node->op->class != TB_CLASS_BINARY) return false;
     for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && !from_softmax(s, node->in[i], key, 0))
+        if (node->in[i] && node->in[i]->active && !from_softmax(s, node->in[i], key, 0) &&
+            !of_scores(node, node->in[i], softmax))
             return false;
     return true;
 }
@@ -228,7 +256,7 @@ static bool follow(search *s, const tb_node *softmax, const tb_value *value, int
         }
         int actives = 0;
         for (int k = 0; k < node->n_in; k++) actives += node->in[k] && node->in[k]->active;
-        if (actives > 1 && !still_softmax(s, node, key)) continue;
+        if (actives > 1 && !still_softmax(s, softmax, node, key)) continue;
         bool moves = node->op->class == TB_CLASS_MOVE;
         for (int k = 0; k < node->n_out; k++) {
             const tb_value *out = node->out[k];

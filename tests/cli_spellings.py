@@ -458,7 +458,25 @@ def test_sinks():
         refused(sunk(name, form, np.float32(0)), "softmax")
 
 
+def test_signed():
+    """The sign of each score on the softmax of their magnitudes: P is what multiplies V. Scores of more than 0 have the sign 1, and
+    their magnitudes are they themselves: there it is the attention that is written without."""
+    def form(parts):
+        def spelling(node, s, v):
+            s = node("Exp", s)
+            return node("MatMul", parts(node, s), v)
+        return spelling
+
+    usual = lambda node, s: node("Softmax", s, axis=-1)
+    signed = lambda node, s: node("Mul", node("Softmax", node("Abs", s), axis=-1), node("Sign", s))
+    compare(sunk("signed", form(signed), np.float32(0)), explained(sunk("usual", form(usual), np.float32(0))) | {})
+    # a factor of other scores is none
+    foreign = lambda node, s, v: node("MatMul", node("Mul", node("Softmax", s, axis=-1), node("MatMul", v, node("Transpose", v, perm=[0, 1, 3, 2]))), v)
+    refused(sunk("foreign", foreign, np.float32(0)), "no attention found")
+
+
 test_learned_keys()
+test_signed()
 test_classes()
 test_sinks()
 close()

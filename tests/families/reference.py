@@ -161,7 +161,7 @@ class Reference:
         return n.input[0] if n is not None and n.op_type in ("Softmax", "Sigmoid", "LogSoftmax") else output
 
     # ---------------------------------------------------------------- regions: element-wise functions and norms written out
-    ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Exp", "Neg", "Abs", "Cast", "CastLike", "Clip", "Max", "Min",
+    ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Reciprocal", "Tanh", "Erf", "Sigmoid", "Exp", "Neg", "Abs", "Sign", "Cast", "CastLike", "Clip", "Max", "Min",
                    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "Softplus", "Relu", "HardSigmoid", "Expand", "Elu", "Where", "Log", "Identity", "Greater",
                    "QuantizeLinear", "DequantizeLinear"}
 
@@ -223,7 +223,7 @@ class Reference:
         t, x = n.op_type, a[0] if a else None
         simple = {"Add": lambda: a[0] + a[1], "Sub": lambda: a[0] - a[1], "Mul": lambda: a[0] * a[1], "Div": lambda: a[0] / a[1], "Pow": lambda: a[0] ** a[1],
                   "Sqrt": lambda: x.sqrt(), "Reciprocal": lambda: 1 / x, "Tanh": lambda: x.tanh(), "Erf": lambda: x.erf(), "Sigmoid": lambda: x.sigmoid(), "Exp": lambda: x.exp(),
-                  "Neg": lambda: -x, "Abs": lambda: x.abs(), "Relu": lambda: x.relu(), "Identity": lambda: x, "Cast": lambda: x, "CastLike": lambda: x, "MatMul": lambda: a[0] @ a[1],
+                  "Neg": lambda: -x, "Abs": lambda: x.abs(), "Sign": lambda: x.sign(), "Relu": lambda: x.relu(), "Identity": lambda: x, "Cast": lambda: x, "CastLike": lambda: x, "MatMul": lambda: a[0] @ a[1],
                   "Softplus": lambda: torch.nn.functional.softplus(x), "Log": lambda: x.log(), "Elu": lambda: torch.nn.functional.elu(x),
                   "Where": lambda: torch.where(a[0].bool(), a[1], a[2]), "Cos": lambda: x.cos(), "Sin": lambda: x.sin(), "Mish": lambda: torch.nn.functional.mish(x),
                   "HardSwish": lambda: torch.nn.functional.hardswish(x), "Max": lambda: torch.maximum(a[0], a[1]), "Min": lambda: torch.minimum(a[0], a[1]),
@@ -679,6 +679,9 @@ class Reference:
             return top is not None and top.op_type == "Exp"
         if n.op_type in ("MatMul", "Add") and len(set(n.input) & self.active) == 1:  # heads are mixed
             return any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active)
+        signs = [i for i in n.input if n.op_type == "Mul" and i in self.producer and self.producer[i].op_type == "Sign"]
+        if len(signs) == 1:  # of the scores
+            return any(self.from_softmax(i, depth + 1) for i in n.input if i not in signs)
         if n.op_type in ("Add", "Sub", "Mul"):  # with another's
             return all(self.from_softmax(i, depth + 1) for i in n.input if i in self.active) and bool(set(n.input) & self.active)
         return n.op_type == "Softmax" or (n.op_type in ("Reshape", "Cast", "CastLike", "Where", "Identity", "Dropout", "Transpose", "Slice", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear") and any(self.from_softmax(i, depth + 1) for i in n.input if i in self.active))
