@@ -79,7 +79,7 @@ tiba_status tb_explainer_plan_inputs(tb_explainer *x, const unsigned char *above
 /* "WHY; methods that apply: …" */
 void tb_explainer_refuse(tb_explainer *x, const tiba_error *why) {
     size_t used = (size_t)snprintf(x->refusal.message, sizeof x->refusal.message,
-                                   "%.400s; methods that apply:", why->message);
+                                   "%.400s" TB_METHODS_THAT_APPLY, why->message);
     x->refusal.code = why->code;
     snprintf(x->refusal.node, sizeof x->refusal.node, "%s", why->node);
     const tb_method *method;

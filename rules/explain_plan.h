@@ -58,10 +58,11 @@ void tb_explainer_mark_entries(const tb_graph *graph, int input, unsigned char *
  *  that they can show. `above` marks what the target depends on. */
 tiba_status tb_explainer_plan_inputs(tb_explainer *explainer, const unsigned char *above,
                                      tiba_error *error);
+#define TB_METHODS_THAT_APPLY "; methods that apply:"
 /** How many values a pass watches at most: one and its attentions' for each tower. An attention
  * that reads several inputs is in the tower of each. */
 int64_t tb_explainer_most_watched(const tb_explainer *explainer);
-/** Fills in the refusal. */
+/** Fills in the refusal: why, TB_METHODS_THAT_APPLY and their names. */
 void tb_explainer_refuse(tb_explainer *explainer, const tiba_error *why);
 
 #endif

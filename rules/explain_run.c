@@ -510,11 +510,6 @@ static tiba_status roll_out(collect *c, int t, tiba_error *error) {
 static tiba_status check_options(const collect *c, tiba_error *error) {
     const tb_explain_options *o = c->options;
     bool rolled = c->method->reads == TB_READS_ROLLOUT;
-    bool attends = rolled || c->method->reads == TB_READS_LAST;
-    if (attends && tb_explainer_refusal(c->x)) {
-        if (error) *error = c->x->refusal;
-        return c->x->refusal.code;
-    }
     if (!rolled && (o->start_layer > 0 || o->rollout != TB_ROLLOUT_DEFAULT))
         return tb_fail(error, TIBA_ERROR_USAGE,
                        "method %s is no rollout: it has no start layer and no rows to normalize",
@@ -634,8 +629,27 @@ static tiba_status collect_other(collect *c, const tb_reverse_start *start, tiba
     return c->method->combine == TB_COMBINE_ATTENTION ? collect_attention(c, error) : TIBA_OK;
 }
 
+/* No tower fits. The methods that the refusal names may not apply to this target either. */
+static tiba_status refuse(const collect *c, const tb_reverse_start *start, tiba_error *error) {
+    const tiba_error *why = tb_explainer_refusal(c->x);
+    const char *list = strstr(why->message, TB_METHODS_THAT_APPLY);
+    tiba_error other = {0};
+    collect probe = *c;
+    tb_reverse_start from = *start;
+    probe.method = tb_method_at(TIBA_METHOD_GRAD_X_INPUT);
+    from.context = &probe;
+    tiba_status status = get_room(&probe, &other);
+    if (status == TIBA_OK) status = collect_other(&probe, &from, &other);
+    if (status == TIBA_ERROR_INPUT && list)
+        return tb_fail(error, why->code, "%.*s; no method applies: %.180s",
+                       (int)(list - why->message), why->message, other.message);
+    if (error) *error = *why;
+    return why->code;
+}
+
 static tiba_status start_job(collect *c, tb_explainer *x, const tb_program *program,
-                             const tb_explain_job *job, tb_exec *exec, tiba_error *error) {
+                             const tb_explain_job *job, const tb_reverse_start *start,
+                             tb_exec *exec, tiba_error *error) {
     *c = (collect){.x = x,
                    .options = job->options,
                    .program = program,
@@ -646,6 +660,8 @@ static tiba_status start_job(collect *c, tb_explainer *x, const tb_program *prog
                    .method = tb_method_at((int)job->options->method)};
     if (!c->method)
         return tb_fail(error, TIBA_ERROR_USAGE, "there is no method %d", (int)job->options->method);
+    const bool attends = c->method->reads == TB_READS_ROLLOUT || c->method->reads == TB_READS_LAST;
+    if (attends && tb_explainer_refusal(x)) return refuse(c, start, error);
     TB_TRY(check_options(c, error));
     return get_room(c, error);
 }
@@ -657,10 +673,10 @@ static tiba_status collect_all(tb_explainer *x, const tb_program *program, int n
     int together = 0;
     for (int i = 0; i < n; i++) {
         const tb_explain_options *o = jobs[i].options;
-        TB_TRY(start_job(&list[i], x, program, &jobs[i], exec, error));
         seeds[i] = (tb_seed){jobs[i].element, 1.0f, 1.0f};
         tb_reverse_start start = {1, &seeds[i], &list[i]};
         if (o->n_seeds) start.n_seeds = o->n_seeds, start.seeds = o->seeds;
+        TB_TRY(start_job(&list[i], x, program, &jobs[i], &start, exec, error));
         if (o->method == TIBA_METHOD_TIBA)
             starts[together++] = start;
         else

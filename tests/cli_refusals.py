@@ -133,6 +133,24 @@ def test_features():
         check(run(model, {"x": x}, "--method", method)[1]("tokens.x").shape == (5,), method)
 
 
+def test_mixed_samples():
+    """A mean over the samples: no method applies, and none is named."""
+    graph = Graph()
+    graph.input("x", [5, 4])
+    weights(graph, "w", random.randn(4, 3).astype("f4"))
+    graph.node("MatMul", ["x", "w"], "scores")
+    graph.node("ReduceMean", ["scores"], "y", axes=[0], keepdims=1)
+    graph.output("y")
+    model, x = made(graph, "mixed_samples"), random.randn(5, 4).astype("f4")
+    reason = "the target reads 5 samples of input 'x' at once"
+    for method in REFUSED:
+        said, _ = run(model, {"x": x}, "--method", method, status=1)
+        check(said.startswith("tiba-onnx: no attention found") and f"; no method applies: {reason}" in said and "methods that" not in said and said.count("\n") == 1, said)
+    for method in APPLY:
+        said, _ = run(model, {"x": x}, "--method", method, status=1)
+        check(said.startswith("tiba-onnx: " + reason), said)
+
+
 def test_gate():
     """A softmax that nothing is summed by is named: it is what was taken for attention."""
     graph = Graph()
