@@ -4,6 +4,7 @@
 
 #include "graph/heads.h"
 #include "graph/unshare.h"
+#include "graph/weighted_sum.h"
 
 const tb_pattern_table *const tb_raise_tables[4] = {&tb_raise_linear, &tb_raise_norm,
                                                     &tb_raise_activation, &tb_raise_softmax};
@@ -202,6 +203,7 @@ tiba_status tb_raise(tb_graph *graph, tb_exec *exec, tb_rewrite_log *log, int li
             status = visit(&r, node, &next, &changed, error);
         tb_graph_sweep(graph); /* what nothing reads any more would look like a reader */
     }
+    if (status == TIBA_OK && r.left != 0) status = tb_raise_weighted_sums(graph, exec, error);
     if (status == TIBA_OK && r.left != 0) status = tb_join_heads(graph, exec, error);
     tb_graph_sweep(graph);
     tb_free(r.index);

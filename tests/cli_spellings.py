@@ -399,6 +399,87 @@ def sunk(name, form, sink):
     return spelling
 
 
+def test_pooling():
+    """Tokens that a softmax over them weighs: Mul and ReduceSum say what MatMul says, above other attentions or alone."""
+    def product(graph, w, v):
+        graph.node("Transpose", [w], "turned", perm=[0, 2, 1])
+        graph.node("MatMul", ["turned", v], "pooled3")
+        graph.ints("flat", [BATCH, FEATURES])
+        graph.node("Reshape", ["pooled3", "flat"], "pooled")
+
+    def summed(graph, w, v):
+        graph.node("Mul", [w, v], "weighed")
+        graph.ints("axis", [1])
+        graph.node("ReduceSum", ["weighed", "axis"], "pooled", keepdims=0)
+
+    def kept(graph, w, v):
+        graph.node("Mul", [v, w], "weighed")
+        graph.ints("axis", [-2])
+        graph.node("ReduceSum", ["weighed", "axis"], "pooled3", keepdims=1)
+        graph.ints("flat", [BATCH, FEATURES])
+        graph.node("Reshape", ["pooled3", "flat"], "pooled")
+
+    def widened(graph, w, v):
+        graph.ints("whole", [BATCH, TOKENS, FEATURES])
+        graph.node("Expand", [w, "whole"], "wide")
+        summed(graph, "wide", v)
+
+    def features_first(graph, w, v):
+        graph.node("Transpose", [w], "turned", perm=[0, 2, 1])
+        graph.node("Transpose", [v], "channels", perm=[0, 2, 1])
+        graph.node("Mul", ["channels", "turned"], "weighed")
+        graph.ints("axis", [2])
+        graph.node("ReduceSum", ["weighed", "axis"], "pooled", keepdims=0)
+
+    def over_features(graph, w, v):  # what is summed up is another axis
+        graph.node("Mul", [w, v], "weighed")
+        graph.ints("axis", [2])
+        graph.node("ReduceSum", ["weighed", "axis"], "numbers", keepdims=0)
+        floats(graph, "more", weights[0][0][:TOKENS, :FEATURES])
+        graph.node("MatMul", ["numbers", "more"], "pooled")
+
+    def run(name, pool, alone, flat):
+        graph = Graph()
+        graph.input("x", [BATCH, TOKENS, FEATURES])
+        floats(graph, "first", weights[1][0][:, :FEATURES])
+        floats(graph, "score", weights[1][0][:, -1:])
+        if alone:
+            graph.node("MatMul", ["x", "first"], "linear")
+            graph.node("Tanh", ["linear"], "v")
+        else:
+            graph.node("Add", ["x", written_out(graph, "x", 0)], "v")
+        graph.node("MatMul", ["v", "score"], "scores")
+        if flat:
+            graph.ints("last", [-1])
+            graph.node("Squeeze", ["scores", "last"], "numbers_only")
+            graph.node("Softmax", ["numbers_only"], "p", axis=-1)
+            graph.node("Unsqueeze", ["p", "last"], "w")
+        else:
+            graph.node("Softmax", ["scores"], "w", axis=1)
+        pool(graph, "w", "v")
+        floats(graph, "head", head)
+        graph.node("MatMul", ["pooled", "head"], "y")
+        graph.output("y")
+        model = os.path.join(folder.name, name + ".onnx")
+        graph.save(model, 13)
+        r = subprocess.run([tool, model, f"x={folder.name}/x.npy", "--target", "0,2", "--npy", model[:-5]], capture_output=True, text=True, timeout=60)
+        return r, {n: np.load(os.path.join(model[:-5], n)) for n in sorted(os.listdir(model[:-5]))} if r.returncode == 0 else {}
+
+    np.save(os.path.join(folder.name, "x.npy"), x)
+    for alone in (False, True):
+        r, usual = run(f"pool{alone}", product, alone, False)
+        check(r.returncode == 0 and len(usual) >= 3, alone, r.stderr)
+        for form in (product, summed, kept, widened, features_first):
+            for flat in (False, True):
+                r, got = run(f"{form.__name__}{alone}{flat}", form, alone, flat)
+                check(sorted(got) == sorted(usual), form.__name__, alone, flat, r.stderr, sorted(got))
+                for n in set(got) & set(usual):
+                    same = got[n].shape == usual[n].shape and np.abs(got[n] - usual[n]).max() <= 1e-5 * np.abs(usual[n]).max()
+                    check(same, form.__name__, alone, flat, n, got[n], usual[n])
+    r, _ = run("over_features", over_features, True, False)
+    check(r.returncode == 1 and "is not multiplied by values along its axis" in r.stderr, r.stderr)
+
+
 def test_sinks():
     """A constant in a softmax's sum is a key without a value: what it says is what the longer row that is cut off says."""
     largest = lambda node, s: node("ReduceMax", s, "last", keepdims=1)
@@ -478,5 +559,6 @@ def test_signed():
 test_learned_keys()
 test_signed()
 test_classes()
+test_pooling()
 test_sinks()
 close()

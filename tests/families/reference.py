@@ -15,7 +15,7 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import numpy_helper
-from rewritten import INTEGERS, attention_spelled_out, attr, branches_chosen, in_order, integers_spelled_out, optimised, sums_spelled_out, widened
+from rewritten import INTEGERS, attention_spelled_out, attr, branches_chosen, in_order, integers_spelled_out, optimised, sums_spelled_out, weighed_as_products, widened
 
 ort.set_default_logger_severity(4)
 F64 = torch.float64
@@ -52,7 +52,7 @@ class Reference:
         model = in_order(widened(onnx.load(path)))
         types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
         self.feeds = feeds = {k: v.astype(types[k]) if v.dtype.kind in "iub" and k in types else v for k, v in feeds.items()}
-        self.original = onnx.shape_inference.infer_shapes(sums_spelled_out(attention_spelled_out(branches_chosen(model, feeds))))
+        self.original = onnx.shape_inference.infer_shapes(sums_spelled_out(weighed_as_products(attention_spelled_out(branches_chosen(model, feeds)))))
         if ties == "optimised" or isinstance(ties, int):
             self.original = optimised(self.original)
         self.model = onnx.shape_inference.infer_shapes(integers_spelled_out(onnx.ModelProto.FromString(self.original.SerializeToString())))

@@ -117,6 +117,45 @@ def sums_spelled_out(model):
     return model
 
 
+def weighed_as_products(model):
+    """Values that a softmax over tokens weighs and ReduceSum adds up (Mul, ReduceSum) as MatMul: the definition's P V in whatever spelling"""
+    g, make = model.graph, onnx.helper.make_node
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*inferred.value_info, *inferred.input, *inferred.output)}
+    const = {i.name: numpy_helper.to_array(i) for i in g.initializer}
+    const |= {n.output[0]: numpy_helper.to_array(attr(n, "value")) for n in g.node if n.op_type == "Constant" and attr(n, "value") is not None}
+    producer = {o: n for n in g.node for o in n.output}
+
+    def softmax(name):
+        n = producer.get(name)
+        while n is not None and n.op_type in ("Unsqueeze", "Squeeze", "Reshape", "Transpose", "Identity", "Cast"):
+            n = producer.get(n.input[0])
+        return n is not None and n.op_type == "Softmax"
+    nodes = []
+    for k, n in enumerate(g.node):
+        times = producer.get(n.input[0]) if n.op_type == "ReduceSum" else None
+        axes = const.get(n.input[1]) if times is not None and len(n.input) > 1 else times is not None and attr(n, "axes")
+        pair = list(times.input) if times is not None and times.op_type == "Mul" and axes is not None and np.size(axes) == 1 else []
+        for w, v in (pair, pair[::-1]) if pair else ():
+            w = producer[w].input[0] if w in producer and producer[w].op_type == "Expand" else w
+            a, b = shapes.get(w, []), shapes.get(v, [])
+            axis = int(np.ravel(axes)[0]) % max(len(b), 1)
+            features = 2 * len(b) - 3 - axis
+            if len(a) < 2 or len(a) != len(b) or axis < len(b) - 2 or a[features] != 1 or b[features] < 2 or a[axis] != b[axis] or not softmax(w):
+                continue
+            order = [*range(len(b) - 2), len(b) - 1, len(b) - 2]
+            g.initializer.append(numpy_helper.from_array(np.array(shapes[n.output[0]], np.int64), f"weighed.{k}.shape"))
+            nodes += [make("Transpose", [w], [f"weighed.{k}.p"], perm=order),
+                      make("MatMul", [v, f"weighed.{k}.p"] if axis > features else [f"weighed.{k}.p", v], [f"weighed.{k}"]),
+                      make("Reshape", [f"weighed.{k}", f"weighed.{k}.shape"], list(n.output))]
+            break
+        else:
+            nodes.append(n)
+    del g.node[:]
+    g.node.extend(nodes)
+    return model
+
+
 # operator: (plain operator, how many operands of scale and zero point it has, where they begin)
 INTEGERS = {"QLinearMatMul": ("MatMul", 2, 0), "QGemm": ("Gemm", 2, 0), "QLinearConv": ("Conv", 2, 0), "QLinearAdd": ("Add", 2, 0), "QLinearMul": ("Mul", 2, 0),
             "QLinearSoftmax": ("Softmax", 1, 0), "QLinearSigmoid": ("Sigmoid", 1, 0), "QLinearGlobalAveragePool": ("GlobalAveragePool", 1, 0),

@@ -1,0 +1,100 @@
+#include "graph/weighted_sum.h"
+
+/* The only axis that the node sums over, -1: it is no such sum. */
+static int sum_axis(const tb_node *node) {
+    if (!tb_is(node, TB_OP_ReduceSum) || node->n_in < 2 || !node->in[1] || !node->in[0]->active)
+        return -1;
+    const tiba_tensor *axes = &node->in[1]->t;
+    if (!axes->data || tb_tensor_count(axes) != 1) return -1;
+    int64_t axis = tb_get_i64(axes, 0);
+    return (int)(axis < 0 ? axis + node->in[0]->t.rank : axis);
+}
+
+/* Does Transpose leave the axes that are longer than 1 in their order? */
+static bool keeps_order(const tb_node *node) {
+    const tiba_tensor *t = &node->in[0]->t;
+    int64_t n, last = -1;
+    const int64_t *perm = tb_attr_ints(node, "perm", &n);
+    for (int i = 0; i < t->rank; i++) {
+        int64_t d = perm ? perm[i] : t->rank - 1 - i;
+        if (t->dims[d] == 1) continue;
+        if (d < last) return false;
+        last = d;
+    }
+    return true;
+}
+
+/* Is the value a softmax over its innermost axis, axes of 1 aside, moved at most? */
+static bool is_softmax(const tb_value *value) {
+    const tb_node *node = value->producer;
+    for (; node && !tb_is(node, TB_OP_Softmax); node = node->in[0]->producer) {
+        bool moves = node->op->def->alias || (tb_is(node, TB_OP_Transpose) && keeps_order(node));
+        if (node->op->class != TB_CLASS_MOVE || !moves) return false;
+    }
+    if (!node) return false;
+    const tiba_tensor *t = &node->out[0]->t;
+    int64_t axis = tb_attr_int(node, "axis", -1);
+    if (axis < 0) axis += t->rank;
+    for (int d = (int)axis + 1; d < t->rank; d++)
+        if (t->dims[d] != 1) return false;
+    return t->rank > 0 && t->dims[axis] > 1;
+}
+
+/* Does w weigh v's tokens along `axis`, all features alike? */
+static bool weighs(const tb_value *w, const tb_value *v, int axis) {
+    int rank = v->t.rank, features = axis == rank - 1 ? rank - 2 : rank - 1;
+    if (rank < 2 || w->t.rank != rank || axis < rank - 2 || !w->active || !v->active) return false;
+    if (w->t.dtype != TIBA_FLOAT32 || v->t.dtype != TIBA_FLOAT32) return false;
+    for (int d = 0; d < rank; d++)
+        if (d == features ? w->t.dims[d] != 1 || v->t.dims[d] < 2 : w->t.dims[d] != v->t.dims[d])
+            return false;
+    return v->t.dims[axis] > 1 && is_softmax(w);
+}
+
+/* w, from which v's size may have been made beforehand. */
+static tb_value *before_expand(tb_value *w) {
+    const tb_node *node = w->producer;
+    return node && tb_is(node, TB_OP_Expand) && node->in[0]->t.rank == w->t.rank ? node->in[0] : w;
+}
+
+static tiba_status reshape(tb_value **out, tb_builder *b, tb_value *x, int rank,
+                           const int64_t *dims, tiba_error *error) {
+    tb_value *shape;
+    TB_TRY(tb_build_ints(b, &shape, rank, dims, error));
+    return tb_build1(b, out, TB_OP_Reshape, 2, (tb_value *[]){x, shape}, 0, NULL, error);
+}
+
+static tiba_status rewrite(tb_graph *graph, tb_exec *exec, tb_node *sum, tb_value *w, tb_value *v,
+                           int axis, tiba_error *error) {
+    tb_builder b = {
+        .graph = graph, .exec = exec, .origin = sum->origin, .before = sum, .from = sum};
+    int64_t dims[TIBA_MAX_RANK];
+    int rank = v->t.rank;
+    tb_value *p, *product, *old = sum->out[0], *made;
+    for (int d = 0; d < rank; d++) dims[d] = w->t.dims[d];
+    dims[rank - 1] = w->t.dims[rank - 2];
+    dims[rank - 2] = w->t.dims[rank - 1];
+    TB_TRY(reshape(&p, &b, w, rank, dims, error));
+    tb_value *in[2] = {axis == rank - 1 ? v : p, axis == rank - 1 ? p : v};
+    TB_TRY(tb_build1(&b, &product, TB_OP_MatMul, 2, in, 0, NULL, error));
+    TB_TRY(reshape(&made, &b, product, old->t.rank, old->t.dims, error));
+    made->name = old->name;
+    return tb_replace_uses(graph, old, made) ? TIBA_OK : tb_out_of_memory(error);
+}
+
+tiba_status tb_raise_weighted_sums(tb_graph *graph, tb_exec *exec, tiba_error *error) {
+    tb_node *next;
+    for (tb_node *node = graph->first; node; node = next) {
+        next = node->next;
+        int axis = sum_axis(node);
+        const tb_node *product = axis < 0 ? NULL : node->in[0]->producer;
+        if (!product || !tb_is(product, TB_OP_Mul)) continue;
+        for (int side = 0; side < 2; side++) {
+            tb_value *w = before_expand(product->in[side]), *v = product->in[1 - side];
+            if (!weighs(w, v, axis)) continue;
+            TB_TRY(rewrite(graph, exec, node, w, v, axis, error));
+            break;
+        }
+    }
+    return TIBA_OK;
+}
