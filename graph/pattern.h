@@ -166,7 +166,8 @@ bool tb_pattern_match(const tb_pattern *pattern, tb_node *root, tb_match *match)
 /** Calls `visit` for each op that can be the pattern's root (an op may come more than once). */
 void tb_pattern_roots(const tb_term *term, void (*visit)(void *context, tb_op_kind op),
                       void *context);
-/** Builds the replacement in front of the root. */
+/** Builds the replacement in front of the root. Where that fails, what was built until then stays.
+ */
 tiba_status tb_pattern_build(tb_value **out, const tb_pattern *pattern, tb_builder *builder,
                              tb_match *match, tiba_error *error);
 

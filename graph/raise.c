@@ -148,22 +148,40 @@ static void remove_matched(tb_graph *graph, const tb_match *match) {
     }
 }
 
-/* Puts the replacement in the place of the match. `*next` is where to go on: the new node, which
- * may be the root of another pattern. */
-static tiba_status rewrite(raiser *r, const tb_pattern *pattern, tb_node **next,
+/* The pattern's replacement in front of the match's root; NULL if it cannot stand for the root.
+ * Then the graph is as it was. */
+static tiba_status build_replacement(tb_value **made, raiser *r, const tb_pattern *pattern,
+                                     const char *origin, tiba_error *error) {
+    tb_node *root = r->match.root, *last = root->prev;
+    const tb_value *old = root->out[0];
+    tb_builder builder = {
+        .graph = r->graph, .exec = r->exec, .origin = origin, .before = root, .from = root};
+    tiba_error why;
+    tiba_status status = tb_pattern_build(made, pattern, &builder, &r->match, &why);
+    if (status == TIBA_ERROR_RESOURCE) {
+        if (error) *error = why;
+        return status;
+    }
+    bool fits = status == TIBA_OK && *made && tb_same_shape(&(*made)->t, &old->t) &&
+                (*made)->t.dtype == old->t.dtype;
+    if (fits) return TIBA_OK;
+    *made = NULL;
+    while (root->prev != last) tb_node_remove(r->graph, root->prev);
+    return TIBA_OK;
+}
+
+/* Puts the replacement in the place of the match, if it fits there. `*next` is where to go on: the
+ * new node, which may be the root of another pattern. */
+static tiba_status rewrite(raiser *r, const tb_pattern *pattern, tb_node **next, bool *done,
                            tiba_error *error) {
     tb_match *match = &r->match;
     tb_graph *graph = r->graph;
-    tb_node *root = match->root;
-    tb_value *old = root->out[0], *made;
+    tb_value *old = match->root->out[0], *made;
     const char *origin = join_origins(graph->arena, match);
     if (!origin) return tb_out_of_memory(error);
-    tb_builder builder = {
-        .graph = graph, .exec = r->exec, .origin = origin, .before = root, .from = root};
-    TB_TRY(tb_pattern_build(&made, pattern, &builder, match, error));
-    if (!made || !tb_same_shape(&made->t, &old->t) || made->t.dtype != old->t.dtype)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, root,
-                            "the replacement of pattern %s has another shape", pattern->name);
+    TB_TRY(build_replacement(&made, r, pattern, origin, error));
+    *done = made != NULL;
+    if (!made) return TIBA_OK;
     made->name = old->name;
     if (!tb_replace_uses(graph, old, made)) return tb_out_of_memory(error);
     tb_rewrite entry = {pattern->name, origin, old->name};
@@ -183,8 +201,11 @@ static tiba_status visit(raiser *r, tb_node *node, tb_node **next, bool *changed
     for (int i = 0; i < index->counts[node->op->kind]; i++) {
         const tb_pattern *pattern = index->rows[node->op->kind][i];
         if (!tb_pattern_match(pattern, node, &r->match)) continue;
+        bool done;
+        TB_TRY(rewrite(r, pattern, next, &done, error));
+        if (!done) continue;
         *changed = true;
-        return rewrite(r, pattern, next, error);
+        break;
     }
     return TIBA_OK;
 }

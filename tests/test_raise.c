@@ -201,6 +201,15 @@ static tb_value *scaled_twice(maker *m, tb_value *x) {
     tb_value *y = op(m, TB_OP_RMSNormalization, x, tensor(m, 1, (int64_t[]){K}));
     return op(m, TB_OP_Mul, y, tensor(m, 1, (int64_t[]){K}));
 }
+/* Divided after the product by sums that are broadcast to more samples than there are: Softmax·V
+ * has fewer. What is refused leaves the nodes as they were. */
+static tb_value *sums_of_more_samples(maker *m, tb_value *x) {
+    tb_value *axes, *shape, *values = maker_input(m, "values", 2, (int64_t[]){K, N});
+    tb_build_ints(&m->b, &axes, 1, (int64_t[]){-1}, &m->error);
+    tb_build_ints(&m->b, &shape, 4, (int64_t[]){3, 2, 5, 1}, &m->error);
+    tb_value *e = op(m, TB_OP_Exp, x, NULL), *y = op(m, TB_OP_MatMul, e, values);
+    return op(m, TB_OP_Div, y, op(m, TB_OP_Expand, op(m, TB_OP_ReduceSum, e, axes), shape));
+}
 
 static const expectation expectations[] = {
     {"Gemm", gemm_plain, 1, "Reshape Linear"},
@@ -235,6 +244,7 @@ static const expectation expectations[] = {
     {"a mean that meets another axis", norm_of_other_axis, 0, "Mul ReduceMean Reshape Sqrt Div"},
     {"a scale that varies over tokens", scale_over_tokens, 0, "RMSNormalization Mul"},
     {"a second scale", scaled_twice, 0, "RMSNormalization Mul"},
+    {"sums of more samples than rows", sums_of_more_samples, 0, "Exp MatMul ReduceSum Expand Div"},
 };
 
 static const char *ops_of(const tb_graph *graph, char *text, size_t capacity) {
