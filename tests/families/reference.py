@@ -15,7 +15,8 @@ import onnx
 import onnxruntime as ort
 import torch
 from onnx import numpy_helper
-from rewritten import INTEGERS, attention_spelled_out, attr, branches_chosen, in_order, integers_spelled_out, optimised, sums_spelled_out, weighed_as_products, widened
+from rewritten import (INTEGERS, attention_spelled_out, attr, branches_chosen, in_order, integers_spelled_out, optimised, recurrent_spelled_out, sums_spelled_out,
+                       weighed_as_products, widened)
 
 ort.set_default_logger_severity(4)
 F64 = torch.float64
@@ -55,11 +56,12 @@ class Reference:
         self.original = onnx.shape_inference.infer_shapes(sums_spelled_out(weighed_as_products(attention_spelled_out(branches_chosen(model, feeds)))))
         if ties == "optimised" or isinstance(ties, int):
             self.original = optimised(self.original)
-        self.model = onnx.shape_inference.infer_shapes(integers_spelled_out(onnx.ModelProto.FromString(self.original.SerializeToString())))
+        self.pinned, self.flipped = {}, 0
+        spelled = integers_spelled_out(onnx.ModelProto.FromString(self.original.SerializeToString()))
+        self.model = onnx.shape_inference.infer_shapes(recurrent_spelled_out(spelled, lambda x: self.values_of(spelled, [x])[x]))
         g = self.graph = self.model.graph
         self.opset = max(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         self.const = {i.name: numpy_helper.to_array(i) for i in g.initializer}
-        self.pinned, self.flipped = {}, 0
         self.values = self.all_values()
         self.active = set()
         for k, v in feeds.items():

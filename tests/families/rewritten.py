@@ -207,6 +207,87 @@ def integers_spelled_out(model):
     return model
 
 
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+USUAL = {"RNN": [b"Tanh"], "GRU": [b"Sigmoid", b"Tanh"], "LSTM": [b"Sigmoid", b"Tanh", b"Tanh"]}
+
+
+def recurrent_spelled_out(model, value):
+    """RNN, GRU and LSTM with their usual activations step by step: the inputs' part of all gates is one product of all steps, the
+    state's one a step, each with its bias. `value`: of a name."""
+    g, nodes, make = model.graph, [], onnx.helper.make_node
+    for k, n in enumerate(g.node):
+        if n.op_type not in GATES or n.domain:
+            nodes.append(n)
+            continue
+        given = [*n.input, *[""] * 8]
+        steps, batch, _ = value(n.input[0]).shape
+        ways = 2 if attr(n, "direction", b"forward") == b"bidirectional" else 1
+        other = attr(n, "activations", USUAL[n.op_type] * ways) != USUAL[n.op_type] * ways or attr(n, "clip") or attr(n, "layout") or attr(n, "input_forget")
+        if other or given[7] or given[4] and (value(given[4]) != steps).any():
+            raise NotImplementedError(n.op_type + " of another form")
+        count = [0]
+
+        def name():
+            count[0] += 1
+            return f"recurrent.{k}.{count[0]}"
+
+        def const(value, kind=np.float32):
+            g.initializer.append(numpy_helper.from_array(np.asarray(value, kind), name()))
+            return g.initializer[-1].name
+
+        def do(op, *inputs, outs=1, **attributes):
+            nodes.append(make(op, [i if isinstance(i, str) else const(i) for i in inputs], [name() for _ in range(outs)], **attributes))
+            return nodes[-1].output[0] if outs == 1 else list(nodes[-1].output)
+
+        def part(x, axis, begin, end):
+            return do("Slice", x, *[const([v], np.int64) for v in (begin, end, axis)])
+
+        def without(x, axis):
+            return do("Squeeze", x, const([axis], np.int64))
+
+        gates, size, ends = GATES[n.op_type], attr(n, "hidden_size"), []
+        for d in range(ways):
+            back = attr(n, "direction", b"forward") == b"reverse" or d == 1
+            own = {i: without(part(given[i], 0, d, d + 1), 0) for i in (1, 2, 3, 5, 6) if given[i]}
+            w, u = [do("Transpose", own[i], perm=[1, 0]) for i in (1, 2)]
+            bias = [part(own[3], 0, i * gates * size, (i + 1) * gates * size) if 3 in own else None for i in (0, 1)]
+            state, cell = [own.get(i) or const(np.zeros((batch, size))) for i in (5, 6)]
+            x = do("MatMul", n.input[0], w)
+            x = do("Add", x, bias[0]) if bias[0] else x
+
+            def gate(x, i):
+                return part(x, -1, i * size, (i + 1) * size)
+
+            def of_state(state, i=None):
+                y = do("MatMul", state, u if i is None else gate(u, i))
+                return do("Add", y, bias[1] if i is None else gate(bias[1], i)) if bias[1] else y
+
+            states = [None] * steps
+            for t in reversed(range(steps)) if back else range(steps):
+                now = without(part(x, 0, t, t + 1), 0)
+                if n.op_type == "RNN":
+                    state = do("Tanh", do("Add", now, of_state(state)))
+                elif n.op_type == "LSTM":
+                    now = do("Add", now, of_state(state))
+                    i, o, f = [do("Sigmoid", gate(now, j)) for j in range(3)]
+                    cell = do("Add", do("Mul", f, cell), do("Mul", i, do("Tanh", gate(now, 3))))
+                    state = do("Mul", o, do("Tanh", cell))
+                else:
+                    z, r = [do("Sigmoid", do("Add", gate(now, j), of_state(state, j))) for j in (0, 1)]
+                    h = do("Mul", r, of_state(state, 2)) if attr(n, "linear_before_reset", 0) else of_state(do("Mul", r, state), 2)
+                    h = do("Tanh", do("Add", gate(now, 2), h))
+                    state = do("Add", do("Mul", do("Sub", [1], z), h), do("Mul", z, state))
+                states[t] = do("Unsqueeze", state, const([0, 1], np.int64))
+            ends.append([do("Concat", *states, axis=0), *[do("Unsqueeze", v, const([0], np.int64)) for v in (state, cell)]])
+        for i, y in enumerate(n.output):
+            if y:
+                parts = [e[i] for e in ends]
+                nodes.append(make("Concat", parts, [y], axis=0 if i else 1) if len(parts) > 1 else make("Identity", parts, [y]))
+    del g.node[:]
+    g.node.extend(nodes)
+    return model
+
+
 def in_order(model):
     """Converters append casts at the end of the file."""
     g = model.graph
