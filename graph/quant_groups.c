@@ -4,6 +4,7 @@
  */
 #include "graph/quant_groups.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { MOVES = 8 /* that are looked through */ };
@@ -160,6 +161,69 @@ static const tb_node *quantized_by(const tb_value *value) {
     return NULL;
 }
 
+/* Casts of what is dequantised and copies are left out before pairs are looked at. */
+static bool is_copy(const tb_node *node) {
+    if (!node || node->n_in < 1) return false;
+    if (strcmp(node->op_type, "Identity") == 0) return true;
+    return strcmp(node->op_type, "Cast") == 0 && tb_attr_int(node, "to", 0) == TIBA_FLOAT32;
+}
+
+static bool is_half(const tb_node *node) {
+    return strcmp(node->op_type, "QuantizeLinear") == 0 ||
+           strcmp(node->op_type, "DequantizeLinear") == 0;
+}
+
+/* The node of this operator that alone reads `value`, past copies. */
+static const tb_node *sole_reader(const tb_value *value, const char *op_type) {
+    for (int i = 0; i < MOVES && value && is_read_once(value); i++) {
+        const tb_node *reader = value->uses[0].node;
+        if (strcmp(reader->op_type, op_type) == 0) return reader;
+        value = is_copy(reader) ? reader->out[0] : NULL;
+    }
+    return NULL;
+}
+
+/* What a pair can hold, given that its parameters are the same constants for both halves. */
+static bool pair_range(float range[2], const tb_node *quantize, const tb_node *dequantize) {
+    float units[2];
+    const int type = zero_type(quantize);
+    if (quantize->n_in < 3 || dequantize->n_in < 3 || !quantize->in[2] ||
+        quantize->in[1] != dequantize->in[1] || quantize->in[2] != dequantize->in[2] ||
+        (type != TIBA_INT8 && type != TIBA_UINT8) || !units_of(units, quantize, type))
+        return false;
+    const float least = type == TIBA_INT8 ? -128 : 0;
+    range[0] = (least - units[1]) * units[0];
+    range[1] = (least + 255 - units[1]) * units[0];
+    return true;
+}
+
+/* Does this QuantizeLinear begin two pairs that are run as one? Its units. */
+static bool begins_two(const tb_node *quantize, float units[2]) {
+    const tb_node *end = sole_reader(quantize->out[0], "DequantizeLinear");
+    const tb_node *second = end ? sole_reader(end->out[0], "QuantizeLinear") : NULL;
+    const tb_node *last = second ? sole_reader(second->out[0], "DequantizeLinear") : NULL;
+    float a[2], b[2];
+    if (!last || zero_type(second) != zero_type(quantize) || !pair_range(a, quantize, end) ||
+        !pair_range(b, second, last) || (a[0] == b[0] && a[1] == b[1]))
+        return false;
+    float least = a[0] > b[0] ? a[0] : b[0], most = a[1] < b[1] ? a[1] : b[1];
+    units[0] = (most - least) / 255;
+    if (!(units[0] > 0)) return false;
+    units[1] = roundf((zero_type(quantize) == TIBA_INT8 ? -128.0f : 0.0f) - least / units[0]);
+    return true;
+}
+
+const tb_node *tb_merged_pairs(const tb_node *node, float units[2]) {
+    for (int i = 0; i < 4 && node; i++) {
+        if (strcmp(node->op_type, "QuantizeLinear") == 0 && begins_two(node, units)) return node;
+        const tb_value *from = node->in[0];
+        while (from && is_copy(from->producer)) from = from->producer->in[0];
+        node = from ? from->producer : NULL;
+        if (node && !is_half(node)) return NULL;
+    }
+    return NULL;
+}
+
 bool tb_group_units(const tb_node *node, int operands, float *units) {
     const tb_node *end = node->out[0] ? quantized_by(node->out[0]) : NULL;
     const tb_quant_group group = end ? tb_quantized_group(end) : (tb_quant_group){NULL, 0, false};
@@ -169,7 +233,10 @@ bool tb_group_units(const tb_node *node, int operands, float *units) {
         while (value && is_move(value->producer)) value = value->producer->in[0];
         if (!value || !units_of(units + 2 * i, value->producer, group.type)) return false;
     }
-    return units_of(units + 2 * operands, end, group.type);
+    float *result = units + 2 * operands;
+    if (!begins_two(end, result)) return units_of(result, end, group.type);
+    result[1] += group.type == zero_type(end) ? 0 : 128;
+    return true;
 }
 
 /* ---- products of weights ---- */

@@ -121,7 +121,7 @@ void tb_settle_softmax(const tb_quant_softmax *s, float *y, const float *x, int6
     for (int64_t i = 0; i < n; i++) sum += exponential(s, x[i * step] - most);
     for (int64_t i = 0; i < n; i++) {
         double steps = (double)exponential(s, x[i * step] - most) * (double)s->steps;
-        float want = rintf((float)(steps / (double)sum));
+        float want = (float)rint(steps / (double)sum);
         y[i * step] = settled(y[i * step], s->scale, 0, want);
     }
 }

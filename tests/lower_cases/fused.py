@@ -153,13 +153,31 @@ def optimised():
         chain(f"pair_of_{name}", nodes, {"x": f(4, 9)}, ["y"], fixed, level=ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
 
 
+def pair(x, y, scale, zero, **attributes):
+    return [("QuantizeLinear", [x, scale, zero], [y + "q"], "", attributes), ("DequantizeLinear", [y + "q", scale, zero], [y], "", attributes)]
+
+
+@part
+def merged_pairs():
+    """two pairs with casts between, behind a softmax and behind a constant one: its kernel rounds in the units of both"""
+    full, odd = ort.GraphOptimizationLevel.ORT_ENABLE_ALL, np.float32(0.0029498)
+    rows = np.where(rng.random((40, 16)) < 0.6, 0, rng.integers(-9, 0, (40, 16))).astype(np.float32)
+    rows[:16] = np.where(np.tri(16), 0, -3e38)
+    pairs = pair("r", "o", "p", "l") + [("Cast", ["o"], ["t"], "", {"to": 1})] + pair("t", "y", "odd", "l")
+    for kind, shift in ((np.int8, -128), (np.uint8, 0)):
+        for name, unit in (("", 1.0), ("_vast", 1.3e36)):  # all but equal scores are masked
+            fixed = {"s": f32(unit), "z": kind(127 + shift), "p": f32(1 / 255), "odd": odd, "l": kind(shift), "c": f32(1)}
+            nodes = pair("x", "a", "s", "z") + [("Softmax", ["a"], ["r"], "", {"axis": -1})] + pairs
+            chain(f"merged_softmax{name}_{kind.__name__}", nodes, {"x": rows}, ["y"], fixed, level=full)
+        chain(f"merged_folded_{kind.__name__}", pairs + [("Mul", ["w", "y"], ["v"], "", {})], {"w": rows}, ["v"], {**fixed, "r": softmax(rows[1:2] / 3).astype(np.float32)}, level=full)
+        chain(f"merged_constant_{kind.__name__}", nodes + [("Mul", ["w", "y"], ["v"], "", {})], {"w": rows}, ["v"], {**fixed, "s": f32(0.3), "x": rows[1:2]}, level=full)
+
+
 @part
 def kernels():
     """groups that onnxruntime runs as one integer kernel, at halves and odd zero points: some kernels add the zero point before they round"""
     full = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 
-    def pair(x, y, s, z):
-        return [("QuantizeLinear", [x, s, z], [y + "q"], "", {}), ("DequantizeLinear", [y + "q", s, z], [y], "", {})]
     x, y = (np.float32(0.5) * rng.integers(-100, 100, (1, 2, 6, 6)).astype(np.float32) for _ in range(2))
     for kind, shift in ((np.int8, 0), (np.uint8, 128)):
         fixed = {"half": f32(0.5), "one": f32(1), "c": f32(0.5), **{f"z{z}": kind(z + shift) for z in (-7, 0, 9)}}
