@@ -60,6 +60,8 @@ void tb_upgrade_product(tb_call *c);
 /** Operands of one type in the file differ here if one is a quantised activation, stored as float,
  * and another a constant: from operand `first` on, constants become float beside floats. */
 void tb_match_types(tb_call *c, int first);
+/** Of Conv, ConvTranspose and Gemm: a bias as integer kernels have it. */
+void tb_upgrade_bias(tb_call *c);
 /** Gives a node of so many operands what its integer kernel computes with, if it has one. */
 void tb_upgrade_kernel(tb_call *c, int operands);
 void tb_upgrade_quantize(tb_call *c);

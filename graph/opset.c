@@ -359,6 +359,8 @@ void tb_upgrade(tb_call *c) {
         {"Clip", upgrade_clip},
         {"Concat", upgrade_concat},
         {"ConstantOfShape", upgrade_constant_of_shape},
+        {"Conv", tb_upgrade_bias},
+        {"ConvTranspose", tb_upgrade_bias},
         {"DFT", upgrade_dft},
         {"DequantizeLinear", tb_upgrade_dequantize},
         {"Div", upgrade_binary},

@@ -4,6 +4,7 @@
  * pairs so that other integers come out than the file says word by word; such files were
  * calibrated and are tested with what it computes, so that is what they mean here as well.
  */
+#include <math.h>
 #include <string.h>
 
 #include "graph/lower.h"
@@ -112,9 +113,26 @@ void tb_match_types(tb_call *c, int first) {
         if (c->in[i] && c->in[i]->t.data) c->in[i] = tb_emit_cast(c, c->in[i], TIBA_FLOAT32);
 }
 
+void tb_upgrade_bias(tb_call *c) {
+    const tb_value *bias = tb_call_in(c, 2);
+    const tiba_tensor *scales[2];
+    if (!bias || !bias->t.data || bias->t.rank != 1) return;
+    const int64_t n = bias->t.dims[0];
+    if (!tb_bias_units(c->node, n, scales)) return;
+    tiba_tensor *t = tb_emit_tensor(c, &c->in[2], TIBA_FLOAT32, 1, &n);
+    const bool one = tb_tensor_count(scales[1]) == 1;
+    for (int64_t i = 0; t && i < n; i++) {
+        float x = (float)tb_get_f64(&bias->t, i);
+        float unit = (float)tb_get_f64(scales[0], 0) * (float)tb_get_f64(scales[1], one ? 0 : i);
+        float steps = rintf(x / unit);
+        tb_set_f64(t, i, fabsf(steps) < 0x1p31f ? steps * unit : x);
+    }
+}
+
 /* MatMul and Gemm. */
 void tb_upgrade_product(tb_call *c) {
     tb_match_types(c, 0);
+    if (c->op->kind == TB_OP_Gemm) tb_upgrade_bias(c);
     const tb_value *x = tb_call_in(c, 0), *bias = tb_call_in(c, 2);
     int64_t size = x && !x->t.data ? tb_rounded_block_size(c->node) : 0;
     if (size && (!bias || bias->t.rank == 1)) c->in[0] = tb_emit_rounded_blocks(c, c->in[0], size);

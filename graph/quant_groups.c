@@ -239,6 +239,37 @@ bool tb_group_units(const tb_node *node, int operands, float *units) {
     return true;
 }
 
+/* ---- biases ---- */
+
+/* Does nothing but a QuantizeLinear read it, past functions that this may make redundant? */
+static bool ends_quantized(const tb_value *value) {
+    for (; value && is_read_once(value); value = value->uses[0].node->out[0]) {
+        const char *reader = value->uses[0].node->op_type;
+        if (strcmp(reader, "QuantizeLinear") == 0) return true;
+        if (strcmp(reader, "Relu") != 0 && strcmp(reader, "Clip") != 0) return false;
+    }
+    return false;
+}
+
+bool tb_bias_units(const tb_node *node, int64_t n, const tiba_tensor *scales[2]) {
+    for (int i = 0; i < 2; i++) {
+        if (node->n_in < 3 || !tb_is_made_by(node->in[i], "DequantizeLinear")) return false;
+        scales[i] = constant_tensor(node->in[i]->producer->in[1]);
+        if (!scales[i] || !scales[i]->data) return false;
+    }
+    int type;
+    const tb_node *weight = node->in[1]->producer;
+    const tb_value *bias = constant(node, 2, &type);
+    if (!bias || type != TIBA_FLOAT32 || tb_tensor_count(scales[0]) != 1 ||
+        !ends_quantized(node->out[0]))
+        return false;
+    if (tb_tensor_count(scales[1]) == 1) return true;
+    bool rows = strcmp(node->op_type, "Gemm") != 0 || tb_attr_int(node, "transB", 0);
+    return scales[1]->rank == 1 && scales[1]->dims[0] == n &&
+           tb_attr_int(weight, "axis", 1) == (rows ? 0 : 1) &&
+           tb_attr_int(weight, "block_size", 0) == 0;
+}
+
 /* ---- products of weights ---- */
 
 static bool is_wide(int type) {

@@ -37,6 +37,11 @@ const tb_node *tb_merged_pairs(const tb_node *node, float units[2]);
  * no group's, or has other parameters than one number each. */
 bool tb_group_units(const tb_node *node, int operands, float *units);
 
+/** A constant bias of `n` numbers is rounded to steps of both scales by onnxruntime where Conv,
+ *  ConvTranspose or Gemm has dequantised operands and is quantised: the scale of x (one number) and
+ *  of the weight (one, or `n`). False where it is not. */
+bool tb_bias_units(const tb_node *node, int64_t n, const tiba_tensor *scales[2]);
+
 /** With a constant right operand of up to 8 bits and a left one that is not of 8 bits, onnxruntime
  *  runs this MatMul or Gemm as MatMulNBits, which rounds the left operand to 8 bits in blocks:
  * their size, 0 where it does not. A Gemm's bias must be one row. */

@@ -174,6 +174,21 @@ def merged_pairs():
 
 
 @part
+def biases():
+    """float biases of what is run in integers, rounded to steps of both scales"""
+    full = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    fixed = {"s": f32(1), "z": np.int8(3), "one": f32(1), "each": np.array([1, 0.5, 2, 1, 0.25, 1], np.float32), "zero": np.zeros(6, np.int8), "o": f32(0.25), "oz": np.int8(-9),
+             "b": np.array([0.6, 0.3, 1.4, -2.7, 0.1, 0], np.float32)}
+    for name, op, x, w, scale, axis, attributes in (("gemm", "Gemm", f(3, 8), (8, 6), "each", 1, {}), ("gemm_one", "Gemm", f(3, 8), (8, 6), "one", 1, {}),
+                                                    ("gemm_rows", "Gemm", f(3, 8), (6, 8), "each", 0, {"transB": 1}), ("conv", "Conv", f(1, 3, 4, 4), (6, 3, 2, 2), "each", 0, {})):
+        product = pair("x", "a", "s", "z") + [("DequantizeLinear", ["w", scale, "zero" if scale == "each" else "wz"], ["c"], "", {"axis": axis}), (op, ["a", "c", "b"], ["r"], "", attributes)]
+        more = {**fixed, "w": rng.integers(-3, 4, w).astype(np.int8), "wz": np.int8(0)}
+        chain(f"bias_{name}", product + pair("r", "y", "o", "oz"), {"x": x}, ["y"], more, level=full)
+        chain(f"bias_{name}_relu", product + [("Relu", ["r"], ["t"], "", {})] + pair("t", "y", "o", "oz"), {"x": x}, ["y"], more, level=full)
+        chain(f"bias_{name}_float", product + [("Neg", ["r"], ["y"], "", {})], {"x": x}, ["y"], more, level=full)
+
+
+@part
 def kernels():
     """groups that onnxruntime runs as one integer kernel, at halves and odd zero points: some kernels add the zero point before they round"""
     full = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
