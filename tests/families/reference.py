@@ -635,8 +635,46 @@ class Reference:
                         blocks.append((n.output[0], self.windows[-1].sum(0)))
         return blocks
 
-    def readout(self, product, n):
-        """w at the value nearest the target that every path from `product` passes and that has n tokens"""
+    def tokens_of(self, product):
+        """{value: which of the product's queries stands at each element}, of what holds them apart"""
+        n = self.producer[product]
+        if n.op_type not in ("MatMul", "MatMulInteger"):
+            raise NotImplementedError("queries of " + n.op_type)
+        axis = 1 if self.from_softmax(n.input[0]) else 2
+        shape = self.x[product].shape
+        at = {product: torch.arange(shape[-3 + axis], dtype=F64).view(*[1] * (len(shape) - 3 + axis), -1, *[1] * (2 - axis)).expand(shape)}
+        for n in self.graph.node[self.order[product] + 1:]:
+            known, y = [i for i in n.input if i in at], n.output[0]
+            if not known or y not in self.x:
+                continue
+            shape = self.x[y].shape
+            if n.op_type in MOVES:
+                if all(i in at for i in n.input if i in self.active):
+                    given = [at[i] if i in at else self.const_of(i) if i else None for i in n.input]
+                    at.update((o, v) for o, v in zip(n.output, self.op(n, given)) if o in self.x)
+                continue
+            if n.op_type in ("MatMul", "MatMulInteger", "Gemm"):  # what it sums over is gone
+                ends = [at[i].narrow(d, 0, 1) for i, d in zip(n.input[:2], (-1, -2)) if i in at and bool((at[i] == at[i].narrow(d, 0, 1)).all())][:1]
+            elif n.op_type.startswith("Reduce"):
+                d = self.ints(n, 1, "axes") or list(range(at[known[0]].ndim))
+                v = at[known[0]].amax(d, keepdim=bool(attr(n, "keepdims", 1)))
+                ends = [v] if bool((v == at[known[0]].amin(d, keepdim=bool(attr(n, "keepdims", 1)))).all()) else []
+            elif n.op_type in ("Conv", "ConvTranspose", "Einsum", "MaxPool", "AveragePool", "GlobalAveragePool"):
+                ends = []
+            else:
+                ends = [at[i] for i in known]
+            try:
+                ends = [v.expand(shape) for v in ends]
+            except RuntimeError:
+                continue
+            if ends and all(bool((v == ends[0]).all()) for v in ends):
+                at[y] = ends[0]
+        return at
+
+    def readout(self, product, n, shared=False):
+        """w at the value nearest the target that every path from `product` passes and that has n tokens; `shared`: others have as
+        many"""
+        at = self.tokens_of(product) if shared else None
         onward, behind = {product}, {self.target}
         for node in self.graph.node:
             if any(i in onward for i in node.input):
@@ -646,6 +684,8 @@ class Reference:
                 behind |= {i for i in node.input if i in self.active}
         def holds(v):  # an axis of n, or a grid of as many
             shape = self.x[v].shape
+            if shared:
+                return v in at and at[v].unique().numel() == n
             return n in shape or (len(shape) == 4 and shape[2] * shape[3] == n)
         paths = sorted(onward & behind, key=lambda v: self.order[v])
         reach, best = self.order[product], None  # how far the values seen so far are read
@@ -659,9 +699,11 @@ class Reference:
             readers = [self.order[o] for u in self.uses.get(v, []) for o in u.output if o in behind and o in onward]
             reach = max([reach, *readers])
         r, grad = self.rel[best], self.x[best].grad
-        if n not in r.shape:
+        if shared:  # its elements by token
+            r, grad = [torch.stack([v[at[best] == k] for k in range(n)]) for v in (r, grad)]
+        elif n not in r.shape:
             r, grad = r.flatten(2), grad.flatten(2)
-        axis = list(r.shape).index(n)
+        axis = 0 if shared else list(r.shape).index(n)
         others = [d for d in range(r.ndim) if d != axis]
         w = r.sum(others).clip(min=0)
         if w.sum() <= 0:
@@ -780,7 +822,7 @@ def deviations(ref, raw, normalized):
     for tower in raw[0].values():
         n = tower[0].shape[-1]
         ends = [o for o, b in blocks if b.shape == (n, n) and any(relative(e, b) < 1e-2 for e in tower.values())]
-        last[n] = max([*ends, *([last[n]] if n in last else [])], key=lambda o: ref.order[o], default=None)
+        last[n] = max([*ends, *([last[n]] if last.get(n) else [])], key=lambda o: ref.order[o], default=None)
     for name, found in raw[0].items():
         n = found[0].shape[-1]
         same = [(o, b) for o, b in blocks if b.shape == (n, n)]
@@ -790,12 +832,9 @@ def deviations(ref, raw, normalized):
         if len(same) != len(found):
             result.append((name, f"{len(found)} blocks instead of {len(same)}"))
             continue
-        value, w = ref.readout(same[-1][0], n)
+        shared = same[-1][0] != last[n] and len([m for m in raw[0].values() if m[0].shape[-1] == n]) > 1
+        value, w = ref.readout(same[-1][0], n, shared)  # an encoder's may be as many as those of the decoder that reads it
         chain = [b for _, b in same]
-        if same[-1][0] != last[n] and len([m for m in raw[0].values() if m[0].shape[-1] == n]) > 1:
-            # a decoder has as many tokens: the readout of its encoder is not told by their number
-            result.append((name, max(relative(found[k], b) for k, b in enumerate(chain)), *[float("nan")] * 3))
-            continue
         if raw[2][name].shape != w.shape:
             result.append((name, f"readout of {raw[2][name].size} tokens instead of {w.size} at {value}"))
             continue
