@@ -4,6 +4,7 @@
     cli_preprocess.py TOOL TESTS/data/img
 """
 import ast
+import json
 import os
 import struct
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import tempfile
 
 from checks import check, close
-from onnx_wire import Graph
+from onnx_wire import FLOAT, Graph
 
 tool, data = sys.argv[1], sys.argv[2]
 
@@ -29,6 +30,30 @@ def read_npy(path):
     for size in header["shape"]:
         count *= size
     return header, struct.unpack(f"<{count}f", raw[10 + length:])
+
+
+def patches(path, dims, dtype, *before):
+    """A small model of patches behind the nodes that make its picture's [1, 3, 16, 16]."""
+    graph = Graph()
+    for name, dim in (("kernel", [8, 3, 8, 8]), ("w", [8, 2])):
+        graph.weight(name, dim)
+    for name, value in (("half", 127.5), ("one", 1.0)):
+        graph.constant(name, value)
+    graph.ints("0", [0])
+    graph.ints("rows", [0, 8, -1])
+    graph.input("picture", dims, dtype)
+    x = "picture"
+    for i, (op, inputs, attributes) in enumerate(before):
+        graph.node(op, [x, *inputs], f"x{i}", **attributes)
+        x = f"x{i}"
+    graph.node("Conv", [x, "kernel"], "grid", strides=[8, 8])
+    graph.node("Reshape", ["grid", "rows"], "features")
+    graph.node("Transpose", ["features"], "tokens", perm=[0, 2, 1])
+    graph.attention("tokens", "a", 8, 4)
+    graph.node("ReduceMean", ["a"], "mean", axes=[1], keepdims=0)
+    graph.node("MatMul", ["mean", "w"], "y")
+    graph.output("y")
+    graph.save(path)
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +98,19 @@ with tempfile.TemporaryDirectory() as folder:
     check(r.returncode == 0 and "input, bytes" in r.stdout + r.stderr, r.stderr)
     r = subprocess.run([tool, bytes_model, picture, "--mean", "0"], capture_output=True, text=True)
     check(r.returncode == 2 and r.stderr.strip().endswith("input 'bytes_last' takes bytes, which the model scales by itself"), r.stderr)
+
+    # one picture without an axis of samples, its colours first or last, as floats or bytes
+    scaled = ("Cast", [], {"to": 1}), ("Div", ["half"], {}), ("Sub", ["one"], {})
+    turned, sample = ("Transpose", [], {"perm": [2, 0, 1]}), ("Unsqueeze", ["0"], {})
+    found = []
+    for dims, dtype, before in (([1, 3, 16, 16], FLOAT, []), ([3, 16, 16], FLOAT, [sample]), ([16, 16, 3], FLOAT, [turned, sample]),
+                                ([16, 16, 3], 2, [*scaled, turned, sample]), ([3, 16, 16], 2, [*scaled, sample])):
+        model, numbers = os.path.join(folder, "patches.onnx"), os.path.join(folder, "numbers.json")
+        patches(model, dims, dtype, *before)
+        r = subprocess.run([tool, model, picture, "--target", "0,1", "--json", numbers], capture_output=True, text=True)
+        check(r.returncode == 0, dims, dtype, r.stderr)
+        found.append(json.load(open(numbers))["explanations"][0]["towers"][0]["relevance"] if r.returncode == 0 else [])
+    check(all(len(f) == 4 and all(abs(a - b) < 1e-5 for a, b in zip(f, found[0])) for f in found), found)
 
     # a failed run leaves the old file alone and no new one behind
     before = open(out, "rb").read()

@@ -191,20 +191,32 @@ static bool is_cache(const tiba_port *port) {
     return is_float(port->dtype) && port->rank >= 3 && strncmp(port->name, "past", 4) == 0;
 }
 
+/* One picture without an axis of samples: three colours in front of or behind two larger sides. */
+static bool is_single(const tiba_port *port) {
+    if (port->rank != 3) return false;
+    const int64_t *dims = port->dims;
+    return (dims[0] == 3 && dims[1] > 3 && dims[2] > 3) ||
+           (dims[2] == 3 && dims[0] > 3 && dims[1] > 3);
+}
+
 /* Whole numbers as a picture has them: bytes, or another type in three colours. */
 static bool takes_bytes(const tiba_port *port) {
-    bool colours = port->rank == 4 && (port->dims[1] == 3 || port->dims[3] == 3);
+    bool colours =
+        is_single(port) || (port->rank == 4 && (port->dims[1] == 3 || port->dims[3] == 3));
     return port->dtype == TIBA_UINT8 || (tb_dtype_is_integer(port->dtype) && colours);
 }
 
-/* The input that wants a picture: floats or bytes, four axes. -1 if there is none. */
+/* The input that wants a picture: floats or bytes, four axes, else a single picture's three. -1 if
+ * there is none. */
 static int picture_input(const tb_subject *subject) {
+    int single = -1;
     for (int i = 0; i < tiba_model_inputs(subject->model); i++) {
         tiba_port port = tiba_model_input(subject->model, i);
         bool number = (is_float(port.dtype) && !is_cache(&port)) || takes_bytes(&port);
         if (number && (port.rank == 4 || (port.rank < 0 && strstr(port.name, "pixel")))) return i;
+        if (number && single < 0 && is_single(&port)) single = i;
     }
-    return -1;
+    return single;
 }
 
 static tiba_status override(tb_preprocess *how, const tb_subject_options *o, tiba_error *error) {
@@ -226,10 +238,16 @@ static int64_t samples_for(tb_sample *sample, const tiba_port *port, int64_t giv
     return port->dims[0];
 }
 
-/* The picture's tensor [1, ...] with as many copies as the input has samples. */
+/* The picture's tensor [1, ...] with as many copies as the input has samples, or without the axis
+ * that the input does not have. */
 static tiba_status fill_samples(tb_sample *sample, const tiba_port *port, tb_arena *arena,
                                 tiba_tensor *pixels, tiba_error *error) {
     size_t size = tb_tensor_bytes(pixels);
+    if (port->rank == 3) {
+        memmove(pixels->dims, pixels->dims + 1, 3 * sizeof *pixels->dims);
+        pixels->rank = 3;
+        return TIBA_OK;
+    }
     tiba_tensor all = *pixels;
     all.dims[0] = samples_for(sample, port, 1);
     if (all.dims[0] == 1) return TIBA_OK;
@@ -245,9 +263,10 @@ static tiba_status add_picture(tb_sample *sample, const tb_subject *subject, tb_
     int index = picture_input(subject);
     if (index < 0) return tb_fail(error, TIBA_ERROR_USAGE, "%s: the model takes no picture", path);
     tiba_port port = tiba_model_input(subject->model, index);
-    bool channels_last = port.rank == 4 && port.dims[3] == 3 && port.dims[1] != 3;
-    int height = port.rank == 4 ? (int)port.dims[channels_last ? 1 : 2] : 0;
-    int width = port.rank == 4 ? (int)port.dims[channels_last ? 2 : 3] : 0;
+    const int64_t *dims = port.rank == 4 ? port.dims + 1 : port.dims; /* but that of samples */
+    bool channels_last = port.rank >= 3 && dims[2] == 3 && dims[0] != 3;
+    int height = port.rank >= 3 ? (int)dims[channels_last ? 0 : 1] : 0;
+    int width = port.rank >= 3 ? (int)dims[channels_last ? 1 : 2] : 0;
     tb_preprocess how;
     /* without a configuration, a given size is as good as the model's own */
     int unknown = subject->options.size ? 224 : 0;
