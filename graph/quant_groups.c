@@ -183,17 +183,25 @@ static const tb_node *sole_reader(const tb_value *value, const char *op_type) {
     return NULL;
 }
 
+/* The least number of a type of 8 or 16 bits and how many steps there are above it; 0: another
+ * type.
+ */
+static float steps_of(int type, float *least) {
+    *least = type == TIBA_INT8 ? -128.0f : type == TIBA_INT16 ? -32768.0f : 0.0f;
+    if (type == TIBA_INT8 || type == TIBA_UINT8) return 255;
+    return type == TIBA_INT16 || type == TIBA_UINT16 ? 65535 : 0;
+}
+
 /* What a pair can hold, given that its parameters are the same constants for both halves. */
 static bool pair_range(float range[2], const tb_node *quantize, const tb_node *dequantize) {
-    float units[2];
-    const int type = zero_type(quantize);
+    float units[2], least;
+    const float steps = steps_of(zero_type(quantize), &least);
     if (quantize->n_in < 3 || dequantize->n_in < 3 || !quantize->in[2] ||
         quantize->in[1] != dequantize->in[1] || quantize->in[2] != dequantize->in[2] ||
-        (type != TIBA_INT8 && type != TIBA_UINT8) || !units_of(units, quantize, type))
+        steps == 0 || !units_of(units, quantize, zero_type(quantize)))
         return false;
-    const float least = type == TIBA_INT8 ? -128 : 0;
     range[0] = (least - units[1]) * units[0];
-    range[1] = (least + 255 - units[1]) * units[0];
+    range[1] = (least + steps - units[1]) * units[0];
     return true;
 }
 
@@ -206,10 +214,10 @@ static bool begins_two(const tb_node *quantize, float units[2]) {
     if (!last || zero_type(second) != zero_type(quantize) || !pair_range(a, quantize, end) ||
         !pair_range(b, second, last) || (a[0] == b[0] && a[1] == b[1]))
         return false;
-    float least = a[0] > b[0] ? a[0] : b[0], most = a[1] < b[1] ? a[1] : b[1];
-    units[0] = (most - least) / 255;
+    float low = a[0] > b[0] ? a[0] : b[0], most = a[1] < b[1] ? a[1] : b[1], least;
+    units[0] = (most - low) / steps_of(zero_type(quantize), &least);
     if (!(units[0] > 0)) return false;
-    units[1] = roundf((zero_type(quantize) == TIBA_INT8 ? -128.0f : 0.0f) - least / units[0]);
+    units[1] = roundf(least - low / units[0]);
     return true;
 }
 

@@ -171,6 +171,8 @@ def merged_pairs():
             chain(f"merged_softmax{name}_{kind.__name__}", nodes, {"x": rows}, ["y"], fixed, level=full)
         chain(f"merged_folded_{kind.__name__}", pairs + [("Mul", ["w", "y"], ["v"], "", {})], {"w": rows}, ["v"], {**fixed, "r": softmax(rows[1:2] / 3).astype(np.float32)}, level=full)
         chain(f"merged_constant_{kind.__name__}", nodes + [("Mul", ["w", "y"], ["v"], "", {})], {"w": rows}, ["v"], {**fixed, "s": f32(0.3), "x": rows[1:2]}, level=full)
+    for kind, middle in ((np.int16, 0), (np.uint16, 32768)):
+        chain(f"merged_{kind.__name__}", pairs, {"r": f(40, 16, scale=3.0)}, ["y"], {"p": f32(0.11), "odd": f32(0.07), "l": kind(middle)}, level=full)
 
 
 @part
