@@ -224,6 +224,51 @@ static bool counts_up(const tracker *t, int64_t n) {
     return each > 0;
 }
 
+/* Were pieces of one axis put together in another order (rolled)? */
+static bool is_shuffled(const tb_axes *axes, const tb_label *join) {
+    const tb_label *before = NULL;
+    for (int i = 0; join->kind == TB_LABEL_JOIN && i < join->n_parents; i++) {
+        int part = tb_axes_root(axes, join->parents[i]);
+        const tb_label *l = part < 0 ? NULL : &axes->labels[part];
+        if (!l || l->kind != TB_LABEL_CUT) continue;
+        if (before && tb_axes_root(axes, before->parents[0]) == tb_axes_root(axes, l->parents[0]) &&
+            before->offsets[0] > l->offsets[0])
+            return true;
+        before = l;
+    }
+    return false;
+}
+
+/* Does the axis that `cells` patches were made of hold an input's places in another order, or not
+ * all of them: mirrored (*turned), rolled, or without a patch or more at one end? */
+static bool is_elsewhere(const tb_axes *axes, int label, int64_t cells, bool *turned, int depth) {
+    label = tb_axes_root(axes, label);
+    if (label < 0 || depth > 32) return *turned;
+    const tb_label *l = &axes->labels[label];
+    if (l->n_parents == 0) return *turned;
+    if (is_shuffled(axes, l)) return true;
+    if (l->kind == TB_LABEL_CUT) {
+        int64_t all = axes->labels[tb_axes_root(axes, l->parents[0])].count;
+        int64_t before = l->offsets[0], behind = all - before - l->count;
+        int64_t most = before > behind ? before : behind;
+        if (l->step == 1 && most > 0 && most * cells >= l->count) return true;
+        *turned ^= l->step < 0;
+    }
+    return is_elsewhere(axes, l->parents[0], cells, turned, depth + 1);
+}
+
+/* The same of the picture (or sound) that the patches at hand were made of. */
+static bool is_made_elsewhere(const tracker *t) {
+    for (int i = 0; i < t->n_ends; i++) {
+        const tb_label *l = label_at(t, t->ends[i]);
+        bool turned = false;
+        if (l->kind == TB_LABEL_GRID && l->n_parents > 0 &&
+            is_elsewhere(t->axes, l->parents[0], l->count, &turned, 0))
+            return true;
+    }
+    return false;
+}
+
 tb_token_order tb_token_order_of(const tb_axes *axes, int label, int64_t first, int64_t n,
                                  tb_token_place as) {
     tracker t = {.axes = axes, .top = label};
@@ -231,6 +276,7 @@ tb_token_order tb_token_order_of(const tb_axes *axes, int label, int64_t first, 
     sort(&t);
     tb_token_order found = find_places(&t, first, n);
     if (found != TB_ORDER_KEPT) return found;
+    if (is_made_elsewhere(&t)) return TB_ORDER_OTHER;
     bool kept = as == TB_ORDER_OF_SEQUENCE
                     ? counts_up(&t, n)
                     : counts_through(&t, n, false) ||

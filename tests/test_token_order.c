@@ -151,8 +151,69 @@ static void check_pairs(void) {
     making_end(&m);
 }
 
+/* What patches are made of may be in another place before: then the grid is not the picture's. */
+static tb_value *cut(making *m, tb_value *x, int64_t from, int64_t to) {
+    return make_slice(m, x, from, to, 3, 1);
+}
+
+static tb_value *turn(making *m, tb_value *x) {
+    return make_slice(m, x, -1, INT64_MIN / 2, 3, -1);
+}
+
+static tb_value *turn_twice(making *m, tb_value *x) {
+    return turn(m, turn(m, x));
+}
+
+static tb_value *roll(making *m, tb_value *x) {
+    tb_value *parts[] = {cut(m, x, 2, 12), cut(m, x, 0, 2)};
+    return make_concat(m, 2, parts, 3);
+}
+
+static tb_value *together_again(making *m, tb_value *x) {
+    tb_value *parts[] = {cut(m, x, 0, 2), cut(m, x, 2, 12)};
+    return make_concat(m, 2, parts, 3);
+}
+
+static tb_value *without_a_patch(making *m, tb_value *x) {
+    return cut(m, x, 2, 12);
+}
+
+static tb_value *without_an_edge(making *m, tb_value *x) {
+    return cut(m, x, 1, 11);
+}
+
+static const struct {
+    const char *name;
+    tb_value *(*move)(making *m, tb_value *x);
+    const char *tokens;
+    int64_t columns;
+} pictures[] = {
+    {"turned before", turn, "1,3,24", 0},
+    {"turned twice before", turn_twice, "1,3,24", 6},
+    {"rolled before", roll, "1,3,24", 0},
+    {"together again", together_again, "1,3,24", 6},
+    {"without a patch", without_a_patch, "1,3,20", 0},
+    {"without an edge", without_an_edge, "1,3,20", 5},
+};
+
+static void check_picture(int i) {
+    making m;
+    making_start(&m);
+    tb_value *x = pictures[i].move(&m, make_input(&m, "picture", "1,3,8,12"));
+    const int64_t two[] = {2, 2};
+    tb_value *patches = make(&m, TB_OP_Conv, 2, (tb_value *[]){x, make_random(&m, "3,3,2,2")}, 1,
+                             &TB_INTS_ATTR("strides", 2, two));
+    attend(&m, make_transpose(&m, make_reshape(&m, patches, pictures[i].tokens), "0,2,1"));
+    const tb_attentions *found = find(&m);
+    CHECK_CASE(found->n_towers == 1, "%s: %d towers", pictures[i].name, found->n_towers);
+    CHECK_CASE(found->towers[0].columns == pictures[i].columns, "%s: %d columns", pictures[i].name,
+               (int)found->towers[0].columns);
+    making_end(&m);
+}
+
 int main(void) {
     check_views();
+    for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) check_picture((int)i);
     check_pairs();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case((int)i);
     TEST_END();
