@@ -24,11 +24,25 @@ static bool keeps_order(const tb_node *node) {
     return true;
 }
 
+/* Does the node cut keys without values (a constant in the sum is one) off a softmax's row? */
+static bool cuts_sinks(const tb_node *node) {
+    if (!tb_is(node, TB_OP_Slice)) return false;
+    const tb_node *softmax = node->in[0]->producer;
+    if (!softmax || !tb_is(softmax, TB_OP_Softmax)) return false;
+    const tiba_tensor *all = &node->in[0]->t, *kept = &node->out[0]->t;
+    int64_t axis = tb_attr_int(softmax, "axis", -1);
+    if (axis < 0) axis += all->rank;
+    for (int d = 0; d < all->rank; d++)
+        if (d != axis && kept->dims[d] != all->dims[d]) return false;
+    return true;
+}
+
 /* Is the value a softmax over its innermost axis, axes of 1 aside, moved at most? */
 static bool is_softmax(const tb_value *value) {
     const tb_node *node = value->producer;
     for (; node && !tb_is(node, TB_OP_Softmax); node = node->in[0]->producer) {
         bool moves = node->op->def->alias || (tb_is(node, TB_OP_Transpose) && keeps_order(node));
+        if (cuts_sinks(node)) continue;
         if (node->op->class != TB_CLASS_MOVE || !moves) return false;
     }
     if (!node) return false;
