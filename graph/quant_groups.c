@@ -29,6 +29,11 @@ bool tb_is_made_by(const tb_value *source, const char *op_type) {
     return source && source->producer && strcmp(source->producer->op_type, op_type) == 0;
 }
 
+/* Files are not checked yet: a node may lack what its operator needs. */
+static const tb_value *input(const tb_node *node, int i) {
+    return i < node->n_in ? node->in[i] : NULL;
+}
+
 /* Operators that pairs are moved past. */
 static bool is_move(const tb_node *node) {
     const char *names[] = {"Reshape", "Squeeze", "Transpose", "Unsqueeze"};
@@ -43,7 +48,7 @@ static bool is_read_once(const tb_value *value) {
 
 /* The source constant, given as such or by a node. */
 static const tb_value *constant(const tb_node *node, int i, int *type) {
-    const tb_value *value = i < node->n_in ? node->in[i] : NULL;
+    const tb_value *value = input(node, i);
     if (!value) return NULL;
     *type = value->file_type ? value->file_type : (int)value->t.dtype;
     if (!tb_is_made_by(value, "Constant")) return value->t.data ? value : NULL;
@@ -66,10 +71,10 @@ static bool can_fold(const tb_value *source, int *looks) {
     bool pair =
         tb_is_made_by(source, "QuantizeLinear") || tb_is_made_by(source, "DequantizeLinear");
     for (int i = 0; i < node->n_in && (i == 0 || !pair); i++) {
-        if (!node->in[i]) continue;
-        bool dequantized = tb_is_made_by(node->in[i], "DequantizeLinear");
+        if (!input(node, i)) continue;
+        bool dequantized = tb_is_made_by(input(node, i), "DequantizeLinear");
         if (dequantized && !pair && node->n_in > 1) return false;
-        if (!can_fold(node->in[i], looks)) return false;
+        if (!can_fold(input(node, i), looks)) return false;
     }
     return true;
 }
@@ -82,8 +87,9 @@ static bool is_folded(const tb_value *source) {
 /* Signed integers are run as unsigned ones where a QuantizeLinear is read by one DequantizeLinear:
  * several readers of that have one each. What is computed beforehand stays as it is. */
 static int run_type(const tb_value *integers) {
-    for (int i = 0; i < MOVES && is_move(integers->producer); i++)
-        integers = integers->producer->in[0];
+    for (int i = 0; i < MOVES && integers && is_move(integers->producer); i++)
+        integers = input(integers->producer, 0);
+    if (!integers) return 0;
     const tb_node *from = integers->producer;
     if (!tb_is_made_by(integers, "QuantizeLinear")) {
         const tb_attr *attr = from ? tb_find_attr(from, "value") : NULL;
@@ -102,23 +108,23 @@ static int run_type(const tb_value *integers) {
 static int operand_type(const tb_value *value) {
     bool moved = false;
     for (int i = 0; i < MOVES && value && is_move(value->producer); i++, moved = true)
-        value = value->producer->in[0];
+        value = input(value->producer, 0);
     if (!tb_is_made_by(value, "DequantizeLinear")) return 0;
-    int type = run_type(value->producer->in[0]);
+    int type = run_type(input(value->producer, 0));
     return moved && type == TIBA_INT8 ? TIBA_UINT8 : type; /* a pair of its own stands behind it */
 }
 
 tb_quant_group tb_quantized_group(const tb_node *quantize) {
     const tb_quant_group none = {NULL, 0, false};
-    const tb_value *made = quantize->in[0];
+    const tb_value *made = input(quantize, 0);
     for (int i = 0; i < MOVES && made && is_read_once(made) && is_move(made->producer); i++)
-        made = made->producer->in[0];
+        made = input(made->producer, 0);
     const tb_node *node = made && is_read_once(made) ? made->producer : NULL;
     if (!node || !find_group(node->op_type) || !quantize->out[0] || is_folded(made)) return none;
     int type = run_type(quantize->out[0]);
     if (type != TIBA_INT8 && type != TIBA_UINT8) return none;
     for (int i = strcmp(node->op_type, "Where") == 0; i < node->n_in; i++)
-        if (node->in[i] && operand_type(node->in[i]) != type) return none;
+        if (input(node, i) && operand_type(input(node, i)) != type) return none;
     return (tb_quant_group){node, type, tb_kernel_adds_zero_first(node->op_type)};
 }
 
@@ -132,7 +138,7 @@ bool tb_kernel_adds_zero_first(const char *op_type) {
 /* A constant in the source, be it made by a node. Its rank and dimensions count. */
 static const tiba_tensor *constant_tensor(const tb_value *value) {
     if (!value) return NULL;
-    if (tb_is_made_by(value, "QuantizeLinear")) return constant_tensor(value->producer->in[0]);
+    if (tb_is_made_by(value, "QuantizeLinear")) return constant_tensor(input(value->producer, 0));
     if (!tb_is_made_by(value, "Constant")) return value->t.data ? &value->t : NULL;
     const tb_attr *attr = tb_find_attr(value->producer, "value");
     return attr && attr->kind == TB_ATTR_TENSOR ? attr->tensor : NULL;
@@ -140,11 +146,10 @@ static const tiba_tensor *constant_tensor(const tb_value *value) {
 
 /* Scale and zero point of one of a pair, for a kernel of this type. */
 static bool units_of(float units[2], const tb_node *node, int type) {
-    const tiba_tensor *scale = constant_tensor(node->in[1]),
-                      *zero = node->n_in > 2 ? constant_tensor(node->in[2]) : NULL;
+    const tiba_tensor *scale = constant_tensor(input(node, 1)),
+                      *zero = constant_tensor(input(node, 2));
     if (!scale || !scale->data || tb_tensor_count(scale) != 1) return false;
-    if (node->n_in > 2 && node->in[2] && (!zero || !zero->data || tb_tensor_count(zero) != 1))
-        return false;
+    if (input(node, 2) && (!zero || !zero->data || tb_tensor_count(zero) != 1)) return false;
     bool shifted = type == TIBA_UINT8 && zero_type(node) == TIBA_INT8;
     units[0] = (float)tb_get_f64(scale, 0);
     units[1] = (zero ? (float)tb_get_f64(zero, 0) : 0) + (shifted ? 128 : 0);
@@ -196,9 +201,9 @@ static float steps_of(int type, float *least) {
 static bool pair_range(float range[2], const tb_node *quantize, const tb_node *dequantize) {
     float units[2], least;
     const float steps = steps_of(zero_type(quantize), &least);
-    if (quantize->n_in < 3 || dequantize->n_in < 3 || !quantize->in[2] ||
-        quantize->in[1] != dequantize->in[1] || quantize->in[2] != dequantize->in[2] ||
-        steps == 0 || !units_of(units, quantize, zero_type(quantize)))
+    if (!input(quantize, 2) || input(quantize, 1) != input(dequantize, 1) ||
+        input(quantize, 2) != input(dequantize, 2) || steps == 0 ||
+        !units_of(units, quantize, zero_type(quantize)))
         return false;
     range[0] = (least - units[1]) * units[0];
     range[1] = (least + steps - units[1]) * units[0];
@@ -224,8 +229,8 @@ static bool begins_two(const tb_node *quantize, float units[2]) {
 const tb_node *tb_merged_pairs(const tb_node *node, float units[2]) {
     for (int i = 0; i < 4 && node; i++) {
         if (strcmp(node->op_type, "QuantizeLinear") == 0 && begins_two(node, units)) return node;
-        const tb_value *from = node->in[0];
-        while (from && is_copy(from->producer)) from = from->producer->in[0];
+        const tb_value *from = input(node, 0);
+        while (from && is_copy(from->producer)) from = input(from->producer, 0);
         node = from ? from->producer : NULL;
         if (node && !is_half(node)) return NULL;
     }
@@ -237,8 +242,8 @@ bool tb_group_units(const tb_node *node, int operands, float *units) {
     const tb_quant_group group = end ? tb_quantized_group(end) : (tb_quant_group){NULL, 0, false};
     if (group.node != node || node->n_in < operands) return false;
     for (int i = 0; i < operands; i++) {
-        const tb_value *value = node->in[i];
-        while (value && is_move(value->producer)) value = value->producer->in[0];
+        const tb_value *value = input(node, i);
+        while (value && is_move(value->producer)) value = input(value->producer, 0);
         if (!value || !units_of(units + 2 * i, value->producer, group.type)) return false;
     }
     float *result = units + 2 * operands;
@@ -261,12 +266,12 @@ static bool ends_quantized(const tb_value *value) {
 
 bool tb_bias_units(const tb_node *node, int64_t n, const tiba_tensor *scales[2]) {
     for (int i = 0; i < 2; i++) {
-        if (node->n_in < 3 || !tb_is_made_by(node->in[i], "DequantizeLinear")) return false;
-        scales[i] = constant_tensor(node->in[i]->producer->in[1]);
+        if (node->n_in < 3 || !tb_is_made_by(input(node, i), "DequantizeLinear")) return false;
+        scales[i] = constant_tensor(input(input(node, i)->producer, 1));
         if (!scales[i] || !scales[i]->data) return false;
     }
     int type;
-    const tb_node *weight = node->in[1]->producer;
+    const tb_node *weight = input(node, 1)->producer;
     const tb_value *bias = constant(node, 2, &type);
     if (!bias || type != TIBA_FLOAT32 || tb_tensor_count(scales[0]) != 1 ||
         !ends_quantized(node->out[0]))
@@ -292,12 +297,13 @@ static bool is_narrow(int type) {
 
 /* The size of the weight's blocks, 32 where whole columns have a scale; 0: no such weight. */
 static int64_t weight_blocks(const tb_node *dequantize) {
-    const tiba_tensor *w = constant_tensor(dequantize->in[0]),
-                      *scale = constant_tensor(dequantize->in[1]), *zero = NULL;
-    if (!w || w->rank != 2 || !is_narrow(run_type(dequantize->in[0])) || !scale) return 0;
-    if (dequantize->in[1]->file_type && dequantize->in[1]->file_type != TIBA_FLOAT32) return 0;
-    if (dequantize->n_in > 2 && dequantize->in[2]) {
-        zero = constant_tensor(dequantize->in[2]);
+    const tiba_tensor *w = constant_tensor(input(dequantize, 0)),
+                      *scale = constant_tensor(input(dequantize, 1)), *zero = NULL;
+    if (!w || w->rank != 2 || !is_narrow(run_type(input(dequantize, 0))) || !scale) return 0;
+    if (input(dequantize, 1)->file_type && input(dequantize, 1)->file_type != TIBA_FLOAT32)
+        return 0;
+    if (input(dequantize, 2)) {
+        zero = constant_tensor(input(dequantize, 2));
         if (!zero || zero->rank != scale->rank) return 0;
     }
     int64_t size = tb_attr_int(dequantize, "block_size", 0),
@@ -328,15 +334,16 @@ static bool is_clipped(const tb_value *value) {
 }
 
 int64_t tb_rounded_block_size(const tb_node *product) {
-    const tb_value *weight = product->in[1];
-    if (!product->in[0] || !tb_is_made_by(weight, "DequantizeLinear") || !is_read_once(weight))
+    const tb_value *weight = input(product, 1);
+    if (!input(product, 0) || !product->out[0] || !tb_is_made_by(weight, "DequantizeLinear") ||
+        !is_read_once(weight))
         return 0;
-    const int left = operand_type(product->in[0]);
+    const int left = operand_type(input(product, 0));
     if ((left && !is_wide(left)) || is_rounded_to_bytes(product->out[0]) ||
         is_clipped(product->out[0]))
         return 0;
     bool plain = tb_attr_float(product, "alpha", 1) == 1 && !tb_attr_int(product, "transA", 0) &&
                  !tb_attr_int(product, "transB", 0);
-    if (product->n_in > 2 && product->in[2] && tb_attr_float(product, "beta", 1) != 1) return 0;
+    if (input(product, 2) && tb_attr_float(product, "beta", 1) != 1) return 0;
     return plain ? weight_blocks(weight->producer) : 0;
 }

@@ -328,4 +328,28 @@ for kind in (np.int64, np.int8):
     check(np.array_equal(got, want), kind, got, want)
 got = of_type(np.bool_)
 check(got.startswith("tiba-onnx: node ") and got.endswith("(MatMul): operands are float32 and bool\n"), got)
+
+# ---- a node that lacks an input: what is asked of the source graph before binding must not read it ----
+
+def of_inputs(operator, given, place=None):
+    graph = Graph()
+    graph.input("x", [1, TOKENS, FEATURES])
+    constants = [put(graph, "c" + str(i), np.full(shape, 1, kind)) for i, (shape, kind) in enumerate([((), np.float32), ((), np.uint8)])]
+    graph.node("QuantizeLinear", (["x"] + constants)[:given if place == 0 else 3], "integers")
+    graph.node("DequantizeLinear", (["integers"] + constants)[:given if place == 1 else 3], "back")
+    graph.node(operator, ["back", "back"][:given if place is None else 2], "made")
+    graph.node("QuantizeLinear", (["made"] + constants)[:given if place == 3 else 3], "made_integers")
+    graph.node("DequantizeLinear", ["made_integers"] + constants, "y")
+    graph.output("y")
+    model = os.path.join(folder.name, "inputs.onnx")
+    graph.save(model, 18)
+    r = subprocess.run([tool, model, f"x={folder.name}/scaled.npy"], capture_output=True, text=True, timeout=60)
+    check(r.returncode in (1, 2) and r.stderr.count("\n") == 1 and r.stderr.startswith("tiba-onnx: "), operator, given, place, r.returncode, r.stderr)
+
+
+for operator in ("MatMul", "Gemm", "Add", "Where", "Concat"):
+    for given in (0, 1):
+        of_inputs(operator, given)
+        for place in (0, 1, 3):
+            of_inputs(operator, given, place)
 close()
