@@ -318,7 +318,7 @@ REMARKS = """
 - Where tokens move or merge, `routes.py` carries shares back by each model's own index arithmetic: swinv2, pvt, timm_pvt_v2,
   segformer, timm_twins, timm_coatnet, hiera, timm_hiera agree to 4e-7 of the largest, timm_maxvit to 4e-6; TiBA's own blocks in
   pvt, timm_pvt_v2, segformer and timm_twins to 3e-6.
-- `reference.py` and encoders that a decoder or another tower reads: bart, t5, detr, blip_itm, clip, lxmert agree to 3e-5 in every
+- `reference.py` and encoders that a decoder or another tower reads: bart, bart_cls, t5, detr, blip_itm, clip, lxmert agree to 3e-5 in every
   tower, boxes of detr_boxes to 3e-3.
 - genai_mistral, genai_olmo, genai_smollm3: onnxruntime-genai's builder leaves out Mistral's window, gives OLMo RMS norms and
   computes another SmolLM3, as onnxruntime's outputs say; half precision and integers explain as its own float file to 1e-3.
