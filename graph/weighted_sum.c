@@ -10,9 +10,8 @@ static int sum_axis(const tb_node *node) {
     return (int)(axis < 0 ? axis + node->in[0]->t.rank : axis);
 }
 
-/* Does Transpose leave the axes that are longer than 1 in their order? */
-static bool keeps_order(const tb_node *node) {
-    const tiba_tensor *t = &node->in[0]->t;
+/* Does Transpose leave the axes of t that are longer than 1 in their order? */
+static bool keeps_order(const tb_node *node, const tiba_tensor *t) {
     int64_t n, last = -1;
     const int64_t *perm = tb_attr_ints(node, "perm", &n);
     for (int i = 0; i < t->rank; i++) {
@@ -41,7 +40,8 @@ static bool cuts_sinks(const tb_node *node) {
 static bool is_softmax(const tb_value *value) {
     const tb_node *node = value->producer;
     for (; node && !tb_is(node, TB_OP_Softmax); node = node->in[0]->producer) {
-        bool moves = node->op->def->alias || (tb_is(node, TB_OP_Transpose) && keeps_order(node));
+        bool moves = node->op->def->alias ||
+                     (tb_is(node, TB_OP_Transpose) && keeps_order(node, &node->in[0]->t));
         if (cuts_sinks(node)) continue;
         if (node->op->class != TB_CLASS_MOVE || !moves) return false;
     }
@@ -54,21 +54,39 @@ static bool is_softmax(const tb_value *value) {
     return t->rank > 0 && t->dims[axis] > 1;
 }
 
-/* Does w weigh v's tokens along `axis`, all features alike? */
-static bool weighs(const tb_value *w, const tb_value *v, int axis) {
+/* Does w, of the shape [dims], weigh v's tokens along `axis`, all features alike? */
+static bool weighs(const tb_value *w, const int64_t *dims, const tb_value *v, int axis) {
     int rank = v->t.rank, features = axis == rank - 1 ? rank - 2 : rank - 1;
     if (rank < 2 || w->t.rank != rank || axis < rank - 2 || !w->active || !v->active) return false;
     if (w->t.dtype != TIBA_FLOAT32 || v->t.dtype != TIBA_FLOAT32) return false;
     for (int d = 0; d < rank; d++)
-        if (d == features ? w->t.dims[d] != 1 || v->t.dims[d] < 2 : w->t.dims[d] != v->t.dims[d])
+        if (d == features ? dims[d] != 1 || v->t.dims[d] < 2 : dims[d] != v->t.dims[d])
             return false;
     return v->t.dims[axis] > 1 && is_softmax(w);
 }
 
-/* w, from which v's size may have been made beforehand. */
-static tb_value *before_expand(tb_value *w) {
-    const tb_node *node = w->producer;
-    return node && tb_is(node, TB_OP_Expand) && node->in[0]->t.rank == w->t.rank ? node->in[0] : w;
+/* Does the node make copies along axes of 1 only? */
+static bool copies(const tb_node *node) {
+    if (!tb_is(node, TB_OP_Expand) && !tb_is(node, TB_OP_Tile)) return false;
+    const tiba_tensor *from = &node->in[0]->t, *to = &node->out[0]->t;
+    bool fits = from->rank == to->rank;
+    for (int d = 0; d < from->rank && fits; d++)
+        fits = from->dims[d] == 1 || from->dims[d] == to->dims[d];
+    return fits;
+}
+
+/* w, of which copies for all of v's features may have been made beforehand, and turned: the value
+ * that in its flat order has the shape *dims [w's rank]. */
+static tb_value *before_copies(tb_value *w, int64_t *dims) {
+    const tb_node *node = w->producer, *turn = NULL;
+    for (int d = 0; d < w->t.rank; d++) dims[d] = w->t.dims[d];
+    if (node && tb_is(node, TB_OP_Transpose)) turn = node, node = node->in[0]->producer;
+    if (!node || !copies(node) || (turn && !keeps_order(turn, &node->in[0]->t))) return w;
+    int64_t n;
+    const int64_t *perm = turn ? tb_attr_ints(turn, "perm", &n) : NULL;
+    for (int d = 0; d < w->t.rank; d++)
+        dims[d] = node->in[0]->t.dims[!turn ? d : perm ? perm[d] : w->t.rank - 1 - d];
+    return node->in[0];
 }
 
 static tiba_status reshape(tb_value **out, tb_builder *b, tb_value *x, int rank,
@@ -78,16 +96,16 @@ static tiba_status reshape(tb_value **out, tb_builder *b, tb_value *x, int rank,
     return tb_build1(b, out, TB_OP_Reshape, 2, (tb_value *[]){x, shape}, 0, NULL, error);
 }
 
-static tiba_status rewrite(tb_graph *graph, tb_exec *exec, tb_node *sum, tb_value *w, tb_value *v,
-                           int axis, tiba_error *error) {
+static tiba_status rewrite(tb_graph *graph, tb_exec *exec, tb_node *sum, tb_value *w,
+                           const int64_t *weights, tb_value *v, int axis, tiba_error *error) {
     tb_builder b = {
         .graph = graph, .exec = exec, .origin = sum->origin, .before = sum, .from = sum};
     int64_t dims[TIBA_MAX_RANK];
     int rank = v->t.rank;
     tb_value *p, *product, *old = sum->out[0], *made;
-    for (int d = 0; d < rank; d++) dims[d] = w->t.dims[d];
-    dims[rank - 1] = w->t.dims[rank - 2];
-    dims[rank - 2] = w->t.dims[rank - 1];
+    for (int d = 0; d < rank; d++) dims[d] = weights[d];
+    dims[rank - 1] = weights[rank - 2];
+    dims[rank - 2] = weights[rank - 1];
     TB_TRY(reshape(&p, &b, w, rank, dims, error));
     tb_value *in[2] = {axis == rank - 1 ? v : p, axis == rank - 1 ? p : v};
     TB_TRY(tb_build1(&b, &product, TB_OP_MatMul, 2, in, 0, NULL, error));
@@ -104,9 +122,10 @@ tiba_status tb_raise_weighted_sums(tb_graph *graph, tb_exec *exec, tiba_error *e
         const tb_node *product = axis < 0 ? NULL : node->in[0]->producer;
         if (!product || !tb_is(product, TB_OP_Mul)) continue;
         for (int side = 0; side < 2; side++) {
-            tb_value *w = before_expand(product->in[side]), *v = product->in[1 - side];
-            if (!weighs(w, v, axis)) continue;
-            TB_TRY(rewrite(graph, exec, node, w, v, axis, error));
+            int64_t dims[TIBA_MAX_RANK];
+            tb_value *w = before_copies(product->in[side], dims), *v = product->in[1 - side];
+            if (!weighs(w, dims, v, axis)) continue;
+            TB_TRY(rewrite(graph, exec, node, w, dims, v, axis, error));
             break;
         }
     }

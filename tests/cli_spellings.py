@@ -425,6 +425,13 @@ def test_pooling():
         graph.node("Expand", [w, "whole"], "wide")
         summed(graph, "wide", v)
 
+    def repeated(graph, w, v):  # as Keras' RepeatVector and Permute
+        graph.node("Transpose", [w], "turned", perm=[0, 2, 1])
+        graph.ints("copies", [1, FEATURES, 1])
+        graph.node("Tile", ["turned", "copies"], "rows")
+        graph.node("Transpose", ["rows"], "wide", perm=[0, 2, 1])
+        summed(graph, "wide", v)
+
     def features_first(graph, w, v):
         graph.node("Transpose", [w], "turned", perm=[0, 2, 1])
         graph.node("Transpose", [v], "channels", perm=[0, 2, 1])
@@ -475,7 +482,7 @@ def test_pooling():
 
     np.save(os.path.join(folder.name, "x.npy"), x)
     for alone in (False, True):
-        for flat, form in itertools.product((False, True, "sink"), (product, summed, kept, widened, features_first)):
+        for flat, form in itertools.product((False, True, "sink"), (product, summed, kept, widened, repeated, features_first)):
             if form is product and flat is not True:
                 r, usual = run(f"pool{alone}{flat}", product, alone, flat)
                 check(r.returncode == 0 and len(usual) >= 3, alone, flat, r.stderr)
