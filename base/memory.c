@@ -202,6 +202,18 @@ void *tb_arena_alloc_raw(tb_arena *arena, size_t count, size_t size) {
     return block;
 }
 
+void tb_arena_release(tb_arena *arena, const void *block, size_t bytes) {
+    const size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (!ONE_MALLOC_PER_OBJECT && rounded <= CHUNK / 4) return; /* it shares a chunk with others */
+    for (chunk **p = &arena->chunks; *p; p = &(*p)->next) {
+        chunk *c = *p;
+        if ((const char *)c + ALIGNMENT != block) continue;
+        *p = c->next;
+        tb_free(c);
+        return;
+    }
+}
+
 char *tb_arena_strndup(tb_arena *arena, const char *text, size_t length) {
     size_t bytes;
     if (!tb_size_add(&bytes, length, 1)) return NULL;

@@ -50,6 +50,9 @@ void tb_arena_destroy(tb_arena *arena);
 void *tb_arena_alloc(tb_arena *arena, size_t count, size_t size);
 /** As tb_arena_alloc, not zeroed. */
 void *tb_arena_alloc_raw(tb_arena *arena, size_t count, size_t size);
+/** Gives back an array of so many bytes before the arena goes, if it is a large one of this arena;
+ *  else nothing happens. No one may read it any more. */
+void tb_arena_release(tb_arena *arena, const void *block, size_t bytes);
 /** Copies of text; NULL if out of memory. */
 char *tb_arena_strdup(tb_arena *arena, const char *text);
 char *tb_arena_strndup(tb_arena *arena, const char *text, size_t length);

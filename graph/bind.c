@@ -4,6 +4,7 @@
  */
 #include "graph/bind.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph/binder.h"
@@ -313,15 +314,55 @@ static tiba_status bind_outputs(tb_binder *binder, tb_bound *bound, tiba_error *
     return TIBA_OK;
 }
 
-/* Takes out what no one reads: dead nodes, then the constants that folding used up. */
-static void sweep(tb_graph *graph) {
+typedef struct used_up { /* an array that folding used up */
+    const void *data;
+    size_t bytes;
+    bool read; /* another value is made of the same memory */
+} used_up;
+
+static int by_place(const void *a, const void *b) {
+    const char *x = ((const used_up *)a)->data, *y = ((const used_up *)b)->data;
+    return x < y ? -1 : x > y;
+}
+
+/* Marks the first of the sorted arrays that is this memory. */
+static void mark_read(used_up *list, int n, const tb_value *value) {
+    if (!value || !value->t.data) return;
+    const used_up key = {.data = value->t.data};
+    used_up *found = bsearch(&key, list, (size_t)n, sizeof *list, by_place);
+    if (!found) return;
+    while (found > list && found[-1].data == key.data) found--;
+    found->read = true;
+}
+
+/* Takes out what no one reads: dead nodes, then the constants that folding used up, which are most
+ * of a mask that is worked out in each layer. */
+static tiba_status sweep(tb_graph *graph, tiba_error *error) {
     tb_graph_sweep(graph);
+    used_up *list =
+        tb_calloc(tb_arena_budget(graph->arena), (size_t)graph->n_values + 1, sizeof *list);
+    if (!list) return tb_out_of_memory(error);
+    int n = 0;
     for (int i = 0; i < graph->n_values; i++) {
         tb_value *value = graph->values[i];
-        if (value && !value->producer && value->n_uses == 0 && value->input < 0 &&
-            !value->is_output)
-            graph->values[i] = NULL;
+        if (!value || value->producer || value->n_uses > 0 || value->input >= 0 || value->is_output)
+            continue;
+        if (value->t.data) list[n++] = (used_up){value->t.data, tb_tensor_bytes(&value->t), false};
+        graph->values[i] = NULL;
     }
+    qsort(list, (size_t)n, sizeof *list, by_place);
+    for (int i = 0; i < graph->n_values; i++) {
+        const tb_value *value = graph->values[i];
+        mark_read(list, n, value);
+        if (value) mark_read(list, n, value->step), mark_read(list, n, value->rows_of);
+    }
+    for (int i = 0; i < n; i++)
+        if (i > 0 && list[i].data == list[i - 1].data)
+            list[i].read = true; /* what is said of the first holds */
+        else if (!list[i].read)
+            tb_arena_release(graph->arena, list[i].data, list[i].bytes);
+    tb_free(list);
+    return TIBA_OK;
 }
 
 static tiba_status bind_all(tb_binder *binder, int n_feeds, const tb_feed *feeds,
@@ -356,8 +397,8 @@ static tiba_status bind(tb_bound **out, const tb_source *source, int n_feeds, co
                         .obstacles = obstacles ? &found : NULL};
     tiba_status status = bound ? bind_all(&binder, n_feeds, feeds, error) : tb_out_of_memory(error);
     if (status == TIBA_OK) status = bind_outputs(&binder, bound, error);
+    if (status == TIBA_OK) status = sweep(binder.b.graph, error);
     if (status == TIBA_OK) {
-        sweep(binder.b.graph);
         bound->settled = tb_settled_any(binder.b.settler);
     }
     tb_settler_destroy(binder.b.settler);

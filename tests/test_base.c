@@ -44,6 +44,12 @@ static void test_memory(void) {
     CHECK(tb_arena_alloc(arena, SIZE_MAX / 4, 8) == NULL);
     CHECK(tb_arena_alloc(arena, 2 << 20, 1) == NULL);
     CHECK(tb_arena_alloc(arena, 0, 8) != NULL);
+    const size_t before = budget.used;
+    void *large = tb_arena_alloc(arena, 500000, 1), *other = tb_arena_alloc(arena, 100000, 1);
+    CHECK(large && other && budget.used >= before + 600000);
+    tb_arena_release(arena, large, 500000);
+    tb_arena_release(arena, &budget, 500000); /* not of this arena */
+    CHECK(budget.used >= before + 100000 && budget.used < before + 500000);
     tb_arena_destroy(arena);
     CHECK(budget.used == 0);
 }

@@ -472,8 +472,41 @@ static void test_places(void) {
     hand_close(&h);
 }
 
+/* Arrays that folding used up are given back, but not what another value has under another shape.
+ */
+static void test_used_up(void) {
+    enum { SIDE = 256, COUNT = SIDE * SIDE };
+    hand h;
+    hand_open(&h);
+    tb_budget budget = {0};
+    h.exec.budget = &budget;
+    float *ones = TB_NEW(h.arena, float, COUNT), *data = TB_NEW(h.arena, float, COUNT);
+    for (int i = 0; i < COUNT; i++) ones[i] = 1;
+    const int64_t all = -1;
+    tb_value *x = add_input(&h, "x", TIBA_FLOAT32, 1, (int64_t[]){COUNT}, NULL);
+    tb_value *big = add_constant(&h, "ones", TIBA_FLOAT32, 2, (int64_t[]){SIDE, SIDE}, ones);
+    tb_value *shape = add_constant(&h, "shape", TIBA_INT64, 1, (int64_t[]){1}, &all);
+    tb_value *negative = add_node(&h, "Neg", "negative", 1, &big);
+    tb_value *power = add_node(&h, "Exp", "power", 1, &negative);
+    tb_value *flat = add_node(&h, "Reshape", "flat", 2, (tb_value *[]){power, shape});
+    tb_value *y = add_node(&h, "Mul", "y", 2, (tb_value *[]){x, flat});
+    set_outputs(&h, 1, &y);
+    tb_feed feed = {"x", {TIBA_FLOAT32, 1, {COUNT}, data}};
+    tb_bound *bound = NULL;
+    CHECK_CASE(tb_bind(&bound, &h.source, 1, &feed, &h.exec, &h.error) == TIBA_OK, "%s",
+               h.error.message);
+    if (!bound) return;
+    const size_t bytes = COUNT * sizeof(float);
+    CHECK(budget.peak > 2 * bytes && budget.used > bytes && budget.used < 2 * bytes);
+    const float *kept = bound->graph->last->in[1]->t.data;
+    for (int i = 0; i < COUNT; i++) CHECK_NEAR(kept[i], exp(-1), 1e-6);
+    tb_bound_destroy(bound);
+    hand_close(&h);
+}
+
 int main(void) {
     test_choices();
+    test_used_up();
     test_places();
     test_one_hot_rows();
     test_activity();
