@@ -239,31 +239,85 @@ static bool is_shuffled(const tb_axes *axes, const tb_label *join) {
     return false;
 }
 
-/* Does the axis that `cells` patches were made of hold an input's places in another order, or not
- * all of them: mirrored (*turned), rolled, or without a patch or more at one end? */
-static bool is_elsewhere(const tb_axes *axes, int label, int64_t cells, bool *turned, int depth) {
-    label = tb_axes_root(axes, label);
-    if (label < 0 || depth > 32) return *turned;
-    const tb_label *l = &axes->labels[label];
-    if (l->n_parents == 0) return *turned;
-    if (is_shuffled(axes, l)) return true;
-    if (l->kind == TB_LABEL_CUT) {
-        int64_t all = axes->labels[tb_axes_root(axes, l->parents[0])].count;
-        int64_t before = l->offsets[0], behind = all - before - l->count;
-        int64_t most = before > behind ? before : behind;
-        if (l->step == 1 && most > 0 && most * cells >= l->count) return true;
-        *turned ^= l->step < 0;
+/* A stretch of an axis, in places of the one at hand, that patches are made of. */
+typedef struct stretch {
+    double from, to;
+    bool whole; /* all that their kernels read; else where they lie */
+    bool turned;
+} stretch;
+
+/* Windows lie in the middle of what they read: a kernel that is larger than its step reads as much
+ * more at both ends, where it may have been padded for that. */
+static void through_grid(stretch *s, const tb_label *l, int64_t below) {
+    int64_t n;
+    const int64_t *strides = tb_attr_ints(l->node, "strides", &n);
+    double each = s->whole || below < l->count ? (double)below / (double)l->count
+                  : strides && l->dim < n      ? (double)strides[l->dim]
+                                               : (double)(below / l->count);
+    double before = ((double)below - (double)l->count * each) / 2;
+    s->from = s->from * each + before;
+    s->to = s->to * each + before;
+}
+
+static void through_cut(stretch *s, const tb_label *l) {
+    double first = (double)l->offsets[0], step = (double)l->step, from = s->from, to = s->to;
+    s->turned ^= step < 0;
+    s->from = step < 0 ? first + 1 + to * step : first + from * step;
+    s->to = step < 0 ? first + 1 + from * step : first + to * step;
+}
+
+/* Takes the stretch to the axis that this one was (for the greater part) made of; -1: none. */
+static int through(stretch *s, const tb_axes *axes, const tb_label *l) {
+    int of = 0;
+    int64_t most = 0, count;
+    for (int i = 0; i < l->n_parents && l->kind == TB_LABEL_JOIN; i++) {
+        if (l->parents[i] < 0) continue;
+        count = axes->labels[tb_axes_root(axes, l->parents[i])].count;
+        if (count > most) most = count, of = i;
     }
-    return is_elsewhere(axes, l->parents[0], cells, turned, depth + 1);
+    int parent = tb_axes_root(axes, l->parents[of]);
+    if (parent < 0) return -1;
+    count = axes->labels[parent].count;
+    bool padded = l->kind == TB_LABEL_OTHER && tb_is(l->node, TB_OP_Pad);
+    if (l->kind == TB_LABEL_CUT) {
+        through_cut(s, l);
+    } else if (l->kind == TB_LABEL_GRID) {
+        through_grid(s, l, count);
+    } else if (padded || l->kind == TB_LABEL_JOIN) {
+        double before = padded ? (double)pad_before(l) : (double)l->offsets[of];
+        s->from -= before;
+        s->to -= before;
+    } else {
+        s->from *= (double)count / (double)l->count;
+        s->to *= (double)count / (double)l->count;
+    }
+    return parent;
+}
+
+/* Does the axis that `cells` patches were made of hold an input's places in another order, not all
+ * of them, or more: mirrored, rolled, with a patch or more missing or padded at one end? */
+static bool is_elsewhere(const tb_axes *axes, int label, int64_t cells) {
+    stretch all = {0, (double)cells, true, false}, own = {0, (double)cells, false, false};
+    const tb_label *l = &axes->labels[tb_axes_root(axes, label)];
+    for (int depth = 0; l->n_parents > 0 && depth < 32; depth++) {
+        if (is_shuffled(axes, l)) return true;
+        through(&all, axes, l);
+        int parent = through(&own, axes, l);
+        if (parent < 0) return own.turned;
+        l = &axes->labels[parent];
+    }
+    double end = (double)l->count, patch = (own.to - own.from) / (double)cells;
+    bool missing = all.from >= patch || end - all.to >= patch;
+    bool padded = own.from <= -patch || own.to - end >= patch;
+    return own.turned || missing || padded;
 }
 
 /* The same of the picture (or sound) that the patches at hand were made of. */
 static bool is_made_elsewhere(const tracker *t) {
     for (int i = 0; i < t->n_ends; i++) {
         const tb_label *l = label_at(t, t->ends[i]);
-        bool turned = false;
         if (l->kind == TB_LABEL_GRID && l->n_parents > 0 &&
-            is_elsewhere(t->axes, l->parents[0], l->count, &turned, 0))
+            is_elsewhere(t->axes, t->labels[t->ends[i]], l->count))
             return true;
     }
     return false;

@@ -182,6 +182,39 @@ static tb_value *without_an_edge(making *m, tb_value *x) {
     return cut(m, x, 1, 11);
 }
 
+static tb_value *pad(making *m, tb_value *x, int64_t before, int64_t behind) {
+    const int64_t n[8] = {0, 0, 0, before, 0, 0, 0, behind};
+    return make2(m, TB_OP_Pad, x, make_ints(m, 8, n));
+}
+
+static tb_value *padded(making *m, tb_value *x) {
+    return pad(m, x, 2, 2);
+}
+
+static tb_value *padded_behind(making *m, tb_value *x) {
+    return pad(m, x, 0, 2);
+}
+
+static tb_value *padded_to_a_multiple(making *m, tb_value *x) {
+    return pad(m, cut(m, x, 0, 11), 0, 1);
+}
+
+static tb_value *cut_from_padded(making *m, tb_value *x) {
+    return cut(m, pad(m, x, 4, 0), 4, 16);
+}
+
+static tb_value *padded_for_a_kernel(making *m, tb_value *x) {
+    const int64_t one[] = {1, 1};
+    return make(m, TB_OP_Conv, 2, (tb_value *[]){pad(m, x, 3, 3), make_random(m, "3,3,1,7")}, 1,
+                &TB_INTS_ATTR("strides", 2, one));
+}
+
+static tb_value *read_without_padding(making *m, tb_value *x) {
+    const int64_t one[] = {1, 1};
+    return make(m, TB_OP_Conv, 2, (tb_value *[]){x, make_random(m, "3,3,1,5")}, 1,
+                &TB_INTS_ATTR("strides", 2, one));
+}
+
 static const struct {
     const char *name;
     tb_value *(*move)(making *m, tb_value *x);
@@ -194,6 +227,12 @@ static const struct {
     {"together again", together_again, "1,3,24", 6},
     {"without a patch", without_a_patch, "1,3,20", 0},
     {"without an edge", without_an_edge, "1,3,20", 5},
+    {"padded", padded, "1,3,32", 0},
+    {"padded behind", padded_behind, "1,3,28", 0},
+    {"padded to a multiple", padded_to_a_multiple, "1,3,24", 6},
+    {"cut from padded", cut_from_padded, "1,3,24", 6},
+    {"padded for a kernel", padded_for_a_kernel, "1,3,24", 6},
+    {"read without padding", read_without_padding, "1,3,16", 4},
 };
 
 static void check_picture(int i) {
