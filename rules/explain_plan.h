@@ -24,10 +24,11 @@ typedef struct tb_plan_tower {
     int64_t samples;         /**< without attentions: of the source, outermost; else 0 */
     const tiba_error *apart; /**< why no row vector connects it with other towers of its input;
                                 NULL: nobody asked */
-    const tb_node *stopped;  /**< what no row vector goes through, NULL: nothing, or not planned */
-    bool nested;             /**< what arrives here arrives at another tower's readout as well */
-    tb_reading reading;      /**< how the target reads the readout's tokens */
-    const char *note;        /**< what is to be known of every rollout; NULL: nothing */
+    bool carried;           /**< it has attentions of the tower that its tokens come from as well */
+    const tb_node *stopped; /**< what no row vector goes through, NULL: nothing, or not planned */
+    bool nested;            /**< what arrives here arrives at another tower's readout as well */
+    tb_reading reading;     /**< how the target reads the readout's tokens */
+    const char *note;       /**< what is to be known of every rollout; NULL: nothing */
 } tb_plan_tower;
 
 struct tb_explainer {

@@ -37,7 +37,7 @@ static bool passes_all(const tb_explainer *x, const tb_plan_tower *to, const tb_
  * where it comes to such a product. */
 static tiba_status check_plain(tb_explainer *x, const tb_plan_tower *to, tiba_error *error) {
     const tb_analysis *on = x->analysis;
-    tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
+    tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators, false};
     const tb_node *stopped;
     tb_route *route;
     return tb_route_create(&route, from, x->target, NULL, to->tower.n_attentions,

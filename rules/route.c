@@ -481,7 +481,10 @@ static tiba_status plan_from_readout(tb_route *r, const tb_value *target,
     const tb_node *stopped = NULL;
     tb_dominators *ways;
     if (!from || !above || !read) return tb_out_of_memory(error);
-    for (int i = 0; i < r->n_attentions; i++) from[tb_route_member(r, i)->product->out[0]->id] = 1;
+    int last = tb_route_member(r, r->n_attentions - 1)->tower;
+    for (int i = 0; i < r->n_attentions; i++)
+        if (!r->on.last_alone || tb_route_member(r, i)->tower == last)
+            from[tb_route_member(r, i)->product->out[0]->id] = 1;
     TB_TRY(tb_dominators_find(&ways, graph, from, r->arena, error));
     if (beyond) memcpy(above, beyond, (size_t)graph->n_values);
     for (int i = 0; i < r->n_attentions; i++) /* tokens that attend to each other are not out yet */

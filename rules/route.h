@@ -29,6 +29,8 @@ typedef struct tb_route_graph {
     const tb_attentions *attentions;
     const tb_regions *regions;
     const tb_dominators *dominators;
+    bool last_alone; /**< only ways from the last member's tower lead to the readout: other members
+                          have more that this route does not go back */
 } tb_route_graph;
 
 /** Token coordinates of a value: its labelled axes but the batch. */

@@ -161,7 +161,8 @@ static int *own_members(const tb_explainer *x, const tb_tower *group, int *n) {
 static tiba_status plan_routed(tb_explainer *x, tb_plan_tower *to, const unsigned char *beyond,
                                tiba_error *error) {
     const tb_analysis *on = x->analysis;
-    tb_route_graph from = {x->graph, on->axes, on->attentions, on->regions, on->dominators};
+    tb_route_graph from = {x->graph,    on->axes,       on->attentions,
+                           on->regions, on->dominators, to->carried};
     int n = to->tower.n_attentions, *members = to->tower.attentions;
     if (!is_only_read(x, &to->tower)) members = own_members(x, &to->tower, &n);
     if (!members) return tb_out_of_memory(error);
@@ -202,6 +203,43 @@ static tb_plan_tower *add_group(tb_explainer *x, int input, int *attentions, int
     return to;
 }
 
+/* Where a tower goes on beside the readers of some of its tokens (branches of parts, each with a
+ * class token), what these read of it arrives at no readout of its own: a reader's row vector goes
+ * on into it, through those of its attentions that the reader's tokens come from. Adds them to
+ * own[0 … *n), in order. False: out of memory. */
+static bool add_carried(const tb_explainer *x, const tb_tower *group, int *own, int *n,
+                        bool *carried) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_attention *first = &found->attentions[own[0]];
+    int label = found->towers[first->tower].label, n_own = *n;
+    unsigned char *below = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    bool *adds = TB_NEW(x->arena, bool, found->n_attentions);
+    if (!below || !adds) return false;
+    tb_mark_ancestors(x->graph, first->p, below);
+    tb_mark_ancestors(x->graph, first->v, below);
+    for (int of = 0; of < found->n_towers; of++) {
+        int n_below = 0, n_of = 0;
+        if (of == first->tower ||
+            !tb_label_includes(x->analysis->axes, label, found->towers[of].label))
+            continue;
+        for (int i = 0; i < group->n_attentions; i++) {
+            const tb_attention *a = &found->attentions[group->attentions[i]];
+            n_of += a->tower == of;
+            n_below += a->tower == of && below[a->product->out[0]->id];
+        }
+        for (int i = 0; i < group->n_attentions && n_below < n_of; i++) {
+            const tb_attention *a = &found->attentions[group->attentions[i]];
+            adds[group->attentions[i]] |= a->tower == of && below[a->product->out[0]->id];
+        }
+    }
+    for (int i = 0; i < n_own; i++) adds[own[i]] = true;
+    *n = 0;
+    for (int i = 0; i < found->n_attentions; i++)
+        if (adds[i]) own[(*n)++] = i;
+    *carried = *n > n_own;
+    return true;
+}
+
 /* Towers of one input that no row vector connects (a picture's, and one of its tokens joined with
  * a text's; two sizes of patches) have a result each. The group becomes its first tower, the
  * others follow behind the last one. False if it is one tower only or has attentions that are
@@ -221,7 +259,10 @@ static bool split(tb_explainer *x, int t, const tiba_error *apart, tiba_error *e
             if (found->attentions[members[i]].tower == of) own[n_own++] = members[i];
         if (!own) return tb_out_of_memory(error), false;
         if (n_own == 0) continue;
-        add_group(x, found->towers[of].input, own, n_own, apart);
+        bool carried;
+        if (!add_carried(x, &group->tower, own, &n_own, &carried))
+            return tb_out_of_memory(error), false;
+        add_group(x, found->towers[of].input, own, n_own, apart)->carried = carried;
         towers++;
     }
     if (towers > 1) *group = x->towers[before];
@@ -359,7 +400,7 @@ static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
     const tb_tower group = x->towers[t].tower;
     tiba_error why = {0}, *apart = TB_NEW(x->arena, tiba_error, 1);
     if (!apart) return tb_out_of_memory(error);
-    bool comes_apart = !is_only_read(x, &x->towers[t].tower);
+    bool comes_apart = !x->towers[t].carried && !is_only_read(x, &x->towers[t].tower);
     tiba_status status = plan_whole(x, t, NULL, &why);
     if (status == TIBA_ERROR_INPUT && comes_apart) {
         *apart = why;

@@ -47,8 +47,8 @@ static void check_route_on_plain(readout how, bool transposed, written as) {
     finish(&s, target);
     int64_t element = how == ONE_TOKEN ? 3 * CLASSES + 2 : 2;
     seen *at = watch(&s, element, y);
-    tb_route_graph on = {s.m.graph, s.analysis->axes, s.analysis->attentions, s.analysis->regions,
-                         s.analysis->dominators};
+    tb_route_graph on = {s.m.graph,           s.analysis->axes,       s.analysis->attentions,
+                         s.analysis->regions, s.analysis->dominators, false};
     tiba_error error = {0};
     tb_route *route;
     static const int members[LAYERS] = {0, 1, 2};
