@@ -508,3 +508,22 @@ tiba_status tb_build_ints(tb_builder *b, tb_value **out, int count, const int64_
                           tiba_error *error) {
     return tb_build_constant(b, out, TIBA_INT64, 1, (int64_t[]){count}, values, error);
 }
+
+tiba_status tb_build_reshape(tb_builder *b, tb_value **value, int rank, const int64_t *dims,
+                             tiba_error *error) {
+    tb_value *shape;
+    TB_TRY(tb_build_ints(b, &shape, rank, dims, error));
+    return tb_build1(b, value, TB_OP_Reshape, 2, (tb_value *[]){*value, shape}, 0, NULL, error);
+}
+
+tiba_status tb_build_move_axis(tb_builder *b, tb_value **value, int from, int to,
+                               tiba_error *error) {
+    int64_t perm[TIBA_MAX_RANK];
+    if (from == to) return TIBA_OK;
+    for (int i = 0, next = 0; i < (*value)->t.rank; i++) {
+        next += next == from;
+        perm[i] = i == to ? from : next++;
+    }
+    tb_attr attr = TB_INTS_ATTR("perm", (*value)->t.rank, perm);
+    return tb_build1(b, value, TB_OP_Transpose, 1, value, 1, &attr, error);
+}

@@ -46,6 +46,12 @@ tiba_status tb_build_scalar(tb_builder *b, tb_value **out, float value, tiba_err
 /** One-dimensional int64 constant, as Reshape, Slice, … take it. */
 tiba_status tb_build_ints(tb_builder *b, tb_value **out, int count, const int64_t *values,
                           tiba_error *error);
+/** *value in other dimensions. */
+tiba_status tb_build_reshape(tb_builder *b, tb_value **value, int rank, const int64_t *dims,
+                             tiba_error *error);
+/** *value with axis `from` at place `to`, the others in their order. */
+tiba_status tb_build_move_axis(tb_builder *b, tb_value **value, int from, int to,
+                               tiba_error *error);
 
 /* Attributes for the calls above. */
 #define TB_INT_ATTR(n, v)    ((tb_attr){.name = (n), .kind = TB_ATTR_INT, .i = (v)})

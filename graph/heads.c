@@ -363,24 +363,6 @@ static tiba_status gather(tb_value **out, tb_builder *b, const side_by_side *s, 
     return tb_build1(b, out, TB_OP_Concat, n, list, 1, &TB_INT_ATTR("axis", axis + bare), error);
 }
 
-static tiba_status reshape(tb_value **value, tb_builder *b, int rank, const int64_t *dims,
-                           tiba_error *error) {
-    tb_value *shape;
-    TB_TRY(tb_build_ints(b, &shape, rank, dims, error));
-    return tb_build1(b, value, TB_OP_Reshape, 2, (tb_value *[]){*value, shape}, 0, NULL, error);
-}
-
-static tiba_status move_axis(tb_value **value, tb_builder *b, int from, int to, tiba_error *error) {
-    int64_t perm[TIBA_MAX_RANK];
-    if (from == to) return TIBA_OK;
-    for (int i = 0, next = 0; i < (*value)->t.rank; i++) {
-        next += next == from;
-        perm[i] = i == to ? from : next++;
-    }
-    tb_attr attr = TB_INTS_ATTR("perm", (*value)->t.rank, perm);
-    return tb_build1(b, value, TB_OP_Transpose, 1, value, 1, &attr, error);
-}
-
 /* What was done to each product, done to all at once; the heads are axis 0. */
 static tiba_status move_all(tb_value **value, tb_builder *b, const head *h, tiba_error *error) {
     for (int i = h->n - 1; i >= 0; i--) {
@@ -391,7 +373,7 @@ static tiba_status move_all(tb_value **value, tb_builder *b, const head *h, tiba
         if (!tb_is(node, TB_OP_Transpose)) {
             list[0] = (*value)->t.dims[0];
             memcpy(list + 1, out->dims, (size_t)out->rank * sizeof *list);
-            TB_TRY(reshape(value, b, out->rank + 1, list, error));
+            TB_TRY(tb_build_reshape(b, value, out->rank + 1, list, error));
             continue;
         }
         for (int d = 0; d < out->rank; d++) list[d + 1] = 1 + (perm ? perm[d] : out->rank - 1 - d);
@@ -411,15 +393,15 @@ static tiba_status join(const side_by_side *s, tb_graph *graph, tiba_error *erro
     int axis = s->leading ? s->axis : s->rank - 2; /* of heads, in front of the matrices */
     for (int k = 0; k < 2; k++) TB_TRY(gather(&in[k], &b, s, k, axis, error));
     TB_TRY(tb_build1(&b, &made, TB_OP_MatMul, 2, in, 0, NULL, error));
-    if (s->rank == 2) TB_TRY(reshape(&made, &b, 3, made->t.dims + 1, error));
+    if (s->rank == 2) TB_TRY(tb_build_reshape(&b, &made, 3, made->t.dims + 1, error));
     if (s->heads[0].n > 0 && !s->stacked) {
-        TB_TRY(move_axis(&made, &b, axis, 0, error));
+        TB_TRY(tb_build_move_axis(&b, &made, axis, 0, error));
         TB_TRY(move_all(&made, &b, &s->heads[0], error));
         axis = 0;
     }
-    TB_TRY(move_axis(&made, &b, axis, s->axis, error));
+    TB_TRY(tb_build_move_axis(&b, &made, axis, s->axis, error));
     if (!tb_same_shape(&made->t, &old->t))
-        TB_TRY(reshape(&made, &b, old->t.rank, old->t.dims, error));
+        TB_TRY(tb_build_reshape(&b, &made, old->t.rank, old->t.dims, error));
     made->name = old->name;
     return tb_replace_uses(graph, old, made) ? TIBA_OK : tb_out_of_memory(error);
 }

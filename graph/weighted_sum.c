@@ -1,5 +1,7 @@
 #include "graph/weighted_sum.h"
 
+#include <string.h>
+
 /* The only axis that the node sums over, -1: it is no such sum. */
 static int sum_axis(const tb_node *node) {
     if (!tb_is(node, TB_OP_ReduceSum) || node->n_in < 2 || !node->in[1] || !node->in[0]->active)
@@ -54,15 +56,19 @@ static bool is_softmax(const tb_value *value) {
     return t->rank > 0 && t->dims[axis] > 1;
 }
 
-/* Does w, of the shape [dims], weigh v's tokens along `axis`, all features alike? */
-static bool weighs(const tb_value *w, const int64_t *dims, const tb_value *v, int axis) {
-    int rank = v->t.rank, features = axis == rank - 1 ? rank - 2 : rank - 1;
-    if (rank < 2 || w->t.rank != rank || axis < rank - 2 || !w->active || !v->active) return false;
-    if (w->t.dtype != TIBA_FLOAT32 || v->t.dtype != TIBA_FLOAT32) return false;
-    for (int d = 0; d < rank; d++)
-        if (d == features ? dims[d] != 1 || v->t.dims[d] < 2 : dims[d] != v->t.dims[d])
-            return false;
-    return v->t.dims[axis] > 1 && is_softmax(w);
+/* The axis of v's features where w, of the shape [dims], weighs v's tokens along `axis`, all
+ * features alike; -1: it does not. */
+static int weighed_features(const tb_value *w, const int64_t *dims, const tb_value *v, int axis) {
+    int features = -1;
+    if (w->t.rank != v->t.rank || !w->active || !v->active) return -1;
+    if (w->t.dtype != TIBA_FLOAT32 || v->t.dtype != TIBA_FLOAT32) return -1;
+    for (int d = 0; d < v->t.rank; d++) {
+        if (dims[d] == v->t.dims[d]) continue;
+        if (dims[d] != 1 || features >= 0) return -1;
+        features = d;
+    }
+    return features >= 0 && features != axis && v->t.dims[axis] > 1 && is_softmax(w) ? features
+                                                                                     : -1;
 }
 
 /* Does the node make copies along axes of 1 only? */
@@ -89,27 +95,25 @@ static tb_value *before_copies(tb_value *w, int64_t *dims) {
     return node->in[0];
 }
 
-static tiba_status reshape(tb_value **out, tb_builder *b, tb_value *x, int rank,
-                           const int64_t *dims, tiba_error *error) {
-    tb_value *shape;
-    TB_TRY(tb_build_ints(b, &shape, rank, dims, error));
-    return tb_build1(b, out, TB_OP_Reshape, 2, (tb_value *[]){x, shape}, 0, NULL, error);
-}
-
-static tiba_status rewrite(tb_graph *graph, tb_exec *exec, tb_node *sum, tb_value *w,
-                           const int64_t *weights, tb_value *v, int axis, tiba_error *error) {
+/* P [..., 1, tokens] times V [..., tokens, features], and the features back in their place. */
+static tiba_status rewrite(tb_graph *graph, tb_exec *exec, tb_node *sum, tb_value *w, tb_value *v,
+                           int axis, int features, tiba_error *error) {
     tb_builder b = {
         .graph = graph, .exec = exec, .origin = sum->origin, .before = sum, .from = sum};
-    int64_t dims[TIBA_MAX_RANK];
     int rank = v->t.rank;
-    tb_value *p, *product, *old = sum->out[0], *made;
-    for (int d = 0; d < rank; d++) dims[d] = weights[d];
-    dims[rank - 1] = weights[rank - 2];
-    dims[rank - 2] = weights[rank - 1];
-    TB_TRY(reshape(&p, &b, w, rank, dims, error));
-    tb_value *in[2] = {axis == rank - 1 ? v : p, axis == rank - 1 ? p : v};
-    TB_TRY(tb_build1(&b, &product, TB_OP_MatMul, 2, in, 0, NULL, error));
-    TB_TRY(reshape(&made, &b, product, old->t.rank, old->t.dims, error));
+    tb_value *old = sum->out[0], *made;
+    TB_TRY(tb_build_move_axis(&b, &v, features, rank - 1, error));
+    TB_TRY(tb_build_move_axis(&b, &v, axis - (features < axis), rank - 2, error));
+    int64_t dims[TIBA_MAX_RANK];
+    memcpy(dims, v->t.dims, sizeof dims);
+    dims[rank - 2] = 1;
+    dims[rank - 1] = v->t.dims[rank - 2];
+    TB_TRY(tb_build_reshape(&b, &w, rank, dims, error));
+    TB_TRY(tb_build1(&b, &made, TB_OP_MatMul, 2, (tb_value *[]){w, v}, 0, NULL, error));
+    dims[rank - 2] = v->t.dims[rank - 1];
+    TB_TRY(tb_build_reshape(&b, &made, rank - 1, dims, error));
+    TB_TRY(tb_build_move_axis(&b, &made, rank - 2, features - (axis < features), error));
+    TB_TRY(tb_build_reshape(&b, &made, old->t.rank, old->t.dims, error));
     made->name = old->name;
     return tb_replace_uses(graph, old, made) ? TIBA_OK : tb_out_of_memory(error);
 }
@@ -124,8 +128,9 @@ tiba_status tb_raise_weighted_sums(tb_graph *graph, tb_exec *exec, tiba_error *e
         for (int side = 0; side < 2; side++) {
             int64_t dims[TIBA_MAX_RANK];
             tb_value *w = before_copies(product->in[side], dims), *v = product->in[1 - side];
-            if (!weighs(w, dims, v, axis)) continue;
-            TB_TRY(rewrite(graph, exec, node, w, dims, v, axis, error));
+            int features = weighed_features(w, dims, v, axis);
+            if (features < 0) continue;
+            TB_TRY(rewrite(graph, exec, node, w, v, axis, features, error));
             break;
         }
     }

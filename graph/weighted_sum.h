@@ -9,9 +9,9 @@
 
 #include "graph/build.h"
 
-/** Rewrites every such ReduceSum of a bound graph whose Softmaxes have been raised: over the last
- *  but one axis of w [..., tokens, 1] · v [..., tokens, features], or over the last one of
- *  w [..., 1, tokens] · v [..., features, tokens]. Dead nodes are left to tb_graph_sweep. */
+/** Rewrites every such ReduceSum of a bound graph whose Softmaxes have been raised: over the tokens
+ * of w · v, where w has no features (one axis of 1, wherever v has them). Dead nodes are left to
+ * tb_graph_sweep. */
 tiba_status tb_raise_weighted_sums(tb_graph *graph, tb_exec *exec, tiba_error *error);
 
 #endif
