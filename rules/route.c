@@ -264,6 +264,24 @@ static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *er
     return TIBA_OK;
 }
 
+/* Which operands of a product come from attentions of their own? */
+static tiba_status classify_product(tb_route *r, const tb_node *node, tiba_error *error) {
+    const tb_value *a = node->in[0], *b = node->in[1];
+    if (!r->between[a->id] || !r->between[b->id]) return TIBA_OK;
+    int common = tb_common_dominator(r->on.dominators, a->id, b->id);
+    const tb_value *base = common >= 0 ? r->on.graph->values[common] : NULL;
+    if (!base || !r->between[base->id]) base = r->source.value;
+    unsigned char *seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
+    if (!seen) return tb_out_of_memory(error);
+    for (int i = 0; i < 2; i++) {
+        memset(seen, 0, (size_t)r->on.graph->n_values);
+        if (has_attention(r, node->in[i], base, seen))
+            r->attends[node->id] |= (unsigned char)(1 << i);
+    }
+    r->base[node->id] = base;
+    return TIBA_OK;
+}
+
 /* What the tokens of a value are, as a tower; its attentions are not filled in. */
 static tiba_status describe(const tb_route *r, const tb_token_axes *of, tb_tower *tower,
                             tiba_error *error) {
@@ -377,7 +395,9 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
     r->base = TB_NEW(r->arena, const tb_value *, graph->next_node_id);
     r->alone = TB_NEW(r->arena, unsigned char, graph->next_node_id);
-    if (!below || !above || !r->between || !r->steps || !r->skip || !r->base || !r->alone)
+    r->attends = TB_NEW(r->arena, unsigned char, graph->next_node_id);
+    if (!below || !above || !r->between || !r->steps || !r->skip || !r->base || !r->alone ||
+        !r->attends)
         return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
     tb_mark_ancestors(graph, r->readout.value, above);
@@ -389,7 +409,10 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         if (!out || !in) continue;
         r->steps[r->n_steps++] = node;
         if (r->on.regions->of_node[node->id] >= 0) continue;
-        if (tb_route_is_sum(node)) TB_TRY(classify_add(r, node, error));
+        if (tb_route_is_sum(node))
+            TB_TRY(classify_add(r, node, error));
+        else if (node->op->class == TB_CLASS_BINARY && node->n_in == 2)
+            TB_TRY(classify_product(r, node, error));
     }
     return TIBA_OK;
 }
@@ -406,7 +429,10 @@ static bool has_own_size(const tb_value *value, const tb_value *out) {
     return true;
 }
 
-bool tb_route_carries(const tb_route *r, const tb_node *node, int i, int *among) {
+bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked, int *among) {
+    const unsigned attends = asked ? r->attends[node->id] : 0;
+    *among = attends == 3 ? 2 : 1;
+    if (attends) return attends >> i & 1;
     int whole = 0, carry = 0;
     bool mine = false;
     for (int k = 0; k < node->n_in; k++) {
@@ -426,7 +452,9 @@ static bool hands_to(const tb_route *r, const tb_node *node, int i) {
     if (!node->in[i]) return false;
     if (tb_route_is_sum(node))
         return tb_add_gets[what].stream[i] > 0 || tb_add_gets[what].asked[i] > 0;
-    return node->op->class != TB_CLASS_BINARY || tb_route_carries(r, node, i, &among);
+    if (node->op->class != TB_CLASS_BINARY) return true;
+    return tb_route_carries(r, node, i, true, &among) ||
+           tb_route_carries(r, node, i, false, &among);
 }
 
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {

@@ -127,7 +127,7 @@ static tiba_status up_binary(climb *c, const tb_node *node, tiba_error *error) {
     float *to = room(c, node->out[0]);
     if (!to) return tb_out_of_memory(error);
     for (int i = 0, among; i < node->n_in; i++)
-        if (tb_route_carries(c->r, node, i, &among))
+        if (tb_route_carries(c->r, node, i, true, &among))
             add_up(c, to, node->out[0], node->in[i], 1.0f / (float)among);
     return TIBA_OK;
 }

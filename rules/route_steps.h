@@ -40,8 +40,10 @@ tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *
 
 /** Marks in reached [value id] the operands that a step hands weight to. */
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached);
-/** Does operand `i` hold tokens of the result, and `among` how many operands? */
-bool tb_route_carries(const tb_route *r, const tb_node *node, int i, int *among);
+/** Does operand `i` hold tokens of the result, and `among` how many operands? `asked`: of what a
+ * branch was asked for; where only some operands come from attentions, the others are gates and
+ * hold nothing of it. */
+bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked, int *among);
 
 /** The sum of each row of what the branches of a residual sum add to it: s [elements of the sum],
  *  where `blocks` are as in tb_route_load. */

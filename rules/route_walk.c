@@ -177,15 +177,6 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
-/* Operands of the result's own size carry the tokens, all others none (unless none has it). */
-static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
-                               tiba_error *error) {
-    for (int i = 0, among; i < node->n_in; i++)
-        if (tb_route_carries(w->r, node, i, &among))
-            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
-    return TIBA_OK;
-}
-
 const tb_add_shares tb_add_gets[] = {
     [ADD_LEFT] = {{1.0f, 0.0f}, {0.0f, 0.0f}},
     [ADD_RIGHT] = {{0.0f, 1.0f}, {0.0f, 0.0f}},
@@ -195,6 +186,17 @@ const tb_add_shares tb_add_gets[] = {
     [ADD_BOTH] = {{1.0f, 1.0f}, {0.0f, 0.0f}},
 };
 
+/* No row of I + E is one attention's alone: rows stay undivided, or the rollout is refused. */
+static tiba_status leave_undivided(const walk *w, const tb_node *node, tiba_error *error) {
+    if (w->load->undivided) {
+        *w->load->undivided = true;
+        return TIBA_OK;
+    }
+    return tb_node_fail(error, TIBA_ERROR_INPUT, node,
+                        "the normalized rollout is not defined where several attentions share "
+                        "a residual sum: --rollout raw, or another method");
+}
+
 /* Divides the weight at an Add around an attention by the sums of the rows of I + E. */
 static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
                              tiba_error *error) {
@@ -202,14 +204,7 @@ static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
     bool around = what == ADD_AROUND_LEFT || what == ADD_AROUND_RIGHT;
     if (what == ADD_LEFT || what == ADD_RIGHT) return TIBA_OK;
     bool own = around && w->r->alone[node->id];
-    if (!own && w->load->undivided) {
-        *w->load->undivided = true;
-        return TIBA_OK;
-    }
-    if (!own)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, node,
-                            "the normalized rollout is not defined where several attentions share "
-                            "a residual sum: --rollout raw, or another method");
+    if (!own) return leave_undivided(w, node, error);
     int64_t count = tb_tensor_count(m);
     float *s = tb_calloc(w->budget, (size_t)count + 1, sizeof *s);
     if (!s) return tb_out_of_memory(error);
@@ -229,6 +224,26 @@ static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, 
         if (gets->stream[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->stream[i], error));
         w->channel = node->id;
         if (gets->asked[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->asked[i], error));
+    }
+    return TIBA_OK;
+}
+
+/* Operands of the result's own size carry the tokens, all others none (unless none has it); what a
+ * branch was asked for goes to its attentions. An attention that opens the gates of tokens on the
+ * stream is asked for what it adds. */
+static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
+                               tiba_error *error) {
+    const int channel = w->channel;
+    const bool asked = channel != STREAM;
+    for (int i = 0, among; i < node->n_in; i++) {
+        w->channel = channel;
+        if (tb_route_carries(w->r, node, i, asked, &among)) {
+            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
+        } else if (tb_route_carries(w->r, node, i, true, &among)) {
+            w->channel = node->id;
+            if (w->load->normalized) TB_TRY(leave_undivided(w, node, error));
+            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
+        }
     }
     return TIBA_OK;
 }
