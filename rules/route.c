@@ -243,43 +243,45 @@ static signed char who_gets(operand a, operand b) {
 }
 
 /* Who gets the weight at a sum of two activations. */
-static tiba_status classify_add(tb_route *r, const tb_node *node, tiba_error *error) {
+static void classify_add(tb_route *r, const tb_node *node, unsigned char *seen) {
     const tb_value *a = node->in[0], *b = node->in[1];
     int common = tb_common_dominator(r->on.dominators, a->id, b->id);
     const tb_value *base = common >= 0 ? r->on.graph->values[common] : NULL;
     if (!base || !r->between[base->id]) base = r->source.value; /* there the weight ends */
-    unsigned char *seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
-    if (!seen) return tb_out_of_memory(error);
     if (r->between[a->id] != r->between[b->id]) /* the other one holds none of the tokens */
         r->skip[node->id] = r->between[a->id] ? ADD_LEFT : ADD_RIGHT;
     else
         r->skip[node->id] = who_gets(look_at(r, a, base, seen), look_at(r, b, base, seen));
     r->base[node->id] = base;
     bool around = r->skip[node->id] == ADD_AROUND_LEFT || r->skip[node->id] == ADD_AROUND_RIGHT;
-    if (!around) return TIBA_OK;
+    if (!around) return;
     const tb_node *softmax = NULL;
     memset(seen, 0, (size_t)r->on.graph->n_values);
     const tb_value *branch = r->skip[node->id] == ADD_AROUND_LEFT ? b : a;
     r->alone[node->id] = is_alone(r, branch, base, seen, &softmax);
-    return TIBA_OK;
 }
 
-/* Which operands of a product come from attentions of their own? */
-static tiba_status classify_product(tb_route *r, const tb_node *node, tiba_error *error) {
-    const tb_value *a = node->in[0], *b = node->in[1];
-    if (!r->between[a->id] || !r->between[b->id]) return TIBA_OK;
-    int common = tb_common_dominator(r->on.dominators, a->id, b->id);
-    const tb_value *base = common >= 0 ? r->on.graph->values[common] : NULL;
+/* Which operands of a product, or of features put side by side, come from attentions of their own?
+ */
+static void mark_attending(tb_route *r, const tb_node *node, unsigned char *seen) {
+    const tb_value *base = NULL;
+    int operands = 0;
+    for (int i = 0; i < node->n_in; i++) {
+        const tb_value *in = node->in[i];
+        if (!in || !r->between[in->id]) continue;
+        int common = in->id;
+        if (operands++)
+            common = base ? tb_common_dominator(r->on.dominators, base->id, in->id) : -1;
+        base = common >= 0 ? r->on.graph->values[common] : NULL;
+    }
+    if (operands < 2 || node->n_in > 32) return;
     if (!base || !r->between[base->id]) base = r->source.value;
-    unsigned char *seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
-    if (!seen) return tb_out_of_memory(error);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < node->n_in; i++) {
+        if (!node->in[i] || !r->between[node->in[i]->id]) continue;
         memset(seen, 0, (size_t)r->on.graph->n_values);
-        if (has_attention(r, node->in[i], base, seen))
-            r->attends[node->id] |= (unsigned char)(1 << i);
+        if (has_attention(r, node->in[i], base, seen)) r->attends[node->id] |= UINT32_C(1) << i;
     }
     r->base[node->id] = base;
-    return TIBA_OK;
 }
 
 /* What the tokens of a value are, as a tower; its attentions are not filled in. */
@@ -389,15 +391,16 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     const tb_graph *graph = r->on.graph;
     unsigned char *below = TB_NEW(r->arena, unsigned char, graph->n_values);
     unsigned char *above = TB_NEW(r->arena, unsigned char, graph->n_values);
+    unsigned char *seen = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->n_steps = 0;
     r->between = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
     r->base = TB_NEW(r->arena, const tb_value *, graph->next_node_id);
     r->alone = TB_NEW(r->arena, unsigned char, graph->next_node_id);
-    r->attends = TB_NEW(r->arena, unsigned char, graph->next_node_id);
-    if (!below || !above || !r->between || !r->steps || !r->skip || !r->base || !r->alone ||
-        !r->attends)
+    r->attends = TB_NEW(r->arena, uint32_t, graph->next_node_id);
+    if (!below || !above || !seen || !r->between || !r->steps || !r->skip || !r->base ||
+        !r->alone || !r->attends)
         return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
     tb_mark_ancestors(graph, r->readout.value, above);
@@ -410,9 +413,10 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         r->steps[r->n_steps++] = node;
         if (r->on.regions->of_node[node->id] >= 0) continue;
         if (tb_route_is_sum(node))
-            TB_TRY(classify_add(r, node, error));
-        else if (node->op->class == TB_CLASS_BINARY && node->n_in == 2)
-            TB_TRY(classify_product(r, node, error));
+            classify_add(r, node, seen);
+        else if (node->op->class == TB_CLASS_BINARY ||
+                 (tb_is(node, TB_OP_Concat) && !joins_tokens(r, node)))
+            mark_attending(r, node, seen);
     }
     return TIBA_OK;
 }
@@ -430,8 +434,9 @@ static bool has_own_size(const tb_value *value, const tb_value *out) {
 }
 
 bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked, int *among) {
-    const unsigned attends = asked ? r->attends[node->id] : 0;
-    *among = attends == 3 ? 2 : 1;
+    const uint32_t attends = asked ? r->attends[node->id] : 0;
+    *among = 0;
+    for (uint32_t left = attends; left; left &= left - 1) ++*among;
     if (attends) return attends >> i & 1;
     int whole = 0, carry = 0;
     bool mine = false;
@@ -444,6 +449,13 @@ bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked,
     }
     *among = whole ? whole : carry;
     return node->in[i] && r->between[node->in[i]->id] && (mine || whole == 0);
+}
+
+float tb_route_asked_share(const tb_route *r, const tb_node *node) {
+    int64_t attending = 0;
+    for (int i = 0; i < node->n_in && i < 32; i++)
+        if (r->attends[node->id] >> i & 1) attending += tb_tensor_count(&node->in[i]->t);
+    return attending ? (float)tb_tensor_count(&node->out[0]->t) / (float)attending : 0.0f;
 }
 
 static bool hands_to(const tb_route *r, const tb_node *node, int i) {

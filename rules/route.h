@@ -58,10 +58,10 @@ typedef struct tb_route {
     unsigned char *told_apart; /**< by label: axes of the attentions, and what they are made of */
     unsigned char *between;    /**< by value id: on a way from source to readout */
     signed char *skip;         /**< by node id, for Adds: see route.c */
-    const tb_value **base;  /**< likewise: what both operands come from, NULL: nothing in common */
-    unsigned char *alone;   /**< likewise: the members in the branch are parts of one softmax */
-    unsigned char *attends; /**< by node id, for products: bit i, members only operand i comes from;
-                               base as for Adds */
+    const tb_value **base; /**< likewise: what both operands come from, NULL: nothing in common */
+    unsigned char *alone;  /**< likewise: the members in the branch are parts of one softmax */
+    uint32_t *attends; /**< by node id, for products and for features joined: bit i, operand i comes
+                          from members past base */
 } tb_route;
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Values that are

@@ -67,7 +67,7 @@ static bool holds_any(const climb *c, const tb_node *node) {
     return false;
 }
 
-/* A copy copies; what has no value here is 0. */
+/* A copy copies; what has no value here is 0, or nothing where it stands beside what has one. */
 static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
     if (node->op->class == TB_CLASS_OTHER)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
@@ -101,7 +101,11 @@ static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
         if (!memory[n_in + i].data) return tb_out_of_memory(error);
         out[i] = &memory[n_in + i];
     }
-    return node->op->def->forward(c->exec, node, in, out, error);
+    TB_TRY(node->op->def->forward(c->exec, node, in, out, error));
+    const float times = tb_route_asked_share(c->r, node);
+    float *to = out[0] ? out[0]->data : NULL;
+    for (int64_t i = 0; to && times > 0.0f && i < tb_tensor_count(out[0]); i++) to[i] *= times;
+    return TIBA_OK;
 }
 
 /* The mean of the elements that were merged. */

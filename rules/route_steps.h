@@ -44,6 +44,9 @@ void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *r
  * branch was asked for; where only some operands come from attentions, the others are gates and
  * hold nothing of it. */
 bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked, int *among);
+/** Where features are put side by side and only some come from attentions: how many times their own
+ * part these get of what a branch was asked for. 0: all operands are alike. */
+float tb_route_asked_share(const tb_route *r, const tb_node *node);
 
 /** The sum of each row of what the branches of a residual sum add to it: s [elements of the sum],
  *  where `blocks` are as in tb_route_load. */

@@ -172,8 +172,10 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
         back[i] = &memory[n_in + i];
     }
     TB_TRY(def->vjp(w->exec, node, in, out, back, din, error));
+    const float times = w->channel == STREAM ? 0.0f : tb_route_asked_share(w->r, node);
     for (size_t i = 0; i < n_in; i++)
-        if (din[i]) TB_TRY(give(w, node->in[i], din[i], 1.0f, error));
+        if (din[i] && (times == 0.0f || w->r->attends[node->id] >> i & 1))
+            TB_TRY(give(w, node->in[i], din[i], times > 0.0f ? times : 1.0f, error));
     return TIBA_OK;
 }
 

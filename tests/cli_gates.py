@@ -61,6 +61,15 @@ def opened(graph, x, k, queries=None):
     return "x" + k
 
 
+def beside(graph, x, k, queries=None):
+    """x + W [attention, MLP]"""
+    graph.node("Relu", [linear(graph, x, "u" + k)], "g" + k)
+    graph.node("Concat", [attention(graph, x, k, queries), "g" + k], "go" + k, axis=2)
+    graph.node("MatMul", ["go" + k, put(graph, "wo" + k, random.randn(2 * FEATURES, FEATURES) * 0.6)], "oo" + k)
+    graph.node("Add", [x, "oo" + k], "x" + k)
+    return "x" + k
+
+
 def run(name, lower, queries, options):
     graph = Graph()
     graph.input("x", [1, TOKENS, FEATURES])
@@ -94,9 +103,9 @@ def rolled_out(load, rows_divided):
 
 with tempfile.TemporaryDirectory() as folder:
     np.save(os.path.join(folder, "x.npy"), X)
-    for queries in (None, 1):
+    for block_, queries in ((gated, None), (gated, 1), (beside, None)):
         for rows in ("raw", "normalized"):
-            said, load = run(f"gated{queries}{rows}", gated, queries, ["--rollout", rows])
+            said, load = run(f"{block_.__name__}{queries}{rows}", block_, queries, ["--rollout", rows])
             check(load, queries, rows, said)
             got, want = load("tokens.x").ravel(), rolled_out(load, rows == "normalized")
             check(np.abs(got - want).max() <= 1e-5 * np.abs(want).max(), queries, rows, got, want)

@@ -439,6 +439,14 @@ def test_pooling():
         graph.ints("axis", [2])
         graph.node("ReduceSum", ["weighed", "axis"], "pooled", keepdims=0)
 
+    def features_outside(graph, w, v):
+        graph.node("Transpose", [w], "turned", perm=[2, 0, 1])
+        graph.node("Transpose", [v], "channels", perm=[2, 0, 1])
+        graph.node("Mul", ["turned", "channels"], "weighed")
+        graph.ints("axis", [2])
+        graph.node("ReduceSum", ["weighed", "axis"], "features", keepdims=0)
+        graph.node("Transpose", ["features"], "pooled", perm=[1, 0])
+
     def over_features(graph, w, v):  # what is summed up is another axis
         graph.node("Mul", [w, v], "weighed")
         graph.ints("axis", [2])
@@ -482,7 +490,7 @@ def test_pooling():
 
     np.save(os.path.join(folder.name, "x.npy"), x)
     for alone in (False, True):
-        for flat, form in itertools.product((False, True, "sink"), (product, summed, kept, widened, repeated, features_first)):
+        for flat, form in itertools.product((False, True, "sink"), (product, summed, kept, widened, repeated, features_first, features_outside)):
             if form is product and flat is not True:
                 r, usual = run(f"pool{alone}{flat}", product, alone, flat)
                 check(r.returncode == 0 and len(usual) >= 3, alone, flat, r.stderr)
