@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "graph/attention.h"
+
 /* The only axis that the node sums over, -1: it is no such sum. */
 static int sum_axis(const tb_node *node) {
     if (!tb_is(node, TB_OP_ReduceSum) || node->n_in < 2 || !node->in[1] || !node->in[0]->active)
@@ -118,7 +120,20 @@ static tiba_status rewrite(tb_graph *graph, tb_exec *exec, tb_node *sum, tb_valu
     return tb_replace_uses(graph, old, made) ? TIBA_OK : tb_out_of_memory(error);
 }
 
+/* Are they tokens of an input, or what was made of some? Samples at computed places (deformable
+ * attention) are not: their axis is another. */
+static tiba_status are_tokens(bool *tokens, tb_axes **axes, const tb_graph *graph,
+                              const tb_value *v, int axis, tiba_error *error) {
+    if (!*axes) TB_TRY(tb_axes_find(axes, graph, graph->arena, error));
+    const int label = tb_axes_dim(*axes, v, axis);
+    if (label == -2) return tb_out_of_memory(error);
+    *tokens = label >= 0 && (*axes)->labels[tb_axes_root(*axes, label)].kind != TB_LABEL_OTHER &&
+              tb_label_input(*axes, label) >= 0;
+    return TIBA_OK;
+}
+
 tiba_status tb_raise_weighted_sums(tb_graph *graph, tb_exec *exec, tiba_error *error) {
+    tb_axes *axes = NULL; /* of the graph as it is */
     tb_node *next;
     for (tb_node *node = graph->first; node; node = next) {
         next = node->next;
@@ -129,8 +144,11 @@ tiba_status tb_raise_weighted_sums(tb_graph *graph, tb_exec *exec, tiba_error *e
             int64_t dims[TIBA_MAX_RANK];
             tb_value *w = before_copies(product->in[side], dims), *v = product->in[1 - side];
             int features = weighed_features(w, dims, v, axis);
-            if (features < 0) continue;
+            bool tokens = false;
+            if (features >= 0) TB_TRY(are_tokens(&tokens, &axes, graph, v, axis, error));
+            if (!tokens) continue;
             TB_TRY(rewrite(graph, exec, node, w, v, axis, features, error));
+            axes = NULL;
             break;
         }
     }
