@@ -474,10 +474,17 @@ static tiba_status fail_without_attention(const tb_explainer *x, const unsigned 
         if (tb_is(node, TB_OP_Softmax) && node->out[0] && node->out[0]->active &&
             above[node->out[0]->id])
             last = node;
-    if (last)
-        return tb_node_fail(error, TIBA_ERROR_INPUT, last,
-                            "no attention found: this softmax, the last one, is not multiplied by "
-                            "values along its axis");
+    if (last) {
+        const tiba_tensor *p = &last->out[0]->t;
+        int64_t axis = tb_attr_int(last, "axis", -1);
+        bool alone = p->dims[axis < 0 ? axis + p->rank : axis] == 1;
+        return tb_node_fail(error, TIBA_ERROR_INPUT, last, "no attention found: %s",
+                            alone ? "this softmax, the last one, has one element in each row, "
+                                    "which is always 1"
+                                  : "no product with values takes the probabilities of this "
+                                    "softmax, the last one, as they are (no gates of other "
+                                    "activations) and sums along its axis");
+    }
     return tb_fail(error, TIBA_ERROR_INPUT,
                    "no attention found: the target depends on no softmax of an activation");
 }

@@ -354,6 +354,31 @@ def test_states():
     check("\ntrust: relevance is conserved" in r.stdout, r.stdout)
 
 
+def test_no_product():
+    """A softmax over single elements, and probabilities that another activation gates."""
+    for gated in (False, True):
+        graph = Graph()
+        graph.input("x", [1, 5, 6])
+        graph.weight("w", [6, 5 if gated else 1])
+        graph.weight("g", [6, 5])
+        graph.weight("head", [6, 3])
+        graph.node("MatMul", ["x", "w"], "scores")
+        graph.node("Softmax", ["scores"], "p", axis=-1)
+        if gated:
+            graph.node("MatMul", ["x", "g"], "gates")
+            graph.node("Sigmoid", ["gates"], "open")
+            graph.node("Mul", ["p", "open"], "gated")
+            graph.node("MatMul", ["gated", "x"], "z")
+        else:
+            graph.node("Mul", ["p", "x"], "z")
+        graph.node("ReduceMean", ["z"], "mean", axes=[1], keepdims=0)
+        graph.node("MatMul", ["mean", "head"], "y")
+        graph.output("y")
+        why = "no product with values takes the probabilities of this softmax, the last one, as they are (no gates of other activations) and sums along its axis" \
+            if gated else "this softmax, the last one, has one element in each row, which is always 1"
+        refused(made(graph, "gated" if gated else "single"), {"x": random.randn(1, 5, 6).astype("f4")}, f"node 'node_p' (Softmax): no attention found: {why}")
+
+
 for name, test in sorted(globals().items()):
     if name.startswith("test_"):
         test()

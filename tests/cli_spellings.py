@@ -501,7 +501,7 @@ def test_pooling():
                     same = got[n].shape == usual[n].shape and np.abs(got[n] - usual[n]).max() <= 1e-5 * np.abs(usual[n]).max()
                     check(same, form.__name__, alone, flat, n, got[n], usual[n])
     r, _ = run("over_features", over_features, True, False)
-    check(r.returncode == 1 and "is not multiplied by values along its axis" in r.stderr, r.stderr)
+    check(r.returncode == 1 and "no product with values takes the probabilities of this softmax" in r.stderr, r.stderr)
 
 
 def test_sinks():
