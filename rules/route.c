@@ -199,15 +199,18 @@ static bool is_alone(const tb_route *r, const tb_value *value, const tb_value *b
     return true;
 }
 
-/* Is there a way from `value` down to `base` past all member attentions? */
+/* Is there a way from `value` down to `base` past all member attentions? What only opens a gate for
+ * an attention's result, or stands beside it, is none. */
 static bool passes_by(const tb_route *r, const tb_value *value, const tb_value *base,
                       unsigned char *seen) {
     if (value == base) return true;
     const tb_node *node = value->producer;
     if (!node || seen[value->id] || tb_route_member_of(r, node) >= 0) return false;
     seen[value->id] = 1;
+    const uint32_t attends = r->attends[node->id];
     for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && passes_by(r, node->in[i], base, seen))
+        if (node->in[i] && node->in[i]->active && (!attends || attends >> i & 1) &&
+            passes_by(r, node->in[i], base, seen))
             return true;
     return false;
 }
@@ -411,13 +414,14 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         for (int i = 0; i < node->n_in; i++) in |= node->in[i] && r->between[node->in[i]->id];
         if (!out || !in) continue;
         r->steps[r->n_steps++] = node;
-        if (r->on.regions->of_node[node->id] >= 0) continue;
-        if (tb_route_is_sum(node))
-            classify_add(r, node, seen);
-        else if (node->op->class == TB_CLASS_BINARY ||
-                 (tb_is(node, TB_OP_Concat) && !joins_tokens(r, node)))
+        bool joins = tb_is(node, TB_OP_Concat) && !joins_tokens(r, node);
+        bool product = node->op->class == TB_CLASS_BINARY && !tb_route_is_sum(node);
+        if (r->on.regions->of_node[node->id] < 0 && (joins || product))
             mark_attending(r, node, seen);
     }
+    for (int i = 0; i < r->n_steps; i++)
+        if (r->on.regions->of_node[r->steps[i]->id] < 0 && tb_route_is_sum(r->steps[i]))
+            classify_add(r, r->steps[i], seen);
     return TIBA_OK;
 }
 

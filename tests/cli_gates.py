@@ -70,6 +70,16 @@ def beside(graph, x, k, queries=None):
     return "x" + k
 
 
+def highway(graph, x, k, queries=None):
+    """(1 - σ(U x)) ⊙ x + σ(U x) ⊙ W attention"""
+    graph.node("Sigmoid", [linear(graph, x, "u" + k)], "g" + k)
+    graph.node("Sub", [put(graph, "one" + k, np.ones(1)), "g" + k], "rest" + k)
+    graph.node("Mul", ["rest" + k, x], "kept" + k)
+    graph.node("Mul", ["g" + k, linear(graph, attention(graph, x, k, queries), "oo" + k)], "new" + k)
+    graph.node("Add", ["kept" + k, "new" + k], "x" + k)
+    return "x" + k
+
+
 def run(name, lower, queries, options):
     graph = Graph()
     graph.input("x", [1, TOKENS, FEATURES])
@@ -103,7 +113,7 @@ def rolled_out(load, rows_divided):
 
 with tempfile.TemporaryDirectory() as folder:
     np.save(os.path.join(folder, "x.npy"), X)
-    for block_, queries in ((gated, None), (gated, 1), (beside, None)):
+    for block_, queries in ((gated, None), (gated, 1), (beside, None), (highway, None)):
         for rows in ("raw", "normalized"):
             said, load = run(f"{block_.__name__}{queries}{rows}", block_, queries, ["--rollout", rows])
             check(load, queries, rows, said)
