@@ -484,6 +484,35 @@ static tiba_status note_way(collect *c, int t, tiba_error *error) {
     return *note ? TIBA_OK : tb_out_of_memory(error);
 }
 
+/* Is the attention in another tower as well, whose row vector comes to it? */
+static bool is_elsewhere(const collect *c, int t, int attention) {
+    for (int of = 0; of < c->x->n_towers; of++)
+        for (int b = 0; of != t && b < c->x->towers[of].tower.n_attentions; b++)
+            if (c->x->towers[of].tower.attentions[b] == attention) return true;
+    return false;
+}
+
+/* Does the gradient come to the tower's attentions, though none of what lies behind the last one
+ * (at the readout) is read? Relevance 0 would say that the tokens do not matter. */
+static tiba_status check_ways(const collect *c, int t, tiba_error *error) {
+    const tb_plan_tower *tower = &c->x->towers[t];
+    bool read = c->method->combine != TB_COMBINE_GRADIENT_RELEVANCE, used = false;
+    for (int64_t i = 0; i < readout_tokens(tower) && !read; i++) read = c->reached[t][i] > 0.0;
+    for (int b = 0; b < tower->tower.n_attentions && !read && !used; b++) {
+        int index = tower->tower.attentions[b];
+        const tb_attention *a = &c->x->analysis->attentions->attentions[index];
+        const float *e = is_elsewhere(c, t, index) ? NULL : c->blocks[t][b];
+        int64_t n = (tower->route ? a->groups : 1) * a->queries * a->keys;
+        for (int64_t i = 0; e && i < n && !used; i++) used = e[i] > 0.0f;
+    }
+    if (!used) return TIBA_OK;
+    const tb_value *input = c->x->graph->inputs[tower->tower.input];
+    return tb_fail(error, TIBA_ERROR_INPUT,
+                   "the target reads tokens of input '%s' below the last of their attentions, and "
+                   "none behind it: no row vector begins there",
+                   input ? input->name : "");
+}
+
 static tiba_status roll_out(collect *c, int t, tiba_error *error) {
     const tb_plan_tower *tower = &c->x->towers[t];
     tb_tower_explanation *to = &c->towers[t];
@@ -493,6 +522,7 @@ static tiba_status roll_out(collect *c, int t, tiba_error *error) {
     to->tokens = TB_NEW(c->arena, float, n);
     double *r = TB_NEW(c->arena, double, n);
     if (!to->tokens || !r) return tb_out_of_memory(error);
+    TB_TRY(check_ways(c, t, error));
     TB_TRY(read_result(c, t, c->read[t], r, error));
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(r[i]))

@@ -59,6 +59,10 @@ with tempfile.TemporaryDirectory() as folder:
     check(r.returncode == 0 and np.allclose(of["x"], alone[0], atol=1e-6) and not of["x.2"].any(), r.stderr, of, alone)
     r, of = explain(folder, file["whole", "branch"], 3)
     check(r.returncode == 0 and np.allclose(of["x.2"], alone[1], atol=1e-6) and not of["x"].any(), r.stderr, of, alone)
+    r, _ = explain(folder, file["whole", "below"], 3)
+    check(r.returncode == 1 and "below the last of their attentions" in r.stderr and NOTE not in r.stdout, r.stderr)
+    check(explain(folder, file["whole", "below"], 1)[0].returncode == 0)
+    r, of = explain(folder, file["whole", "branch"], 3)
     check(NOTE in r.stdout and (alone[1] > 0).sum() == TOKENS, r.stdout, alone)
 
 with tempfile.TemporaryDirectory() as folder:
