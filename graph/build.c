@@ -511,7 +511,7 @@ tiba_status tb_build_ints(tb_builder *b, tb_value **out, int count, const int64_
 
 tiba_status tb_build_reshape(tb_builder *b, tb_value **value, int rank, const int64_t *dims,
                              tiba_error *error) {
-    tb_value *shape;
+    tb_value *shape = NULL;
     TB_TRY(tb_build_ints(b, &shape, rank, dims, error));
     return tb_build1(b, value, TB_OP_Reshape, 2, (tb_value *[]){*value, shape}, 0, NULL, error);
 }
