@@ -209,6 +209,21 @@ def test_dot():
                 check(r.returncode == 0 and boxes > 50, "graphviz reads it", r.stderr[:200], boxes)
 
 
+def test_an_input_too_large_to_make_up():
+    graph = Graph()
+    graph.input("x", [1 << 40, 8])
+    graph.node("Relu", ["x"], "y")
+    graph.output("y")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "large.onnx")
+        graph.save(path)
+        before = os.environ.get("ASAN_OPTIONS", "")
+        os.environ["ASAN_OPTIONS"] = (before + ":" if before else "") + "allocator_may_return_null=1"  # which it then tells
+        said = run(path, status=3).stderr
+        os.environ["ASAN_OPTIONS"] = before
+        check(said.endswith("tiba-onnx: input 'x' [1099511627776, 8], made up: out of memory\n"), said)
+
+
 def test_options():
     vit = os.path.join(examples, "fashion-vit")
     for options in (("--json", "--dot", "-"), ("--json", "--graph"), ("--graph", "--explain-graph"), ("--dot", "-", "--graph")):

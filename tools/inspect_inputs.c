@@ -93,7 +93,14 @@ static tiba_status make_input(tiba_tensor *out, sizes *s, const tiba_port *port,
                        port->name, port->name);
     int64_t dims[TIBA_MAX_RANK];
     for (int d = 0; d < port->rank; d++) dims[d] = size_of(s, port, d);
-    TB_TRY(tb_tensor_create(out, s->subject->arena, port->dtype, port->rank, dims, error));
+    tiba_status status =
+        tb_tensor_create(out, s->subject->arena, port->dtype, port->rank, dims, error);
+    if (status == TIBA_ERROR_RESOURCE) {
+        char text[96];
+        return tb_fail(error, status, "input '%s' %s, made up: out of memory", port->name,
+                       tb_shape_text(text, sizeof text, port->rank, dims));
+    }
+    TB_TRY(status);
     int64_t count = tb_tensor_count(out), row = port->rank > 0 ? dims[port->rank - 1] : 1;
     bool position = strstr(port->name, "position") != NULL,
          type = strstr(port->name, "type") != NULL, ids = strstr(port->name, "ids") != NULL;
