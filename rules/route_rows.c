@@ -67,6 +67,19 @@ static bool holds_any(const climb *c, const tb_node *node) {
     return false;
 }
 
+/* Each token's mean over the features that have a value, of which there are 1 / times, for all of
+ * them. */
+static void spread_beside(tiba_tensor *t, int axis, float times) {
+    if (axis < 0) axis += t->rank;
+    const int64_t n = t->dims[axis], inner = tb_product(t->dims, axis + 1, t->rank),
+                  outer = tb_product(t->dims, 0, axis);
+    for (int64_t i = 0; i < outer * inner; i++) {
+        float *row = (float *)t->data + i / inner * n * inner + i % inner, sum = 0;
+        for (int64_t k = 0; k < n; k++) sum += row[k * inner];
+        for (int64_t k = 0; k < n; k++) row[k * inner] = sum * times / (float)n;
+    }
+}
+
 /* A copy copies; what has no value here is 0, or nothing where it stands beside what has one. */
 static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
     if (node->op->class == TB_CLASS_OTHER)
@@ -103,8 +116,7 @@ static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
     }
     TB_TRY(node->op->def->forward(c->exec, node, in, out, error));
     const float times = tb_route_asked_share(c->r, node);
-    float *to = out[0] ? out[0]->data : NULL;
-    for (int64_t i = 0; to && times > 0.0f && i < tb_tensor_count(out[0]); i++) to[i] *= times;
+    if (times > 0.0f && out[0]) spread_beside(out[0], (int)tb_attr_int(node, "axis", 0), times);
     return TIBA_OK;
 }
 

@@ -80,6 +80,16 @@ def highway(graph, x, k, queries=None):
     return "x" + k
 
 
+def halves(graph, x, k, queries=None):
+    """x + [attention, MLP], half of the features each"""
+    half = FEATURES // 2
+    graph.node("MatMul", [attention(graph, x, k, queries), put(graph, "wa" + k, random.randn(FEATURES, half) * 0.6)], "a" + k)
+    graph.node("MatMul", [x, put(graph, "wb" + k, random.randn(FEATURES, half) * 0.6)], "b" + k)
+    graph.node("Concat", ["a" + k, "b" + k], "oo" + k, axis=2)
+    graph.node("Add", [x, "oo" + k], "x" + k)
+    return "x" + k
+
+
 def run(name, lower, queries, options):
     graph = Graph()
     graph.input("x", [1, TOKENS, FEATURES])
@@ -113,7 +123,7 @@ def rolled_out(load, rows_divided):
 
 with tempfile.TemporaryDirectory() as folder:
     np.save(os.path.join(folder, "x.npy"), X)
-    for block_, queries in ((gated, None), (gated, 1), (beside, None), (highway, None)):
+    for block_, queries in ((gated, None), (gated, 1), (beside, None), (highway, None), (halves, None)):
         for rows in ("raw", "normalized"):
             said, load = run(f"{block_.__name__}{queries}{rows}", block_, queries, ["--rollout", rows])
             check(load, queries, rows, said)
