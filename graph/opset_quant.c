@@ -21,9 +21,9 @@ static tb_value *kernel_scale(tb_call *c, const tb_quant_group *group, tb_value 
  * one's where it is of the first pair; the second does nothing, and the call is done. */
 static void merge_pairs(tb_call *c) {
     float units[2];
-    const tb_node *first = tb_merged_pairs(c->node, units);
-    if (!first) return;
-    if (c->node == first || c->node->in[0] == first->out[0]) {
+    bool second;
+    if (!tb_merged_pairs(c->node, units, &second)) return;
+    if (!second) {
         c->in[1] = tb_emit_scalar(c, (double)units[0]);
         c->in[2] = tb_emit_cast(c, tb_emit_scalar(c, (double)units[1]), c->in[2]->t.dtype);
     } else {

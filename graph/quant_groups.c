@@ -226,15 +226,16 @@ static bool begins_two(const tb_node *quantize, float units[2]) {
     return true;
 }
 
-const tb_node *tb_merged_pairs(const tb_node *node, float units[2]) {
+bool tb_merged_pairs(const tb_node *node, float units[2], bool *second) {
     for (int i = 0; i < 4 && node; i++) {
-        if (strcmp(node->op_type, "QuantizeLinear") == 0 && begins_two(node, units)) return node;
+        *second = i > 1;
+        if (strcmp(node->op_type, "QuantizeLinear") == 0 && begins_two(node, units)) return true;
         const tb_value *from = input(node, 0);
         while (from && is_copy(from->producer)) from = input(from->producer, 0);
         node = from ? from->producer : NULL;
-        if (node && !is_half(node)) return NULL;
+        if (node && !is_half(node)) return false;
     }
-    return NULL;
+    return false;
 }
 
 bool tb_group_units(const tb_node *node, int operands, float *units) {

@@ -27,10 +27,10 @@ tb_quant_group tb_quantized_group(const tb_node *quantize);
 bool tb_kernel_adds_zero_first(const char *op_type);
 
 /** Two pairs that follow each other, with at most copies between, are run as one over the range
- * that both can hold (casts behind a softmax leave such pairs). Given one of the four nodes: the
- *  QuantizeLinear that begins them, and scale and zero point of that one in `units`. NULL where
- * they stay two, and of nodes that are none. */
-const tb_node *tb_merged_pairs(const tb_node *node, float units[2]);
+ * that both can hold (casts behind a softmax leave such pairs). Is the node one of the four? Scale
+ * and zero point of the one in `units`; `second`: is the node of the pair that then does nothing?
+ */
+bool tb_merged_pairs(const tb_node *node, float units[2], bool *second);
 
 /** Scale and zero point of each of the `operands` of a source node whose kernel is a group's, then
  *  of its result, into units[2 · (operands + 1)], as that kernel has them. False where the node is

@@ -352,4 +352,31 @@ for operator in ("MatMul", "Gemm", "Add", "Where", "Concat"):
         of_inputs(operator, given)
         for place in (0, 1, 3):
             of_inputs(operator, given, place)
+
+# ---- two pairs that are run as one: copies between their halves change nothing ----
+
+def of_copies(copies):
+    graph = Graph()
+    graph.input("x", [1, TOKENS, FEATURES])
+    graph.attention("x", "rounded", FEATURES, TOKENS)
+    zero = put(graph, "zero", np.array(128, np.uint8))
+    for pair, step in (("1", 0.02), ("2", 0.013)):
+        units = [put(graph, "step" + pair, np.float32(step)), zero]
+        graph.node("QuantizeLinear", ["rounded" if pair == "1" else "back1", *units], "integers" + pair)
+        if copies:
+            graph.node("Identity", ["integers" + pair], "copy" + pair)
+        graph.node("DequantizeLinear", [("copy" if copies else "integers") + pair, *units], "back" + pair)
+    graph.node("MatMul", ["back2", put(graph, "w", np.random.RandomState(4).randn(FEATURES, FEATURES).astype(np.float32))], "hidden")
+    graph.node("ReduceMean", ["hidden", put(graph, "axes", np.array([1]))], "mean", keepdims=0)
+    graph.node("MatMul", ["mean", put(graph, "head", WEIGHTS["head"])], "y")
+    graph.output("y")
+    model, out = os.path.join(folder.name, f"copies_{copies}.onnx"), os.path.join(folder.name, f"copies_{copies}")
+    graph.save(model, 18)
+    r = subprocess.run([tool, model, f"x={folder.name}/scaled.npy", "--target", "0,1", "--npy", out], capture_output=True, text=True, timeout=60)
+    check(r.returncode == 0, copies, r.stderr)
+    return np.load(os.path.join(out, "output.y.npy")) if r.returncode == 0 else None
+
+
+want, got = of_copies(False), of_copies(True)
+check(got is not None and np.array_equal(got, want), got, want)
 close()
