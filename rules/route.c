@@ -19,8 +19,8 @@ int64_t tb_token_of(const tb_token_axes *a, int64_t element) {
     return token;
 }
 
-/* Is the label made of what the attentions tell apart? Others are features that an input has. */
-static bool is_token_label(const tb_route *r, int label) {
+/* It is made of what the attentions tell apart. */
+bool tb_route_is_token(const tb_route *r, int label) {
     return tb_axes_made_of(r->on.axes, r->told_apart, r->n_labels, label);
 }
 
@@ -99,7 +99,7 @@ static bool token_axes(tb_token_axes *out, const tb_route *r, const tb_value *va
             out->batch_inner = f->inner;
             continue;
         }
-        if (!is_token_label(r, f->label)) continue;
+        if (!tb_route_is_token(r, f->label)) continue;
         out->factors[out->n++] = *f;
         out->tokens *= f->count;
     }
@@ -120,171 +120,6 @@ bool tb_route_ends_at(const tb_route *r, const tb_node *node) {
     for (int i = 0; i < r->n_attentions && tb_is(node, TB_OP_Softmax); i++)
         if (tb_route_member(r, i)->softmax == node) return true;
     return false;
-}
-
-bool tb_route_is_sum(const tb_node *node) {
-    bool sum = tb_is(node, TB_OP_Add) || tb_is(node, TB_OP_Sub) || tb_is(node, TB_OP_Sum);
-    return sum && node->n_in == 2 && node->in[0] && node->in[0]->active && node->in[1] &&
-           node->in[1]->active;
-}
-
-/* Is there a way from `value` down to `base` that only passes Adds and moves: a skip connection? */
-static bool has_skip(const tb_value *value, const tb_value *base, unsigned char *seen) {
-    if (value == base) return true;
-    const tb_node *node = value->producer;
-    if (!node || seen[value->id]) return false;
-    seen[value->id] = 1;
-    bool passes = node->op->class == TB_CLASS_MOVE || tb_is(node, TB_OP_Add) ||
-                  tb_is(node, TB_OP_Sum) || tb_is(node, TB_OP_Cast);
-    for (int i = 0; passes && i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && has_skip(node->in[i], base, seen)) return true;
-    return false;
-}
-
-/* Does a member attention lie between `base` and `value`? */
-static bool has_attention(const tb_route *r, const tb_value *value, const tb_value *base,
-                          unsigned char *seen) {
-    if (value == base || seen[value->id]) return false;
-    seen[value->id] = 1;
-    const tb_node *node = value->producer;
-    if (!node) return false;
-    if (tb_route_member_of(r, node) >= 0) return true;
-    for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && has_attention(r, node->in[i], base, seen))
-            return true;
-    return false;
-}
-
-/* Does the move put tokens of one operand beside those of another, so that no token is of two? */
-static bool joins_tokens(const tb_route *r, const tb_node *node) {
-    const tb_value *out = node->out[0];
-    int last = out->t.rank - 1;
-    if (tb_is(node, TB_OP_ScatterND)) {
-        const tiba_tensor *at = &node->in[1]->t;
-        bool whole = at->rank > 0 && at->dims[at->rank - 1] <= last; /* vectors of features */
-        return whole && !is_token_label(r, tb_axes_dim(r->on.axes, out, last));
-    }
-    int64_t axis = tb_attr_int(node, "axis", 0);
-    if (axis < 0) axis += out->t.rank;
-    return tb_is(node, TB_OP_Concat) && is_token_label(r, tb_axes_dim(r->on.axes, out, (int)axis));
-}
-
-/* Do all member attentions that one meets first, going from `value` down to `base`, multiply parts
- * of one softmax? *softmax: NULL, then the one, or the node that joins tokens of several. */
-static bool is_alone(const tb_route *r, const tb_value *value, const tb_value *base,
-                     unsigned char *seen, const tb_node **softmax) {
-    if (value == base || seen[value->id]) return true;
-    seen[value->id] = 1;
-    const tb_node *node = value->producer;
-    if (!node) return true;
-    int index = tb_route_member_of(r, node);
-    if (index >= 0) {
-        bool first = !*softmax || *softmax == tb_route_member(r, index)->softmax;
-        *softmax = tb_route_member(r, index)->softmax;
-        return first;
-    }
-    if (joins_tokens(r, node)) {
-        const tb_node *before = *softmax;
-        for (int i = 0; i < node->n_in; i++) {
-            const tb_node *own = NULL;
-            if (!node->in[i] || !node->in[i]->active) continue;
-            if (!is_alone(r, node->in[i], base, seen, &own)) return false;
-            if (own) *softmax = *softmax == before || own == *softmax ? own : node;
-        }
-        return !before || *softmax == before;
-    }
-    for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && !is_alone(r, node->in[i], base, seen, softmax))
-            return false;
-    return true;
-}
-
-/* Is there a way from `value` down to `base` past all member attentions? What only opens a gate for
- * an attention's result, or stands beside it, is none. */
-static bool passes_by(const tb_route *r, const tb_value *value, const tb_value *base,
-                      unsigned char *seen) {
-    if (value == base) return true;
-    const tb_node *node = value->producer;
-    if (!node || seen[value->id] || tb_route_member_of(r, node) >= 0) return false;
-    seen[value->id] = 1;
-    const uint32_t attends = r->attends[node->id];
-    for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && node->in[i]->active && (!attends || attends >> i & 1) &&
-            passes_by(r, node->in[i], base, seen))
-            return true;
-    return false;
-}
-
-/* What lies between an operand of an Add and the value that both operands come from. */
-typedef struct operand {
-    bool attends; /* a member attention */
-    bool skips;   /* a skip connection */
-    bool passes;  /* a way of any kind past the attentions */
-} operand;
-
-static operand look_at(const tb_route *r, const tb_value *value, const tb_value *base,
-                       unsigned char *seen) {
-    operand o = {0};
-    size_t n = (size_t)r->on.graph->n_values;
-    memset(seen, 0, n);
-    o.attends = has_attention(r, value, base, seen);
-    memset(seen, 0, n);
-    o.skips = has_skip(value, base, seen);
-    memset(seen, 0, n);
-    o.passes = o.skips || passes_by(r, value, base, seen);
-    return o;
-}
-
-static signed char who_gets(operand a, operand b) {
-    if (a.skips != b.skips) {
-        bool other = a.skips ? b.attends : a.attends;
-        return a.skips ? (other ? ADD_AROUND_LEFT : ADD_LEFT)
-                       : (other ? ADD_AROUND_RIGHT : ADD_RIGHT);
-    }
-    if (a.passes != b.passes) return a.passes ? ADD_AROUND_LEFT : ADD_AROUND_RIGHT;
-    return a.passes ? ADD_SHARED : ADD_BOTH;
-}
-
-/* Who gets the weight at a sum of two activations. */
-static void classify_add(tb_route *r, const tb_node *node, unsigned char *seen) {
-    const tb_value *a = node->in[0], *b = node->in[1];
-    int common = tb_common_dominator(r->on.dominators, a->id, b->id);
-    const tb_value *base = common >= 0 ? r->on.graph->values[common] : NULL;
-    if (!base || !r->between[base->id]) base = r->source.value; /* there the weight ends */
-    if (r->between[a->id] != r->between[b->id]) /* the other one holds none of the tokens */
-        r->skip[node->id] = r->between[a->id] ? ADD_LEFT : ADD_RIGHT;
-    else
-        r->skip[node->id] = who_gets(look_at(r, a, base, seen), look_at(r, b, base, seen));
-    r->base[node->id] = base;
-    bool around = r->skip[node->id] == ADD_AROUND_LEFT || r->skip[node->id] == ADD_AROUND_RIGHT;
-    if (!around) return;
-    const tb_node *softmax = NULL;
-    memset(seen, 0, (size_t)r->on.graph->n_values);
-    const tb_value *branch = r->skip[node->id] == ADD_AROUND_LEFT ? b : a;
-    r->alone[node->id] = is_alone(r, branch, base, seen, &softmax);
-}
-
-/* Which operands of a product, or of features put side by side, come from attentions of their own?
- */
-static void mark_attending(tb_route *r, const tb_node *node, unsigned char *seen) {
-    const tb_value *base = NULL;
-    int operands = 0;
-    for (int i = 0; i < node->n_in; i++) {
-        const tb_value *in = node->in[i];
-        if (!in || !r->between[in->id]) continue;
-        int common = in->id;
-        if (operands++)
-            common = base ? tb_common_dominator(r->on.dominators, base->id, in->id) : -1;
-        base = common >= 0 ? r->on.graph->values[common] : NULL;
-    }
-    if (operands < 2 || node->n_in > 32) return;
-    if (!base || !r->between[base->id]) base = r->source.value;
-    for (int i = 0; i < node->n_in; i++) {
-        if (!node->in[i] || !r->between[node->in[i]->id]) continue;
-        memset(seen, 0, (size_t)r->on.graph->n_values);
-        if (has_attention(r, node->in[i], base, seen)) r->attends[node->id] |= UINT32_C(1) << i;
-    }
-    r->base[node->id] = base;
 }
 
 /* What the tokens of a value are, as a tower; its attentions are not filled in. */
@@ -386,7 +221,7 @@ static bool fits(const tb_route *r, const tb_node *node) {
         return actives == 1 && (tb_is(node, TB_OP_TopK) || tb_is(node, TB_OP_Resize) ||
                                 (tb_is(node, TB_OP_GridSample) && node->in[0]->active));
     default:
-        return !tb_is(node, TB_OP_Sum) || actives <= 2; /* nothing says which is the skip */
+        return true;
     }
 }
 
@@ -394,17 +229,11 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     const tb_graph *graph = r->on.graph;
     unsigned char *below = TB_NEW(r->arena, unsigned char, graph->n_values);
     unsigned char *above = TB_NEW(r->arena, unsigned char, graph->n_values);
-    unsigned char *seen = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->n_steps = 0;
     r->between = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
-    r->skip = TB_NEW(r->arena, signed char, graph->next_node_id);
-    r->base = TB_NEW(r->arena, const tb_value *, graph->next_node_id);
-    r->alone = TB_NEW(r->arena, unsigned char, graph->next_node_id);
-    r->attends = TB_NEW(r->arena, uint32_t, graph->next_node_id);
-    if (!below || !above || !seen || !r->between || !r->steps || !r->skip || !r->base ||
-        !r->alone || !r->attends)
-        return tb_out_of_memory(error);
+    r->splits = TB_NEW(r->arena, tb_split *, graph->next_node_id);
+    if (!below || !above || !r->between || !r->steps || !r->splits) return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
     tb_mark_ancestors(graph, r->readout.value, above);
     for (int i = 0; i < graph->n_values; i++) r->between[i] = below[i] && above[i];
@@ -414,63 +243,14 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         for (int i = 0; i < node->n_in; i++) in |= node->in[i] && r->between[node->in[i]->id];
         if (!out || !in) continue;
         r->steps[r->n_steps++] = node;
-        bool joins = tb_is(node, TB_OP_Concat) && !joins_tokens(r, node);
-        bool product = node->op->class == TB_CLASS_BINARY && !tb_route_is_sum(node);
-        if (r->on.regions->of_node[node->id] < 0 && (joins || product))
-            mark_attending(r, node, seen);
     }
-    for (int i = 0; i < r->n_steps; i++)
-        if (r->on.regions->of_node[r->steps[i]->id] < 0 && tb_route_is_sum(r->steps[i]))
-            classify_add(r, r->steps[i], seen);
-    return TIBA_OK;
+    return tb_route_plan_splits(r, error);
 }
 
-/* An operand that was spread out to the result's size still says the same to all it was spread
- * over. */
-static bool has_own_size(const tb_value *value, const tb_value *out) {
-    if (tb_tensor_count(&value->t) != tb_tensor_count(&out->t)) return false;
-    for (const tb_node *n = value->producer; n && n->n_out == 1; n = n->in[0]->producer) {
-        if (tb_tensor_count(&n->in[0]->t) != tb_tensor_count(&out->t))
-            return !tb_is(n, TB_OP_Expand);
-        if (n->op->class != TB_CLASS_UNARY && n->op->class != TB_CLASS_QUANT) break;
-    }
-    return true;
-}
-
-bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked, int *among) {
-    const uint32_t attends = asked ? r->attends[node->id] : 0;
-    *among = 0;
-    for (uint32_t left = attends; left; left &= left - 1) ++*among;
-    if (attends) return attends >> i & 1;
-    int whole = 0, carry = 0;
-    bool mine = false;
-    for (int k = 0; k < node->n_in; k++) {
-        if (!node->in[k] || !r->between[node->in[k]->id]) continue;
-        bool own = has_own_size(node->in[k], node->out[0]);
-        if (k == i) mine = own;
-        carry++;
-        whole += own;
-    }
-    *among = whole ? whole : carry;
-    return node->in[i] && r->between[node->in[i]->id] && (mine || whole == 0);
-}
-
-float tb_route_asked_share(const tb_route *r, const tb_node *node) {
-    int64_t attending = 0;
-    for (int i = 0; i < node->n_in && i < 32; i++)
-        if (r->attends[node->id] >> i & 1) attending += tb_tensor_count(&node->in[i]->t);
-    return attending ? (float)tb_tensor_count(&node->out[0]->t) / (float)attending : 0.0f;
-}
-
+/* Every operand with attentions could be asked, whether or not another one is asked for them. */
 static bool hands_to(const tb_route *r, const tb_node *node, int i) {
-    signed char what = r->skip[node->id];
-    int among;
-    if (!node->in[i]) return false;
-    if (tb_route_is_sum(node))
-        return tb_add_gets[what].stream[i] > 0 || tb_add_gets[what].asked[i] > 0;
-    if (node->op->class != TB_CLASS_BINARY) return true;
-    return tb_route_carries(r, node, i, true, &among) ||
-           tb_route_carries(r, node, i, false, &among);
+    const tb_split *split = r->splits[node->id];
+    return node->in[i] && (!split || split->stream[i] > 0.0f || split->attends[i]);
 }
 
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached) {

@@ -7,12 +7,12 @@
  *   - moves of elements (permutations, rolls, windows, slices) route it;
  *   - a merge of k elements into one (Linear, Conv, means) gives each of them 1/k, so that a merge
  * of k tokens gives each token 1/k and token-wise operators leave tokens alone;
- *   - a residual Add whose branch holds no attention passes it down the skip unchanged;
- *   - around an attention the skip gets it, and the branch what its attentions add to it: each
- * hands V's tokens Eᵀ r. Together r + Eᵀ r, whatever else stands in the branch (a convolution of V,
- * a parallel MLP), and however far the skip reaches. On a plain tower this is exactly wᵀ·Π(I +
- * E_b). With rows divided by their sum 1 + s (route_rows.c) it is both over 1 + s, where one
- * attention stands in the branch.
+ *   - a sum whose branch holds no attention passes it down the skip connection unchanged;
+ *   - where several operands meet around attentions, what passes by these gets it, and each
+ * attention is asked once for what it adds: it hands V's tokens Eᵀ r (route_split.c). Together r +
+ * Eᵀ r, however the block is written and however far the skip reaches. On a plain tower this is
+ * exactly wᵀ·Π(I + E_b). With rows divided by their sum 1 + s (route_rows.c) it is both over 1 + s,
+ * where one attention is asked.
  */
 #ifndef TB_RULES_ROUTE_H
 #define TB_RULES_ROUTE_H
@@ -57,11 +57,9 @@ typedef struct tb_route {
     unsigned char *attended;   /**< by label: axes of keys, and what they are made of */
     unsigned char *told_apart; /**< by label: axes of the attentions, and what they are made of */
     unsigned char *between;    /**< by value id: on a way from source to readout */
-    signed char *skip;         /**< by node id, for Adds: see route.c */
-    const tb_value **base; /**< likewise: what both operands come from, NULL: nothing in common */
-    unsigned char *alone;  /**< likewise: the members in the branch are parts of one softmax */
-    uint32_t *attends; /**< by node id, for products and for features joined: bit i, operand i comes
-                          from members past base */
+    int *same;                 /**< by member: the first one with the same probabilities */
+    struct tb_split **splits;  /**< by node id: what a step of several operands does with weight
+                                    (route_steps.h); NULL: it has one operand */
 } tb_route;
 
 /** Plans the route of some attentions from `target` down; memory is the arena's. Values that are

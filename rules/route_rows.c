@@ -16,6 +16,7 @@ typedef struct climb {
     const tb_route *r;
     const tb_program *program;
     float *const *blocks;
+    const uint64_t *members; /* whose rows count, NULL: all */
     tb_budget *budget;
     tb_exec *exec;
     float **at; /* by value id: what would arrive at attentions from one unit on the element */
@@ -29,6 +30,7 @@ static float *room(climb *c, const tb_value *value) {
 
 /* Of a member's product: the sum of each query's row. */
 static tiba_status start(climb *c, const tb_node *node, int index, tiba_error *error) {
+    if (c->members && !tb_set_has(c->members, c->r->same[index])) return TIBA_OK;
     const tb_attention *a = &c->r->on.attentions->attentions[c->r->members[index]];
     const float *e = c->blocks[index];
     float *to = room(c, node->out[0]);
@@ -67,20 +69,7 @@ static bool holds_any(const climb *c, const tb_node *node) {
     return false;
 }
 
-/* Each token's mean over the features that have a value, of which there are 1 / times, for all of
- * them. */
-static void spread_beside(tiba_tensor *t, int axis, float times) {
-    if (axis < 0) axis += t->rank;
-    const int64_t n = t->dims[axis], inner = tb_product(t->dims, axis + 1, t->rank),
-                  outer = tb_product(t->dims, 0, axis);
-    for (int64_t i = 0; i < outer * inner; i++) {
-        float *row = (float *)t->data + i / inner * n * inner + i % inner, sum = 0;
-        for (int64_t k = 0; k < n; k++) sum += row[k * inner];
-        for (int64_t k = 0; k < n; k++) row[k * inner] = sum * times / (float)n;
-    }
-}
-
-/* A copy copies; what has no value here is 0, or nothing where it stands beside what has one. */
+/* A copy copies; what has no value here is 0. */
 static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
     if (node->op->class == TB_CLASS_OTHER)
         return tb_node_fail(error, TIBA_ERROR_INPUT, node,
@@ -114,10 +103,7 @@ static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
         if (!memory[n_in + i].data) return tb_out_of_memory(error);
         out[i] = &memory[n_in + i];
     }
-    TB_TRY(node->op->def->forward(c->exec, node, in, out, error));
-    const float times = tb_route_asked_share(c->r, node);
-    if (times > 0.0f && out[0]) spread_beside(out[0], (int)tb_attr_int(node, "axis", 0), times);
-    return TIBA_OK;
+    return node->op->def->forward(c->exec, node, in, out, error);
 }
 
 /* The mean of the elements that were merged. */
@@ -139,24 +125,63 @@ static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
-static tiba_status up_binary(climb *c, const tb_node *node, tiba_error *error) {
+/* to += factor × features side by side: each token's mean over the operands that have a share, for
+ * all features of it; where all have one, each its own. */
+static void add_joined(const climb *c, float *to, const tb_node *node, const float *share,
+                       float factor) {
+    const tiba_tensor *out = &node->out[0]->t;
+    const int axis = (int)tb_concat_axis(node);
+    const int64_t outer = tb_product(out->dims, 0, axis), n = out->dims[axis],
+                  inner = tb_product(out->dims, axis + 1, out->rank);
+    int64_t shared = 0;
+    for (int i = 0; i < node->n_in; i++)
+        if (share[i] > 0.0f) shared += node->in[i]->t.dims[axis];
+    for (int64_t i = 0; i < outer * inner && shared; i++) {
+        float *row = to + i / inner * n * inner + i % inner, sum = 0.0f;
+        for (int k = 0, at = 0; k < node->n_in; k++) {
+            const int64_t own = node->in[k]->t.dims[axis];
+            const float *from = share[k] > 0.0f ? c->at[node->in[k]->id] : NULL;
+            if (from) from += i / inner * own * inner + i % inner;
+            for (int64_t f = 0; f < own; f++, at++) {
+                const float x = from ? from[f * inner] : 0.0f;
+                if (shared == n)
+                    row[at * inner] += factor * x;
+                else
+                    sum += x;
+            }
+        }
+        for (int64_t f = 0; f < n && shared < n; f++)
+            row[f * inner] += factor * sum / (float)shared;
+    }
+}
+
+static void add_operands(const climb *c, float *to, const tb_node *node, const float *share,
+                         float factor) {
+    if (c->r->splits[node->id]->joins)
+        add_joined(c, to, node, share, factor);
+    else
+        for (int i = 0; i < node->n_in; i++)
+            if (node->in[i]) add_up(c, to, node->out[0], node->in[i], factor * share[i]);
+}
+
+static tiba_status rows_of(float *s, const climb *of, const tb_node *node, bool within,
+                           tiba_error *error);
+
+/* What is asked of operands within the branch ends where these begin. */
+static tiba_status up_split(climb *c, const tb_node *node, tiba_error *error) {
     float *to = room(c, node->out[0]);
     if (!to) return tb_out_of_memory(error);
-    for (int i = 0, among; i < node->n_in; i++)
-        if (tb_route_carries(c->r, node, i, true, &among))
-            add_up(c, to, node->out[0], node->in[i], 1.0f / (float)among);
+    TB_TRY(rows_of(to, c, node, true, error));
+    add_operands(c, to, node, c->r->splits[node->id]->stream, 1.0f);
     return TIBA_OK;
 }
 
-/* What is asked of a branch within the branch ends where the inner one begins. */
-static tiba_status up_sum(climb *c, const tb_node *node, tiba_error *error) {
-    const tb_add_shares *gets = &tb_add_gets[c->r->skip[node->id]];
-    const tb_value *out = node->out[0];
-    float *to = room(c, out);
+static tiba_status up_one(climb *c, const tb_node *node, tiba_error *error) {
+    float *to = room(c, node->out[0]);
     if (!to) return tb_out_of_memory(error);
-    if (gets->asked[0] > 0.0f || gets->asked[1] > 0.0f)
-        TB_TRY(tb_route_row_sums(to, c->r, c->program, c->blocks, node, c->budget, c->exec, error));
-    for (int i = 0; i < 2; i++) add_up(c, to, out, node->in[i], gets->stream[i]);
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && c->r->between[node->in[i]->id])
+            add_up(c, to, node->out[0], node->in[i], 1.0f);
     return TIBA_OK;
 }
 
@@ -187,6 +212,7 @@ static tiba_status step_up(climb *c, const tb_node *node, tiba_error *error) {
     }
     if (member >= 0) return start(c, node, member, error);
     if (!holds_any(c, node)) return TIBA_OK;
+    if (c->r->splits[node->id]) return up_split(c, node, error);
     switch (node->op->class) {
     case TB_CLASS_MOVE:
     case TB_CLASS_OTHER:
@@ -196,62 +222,85 @@ static tiba_status step_up(climb *c, const tb_node *node, tiba_error *error) {
     case TB_CLASS_POOL:
         return up_merge(c, node, error);
     default:
-        return tb_route_is_sum(node) ? up_sum(c, node, error) : up_binary(c, node, error);
+        return up_one(c, node, error);
     }
 }
 
 /* Where the weight of the operands that are asked would come to. */
-static void mark_asked(const tb_route *r, const tb_node *sum, unsigned char *reached) {
+static void mark_asked(const tb_route *r, const tb_node *node, const tb_asked *asked,
+                       unsigned char *reached) {
     int i = 0;
-    for (int k = 0; k < 2; k++)
-        if (tb_add_gets[r->skip[sum->id]].asked[k] > 0.0f) reached[sum->in[k]->id] = 1;
-    while (i < r->n_steps && r->steps[i] != sum) i++;
+    for (int k = 0; k < node->n_in; k++)
+        if (asked->share[k] > 0.0f) reached[node->in[k]->id] = 1;
+    while (i < r->n_steps && r->steps[i] != node) i++;
     for (i++; i < r->n_steps; i++) {
-        const tb_node *node = r->steps[i];
         bool on = false;
-        for (int k = 0; k < node->n_out; k++) on |= node->out[k] && reached[node->out[k]->id];
-        if (on) tb_route_mark_step(r, node, reached);
+        for (int k = 0; k < r->steps[i]->n_out; k++)
+            on |= r->steps[i]->out[k] && reached[r->steps[i]->out[k]->id];
+        if (on) tb_route_mark_step(r, r->steps[i], reached);
     }
 }
 
-/* From where both operands come from up to the sum. */
-static tiba_status climb_to(climb *c, float *s, const tb_node *sum, const unsigned char *inside,
+/* From where all operands come from up to the node. */
+static tiba_status climb_to(climb *c, const tb_node *top, const unsigned char *inside,
                             const unsigned char *reached, tiba_error *error) {
     const tb_route *r = c->r;
-    for (int i = r->n_steps - 1; i >= 0 && r->steps[i] != sum; i--) {
+    for (int i = r->n_steps - 1; i >= 0 && r->steps[i] != top; i--) {
         const tb_node *node = r->steps[i];
         bool on = false;
         for (int k = 0; k < node->n_out; k++)
             on |= node->out[k] && inside[node->out[k]->id] && reached[node->out[k]->id] &&
-                  node->out[k] != r->base[sum->id];
+                  node->out[k] != r->splits[top->id]->base;
         if (!on) continue;
         TB_TRY(step_up(c, node, error));
         tb_scratch_reset(c->exec);
     }
-    const float *asked = tb_add_gets[r->skip[sum->id]].asked;
-    for (int i = 0; i < 2; i++) add_up(c, s, sum->out[0], sum->in[i], asked[i]);
+    return TIBA_OK;
+}
+
+/* Those of one question, `asked`, of whom also `of` asks. */
+static tiba_status rows_asked(float *s, const climb *of, const tb_node *node, const tb_asked *asked,
+                              bool within, tiba_error *error) {
+    const size_t n = (size_t)of->r->on.graph->n_values,
+                 words = ((size_t)of->r->n_attentions + 63) / 64;
+    uint64_t *members = tb_calloc(of->budget, words, sizeof *members), any = 0;
+    for (size_t k = 0; k < words && members; k++)
+        any |= members[k] = asked->members[k] & (of->members ? of->members[k] : ~UINT64_C(0));
+    climb c = *of;
+    c.members = members;
+    c.at = tb_calloc(of->budget, n + 1, sizeof *c.at);
+    unsigned char *inside = tb_calloc(of->budget, n + 1, 1);
+    unsigned char *reached = tb_calloc(of->budget, n + 1, 1);
+    tiba_status status = TIBA_OK;
+    if (!members || !c.at || !inside || !reached) {
+        status = tb_out_of_memory(error);
+    } else if (any) {
+        mark_asked(of->r, node, asked, reached);
+        tb_mark_descendants(of->r->on.graph, of->r->splits[node->id]->base, inside);
+        status = climb_to(&c, node, inside, reached, error);
+        add_operands(&c, s, node, asked->share, within ? asked->rest : 1.0f);
+    }
+    for (size_t i = 0; i < n && c.at; i++) tb_free(c.at[i]);
+    tb_free(c.at);
+    tb_free(members);
+    tb_free(inside);
+    tb_free(reached);
+    return status;
+}
+
+/* s += what the questions of a node ask; `within` a branch that is asked itself, these are for what
+ * the operands on the stream do not ask. */
+static tiba_status rows_of(float *s, const climb *of, const tb_node *node, bool within,
+                           tiba_error *error) {
+    const tb_split *split = of->r->splits[node->id];
+    for (int k = 0; k < split->n_asked; k++)
+        TB_TRY(rows_asked(s, of, node, &split->asked[k], within, error));
     return TIBA_OK;
 }
 
 tiba_status tb_route_row_sums(float *s, const tb_route *r, const tb_program *program,
-                              float *const *blocks, const tb_node *sum, tb_budget *budget,
+                              float *const *blocks, const tb_node *node, tb_budget *budget,
                               tb_exec *exec, tiba_error *error) {
-    int n = r->on.graph->n_values;
     climb c = {.r = r, .program = program, .blocks = blocks, .budget = budget, .exec = exec};
-    c.at = tb_calloc(budget, (size_t)n + 1, sizeof *c.at);
-    unsigned char *inside = tb_calloc(budget, (size_t)n + 1, 1);
-    unsigned char *reached = tb_calloc(budget, (size_t)n + 1, 1);
-    tiba_status status = TIBA_OK;
-    if (c.at && inside && reached) {
-        mark_asked(r, sum, reached);
-        tb_mark_descendants(r->on.graph, r->base[sum->id], inside);
-        status = climb_to(&c, s, sum, inside, reached, error);
-    } else {
-        status = tb_out_of_memory(error);
-    }
-    for (int i = 0; i < n && c.at; i++) tb_free(c.at[i]);
-    tb_free(c.at);
-    tb_free(inside);
-    tb_free(reached);
-    return status;
+    return rows_of(s, &c, node, false, error);
 }

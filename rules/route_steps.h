@@ -7,16 +7,32 @@
 
 #include "rules/route.h"
 
-/** What an Add does with the weight that reaches it. AROUND: the named operand gets it, the other
- *  one is asked for what its attentions add only. SHARED: each gets half of it and is asked for all
- *  that its attentions add. BOTH: two attentions that nothing passes by. */
-enum { ADD_LEFT, ADD_RIGHT, ADD_AROUND_LEFT, ADD_AROUND_RIGHT, ADD_SHARED, ADD_BOTH };
+/** A question to some attentions for what they add, and the share of each operand in it. */
+typedef struct tb_asked {
+    uint64_t *members; /**< a set of places in route->members, the first of each `same` */
+    float *share;      /**< [n_in]: 0, or `each` */
+    float each;
+    float rest; /**< of the weight: the operands on the stream are asked for what is missing */
+} tb_asked;
 
-/** The shares of the left and the right operand at each. */
-typedef struct tb_add_shares {
-    float stream[2], asked[2];
-} tb_add_shares;
-extern const tb_add_shares tb_add_gets[];
+/** What a step of several operands does with the weight that reaches it. */
+typedef struct tb_split {
+    const tb_value *base; /**< what all operands come from: there what is asked of them ends */
+    bool joins;           /**< Concat of features; of each token's weight an operand gets its own
+                               features' part, as much more as other operands get none */
+    float *stream;        /**< [n_in]: the share of the weight that goes on down */
+    int n_asked;
+    tb_asked *asked;
+    unsigned char *attends; /**< [n_in]: attentions lie between it and base */
+    unsigned char *passes;  /**< [n_in]: is a way through it one past them? */
+    unsigned char
+        *divides; /**< [n_in]: it is divided by the rows' sums here, as what is asked is */
+    bool alone;   /**< all that is asked are parts of one softmax, for each token */
+} tb_split;
+
+/** Plans the splits of the steps of a route. */
+tiba_status tb_route_plan_splits(tb_route *r, tiba_error *error);
+bool tb_set_has(const uint64_t *set, int i);
 
 /** The attention at a place in route->members. */
 const tb_attention *tb_route_member(const tb_route *r, int i);
@@ -25,8 +41,8 @@ const tb_attention *tb_route_member(const tb_route *r, int i);
 bool tb_route_ends_at(const tb_route *r, const tb_node *node);
 /** The place in route->members of the attention whose product is this node, -1 if none. */
 int tb_route_member_of(const tb_route *r, const tb_node *node);
-/** Is it a sum of two activations? */
-bool tb_route_is_sum(const tb_node *node);
+/** Does the label tell tokens apart? Others are features that an input has. */
+bool tb_route_is_token(const tb_route *r, int label);
 /** What merges as a node does with all elements alike: a maximum is a mean then, weights are 1. */
 typedef struct tb_even {
     const tb_op_def *def;
@@ -40,18 +56,17 @@ tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *
 
 /** Marks in reached [value id] the operands that a step hands weight to. */
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached);
-/** Does operand `i` hold tokens of the result, and `among` how many operands? `asked`: of what a
- * branch was asked for; where only some operands come from attentions, the others are gates and
- * hold nothing of it. */
-bool tb_route_carries(const tb_route *r, const tb_node *node, int i, bool asked, int *among);
-/** Where features are put side by side and only some come from attentions: how many times their own
- * part these get of what a branch was asked for. 0: all operands are alike. */
-float tb_route_asked_share(const tb_route *r, const tb_node *node);
+/** The axis of a Concat, counted from the front. */
+int tb_concat_axis(const tb_node *node);
+/** Of a Concat's result [elements] the part of the operands in `set` [n_in], where each token has
+ * as much as all operands had together; 0 elsewhere. False: the tokens' weight is not spread
+ * evenly, so that a token of some weight has none in `set`. */
+bool tb_route_own_part(float *part, const tb_node *node, const unsigned char *set, const float *m);
 
-/** The sum of each row of what the branches of a residual sum add to it: s [elements of the sum],
- *  where `blocks` are as in tb_route_load. */
+/** The sum of each row of what the branches of a step of several operands add to it: s [elements of
+ *  its result], where `blocks` are as in tb_route_load. */
 tiba_status tb_route_row_sums(float *s, const tb_route *r, const tb_program *program,
-                              float *const *blocks, const tb_node *sum, tb_budget *budget,
+                              float *const *blocks, const tb_node *node, tb_budget *budget,
                               tb_exec *exec, tiba_error *error);
 
 #endif

@@ -7,12 +7,17 @@
 #include "rules/route_steps.h"
 #include "rules/rule.h"
 
-/* The weight itself; any other channel is the node id of an Add that asks its branch. */
-enum { STREAM = -1 };
+/* What some attentions are asked for by a step of several operands. The weight itself, which is on
+ * the stream, is no such question: NULL. */
+typedef struct channel {
+    const tb_node *node;
+    uint64_t *members; /* a set of places in route->members */
+    struct channel *next;
+} channel;
 
 /* What a value holds in one channel. */
 typedef struct share {
-    int channel;
+    const channel *of;
     float *mass;
     struct share *next;
 } share;
@@ -23,7 +28,8 @@ typedef struct walk {
     tb_budget *budget;
     tb_exec *exec;
     share **shares; /* by value id, NULL: none (yet) */
-    int channel;    /* of the step at hand */
+    channel *channels;
+    const channel *channel; /* of the step at hand */
     const tb_route_load *load;
     double *reach; /* where what reaches the queries of member `reached` goes */
     int reached;   /* -1: nobody asks */
@@ -32,7 +38,7 @@ typedef struct walk {
 /* What the value holds in the channel at hand, NULL: nothing. */
 static float *held(const walk *w, const tb_value *value) {
     for (share *s = value ? w->shares[value->id] : NULL; s; s = s->next)
-        if (s->channel == w->channel) return s->mass;
+        if (s->of == w->channel) return s->mass;
     return NULL;
 }
 
@@ -42,7 +48,7 @@ static float *mass_of(walk *w, const tb_value *value) {
     if (found) return found;
     share *s = tb_calloc(w->budget, 1, sizeof *s);
     if (!s) return NULL;
-    s->channel = w->channel;
+    s->of = w->channel;
     s->next = w->shares[value->id];
     w->shares[value->id] = s;
     s->mass = tb_calloc(w->budget, (size_t)tb_tensor_count(&value->t), sizeof(float));
@@ -64,7 +70,7 @@ static tiba_status give(walk *w, const tb_value *value, const tiba_tensor *m, fl
                         tiba_error *error) {
     if (!value || !value->active || !w->r->between[value->id]) return TIBA_OK;
     /* what a branch was asked for ends where the branch begins */
-    if (w->channel != STREAM && w->r->base[w->channel] == value) return TIBA_OK;
+    if (w->channel && w->r->splits[w->channel->node->id]->base == value) return TIBA_OK;
     float *to = mass_of(w, value);
     tiba_tensor sum = value->t;
     sum.data = tb_scratch(w->exec, (size_t)tb_tensor_count(&sum), sizeof(float));
@@ -79,6 +85,7 @@ static tiba_status give(walk *w, const tb_value *value, const tiba_tensor *m, fl
  * heads and features. */
 static tiba_status step_attention(walk *w, const tb_node *node, int index, const float *m,
                                   tiba_error *error) {
+    if (w->channel && !tb_set_has(w->channel->members, w->r->same[index])) return TIBA_OK;
     const float *e = w->load->blocks[index];
     const tb_attention *a = tb_route_member(w->r, index);
     const tiba_tensor *o = &node->out[0]->t;
@@ -114,7 +121,7 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
                                    : (row * nk + k) * features + f] =
                     (float)(handed[a->group_of[row] * nk + k] * even);
     v.data = full;
-    w->channel = STREAM; /* whoever asked */
+    w->channel = NULL; /* whoever asked */
     return give(w, a->v, &v, 1.0f, error);
 }
 
@@ -172,21 +179,32 @@ static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
         back[i] = &memory[n_in + i];
     }
     TB_TRY(def->vjp(w->exec, node, in, out, back, din, error));
-    const float times = w->channel == STREAM ? 0.0f : tb_route_asked_share(w->r, node);
     for (size_t i = 0; i < n_in; i++)
-        if (din[i] && (times == 0.0f || w->r->attends[node->id] >> i & 1))
-            TB_TRY(give(w, node->in[i], din[i], times > 0.0f ? times : 1.0f, error));
+        if (din[i]) TB_TRY(give(w, node->in[i], din[i], 1.0f, error));
     return TIBA_OK;
 }
 
-const tb_add_shares tb_add_gets[] = {
-    [ADD_LEFT] = {{1.0f, 0.0f}, {0.0f, 0.0f}},
-    [ADD_RIGHT] = {{0.0f, 1.0f}, {0.0f, 0.0f}},
-    [ADD_AROUND_LEFT] = {{1.0f, 0.0f}, {0.0f, 1.0f}},
-    [ADD_AROUND_RIGHT] = {{0.0f, 1.0f}, {1.0f, 0.0f}},
-    [ADD_SHARED] = {{0.5f, 0.5f}, {0.5f, 0.5f}},
-    [ADD_BOTH] = {{1.0f, 1.0f}, {0.0f, 0.0f}},
-};
+/* -------------------------------------------------------------------- steps of several operands */
+
+/* The channel of a question to these of the members, NULL: out of memory. */
+static const channel *channel_of(walk *w, const tb_node *node, const uint64_t *members) {
+    const size_t size = ((size_t)w->r->n_attentions + 63) / 64 * sizeof *members;
+    for (channel *c = w->channels; c; c = c->next)
+        if (c->node == node && memcmp(c->members, members, size) == 0) return c;
+    channel *c = tb_calloc(w->budget, 1, sizeof *c + size);
+    if (!c) return NULL;
+    *c = (channel){node, (uint64_t *)(c + 1), w->channels};
+    memcpy(c->members, members, size);
+    return w->channels = c;
+}
+
+static void drop_channels(walk *w) {
+    for (channel *c = w->channels, *next; c; c = next) {
+        next = c->next;
+        tb_free(c);
+    }
+    w->channels = NULL;
+}
 
 /* No row of I + E is one attention's alone: rows stay undivided, or the rollout is refused. */
 static tiba_status leave_undivided(const walk *w, const tb_node *node, tiba_error *error) {
@@ -199,54 +217,99 @@ static tiba_status leave_undivided(const walk *w, const tb_node *node, tiba_erro
                         "a residual sum: --rollout raw, or another method");
 }
 
-/* Divides the weight at an Add around an attention by the sums of the rows of I + E. */
+/* *divided: the weight over the sums of the rows of I + E, where attentions are asked and something
+ * passes by them; else the weight itself. */
 static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
-                             tiba_error *error) {
-    signed char what = w->r->skip[node->id];
-    bool around = what == ADD_AROUND_LEFT || what == ADD_AROUND_RIGHT;
-    if (what == ADD_LEFT || what == ADD_RIGHT) return TIBA_OK;
-    bool own = around && w->r->alone[node->id];
-    if (!own) return leave_undivided(w, node, error);
-    int64_t count = tb_tensor_count(m);
-    float *s = tb_calloc(w->budget, (size_t)count + 1, sizeof *s);
+                             tiba_tensor *divided, tiba_error *error) {
+    const tb_split *split = w->r->splits[node->id];
+    *divided = *m;
+    bool passes = false;
+    for (int i = 0; i < node->n_in; i++) passes |= split->stream[i] > 0.0f;
+    if (!w->load->normalized || w->channel || split->n_asked == 0 || (split->alone && !passes))
+        return TIBA_OK;
+    if (!split->alone) return leave_undivided(w, node, error);
+    const size_t count = (size_t)tb_tensor_count(m);
+    float *s = tb_calloc(w->budget, count + 1, sizeof *s);
     if (!s) return tb_out_of_memory(error);
     tiba_status status =
         tb_route_row_sums(s, w->r, w->program, w->load->blocks, node, w->budget, w->exec, error);
-    for (int64_t i = 0; i < count && status == TIBA_OK; i++) ((float *)m->data)[i] /= 1.0f + s[i];
+    float *to = divided->data = tb_scratch(w->exec, count, sizeof *to);
+    if (!to && status == TIBA_OK) status = tb_out_of_memory(error);
+    if (status == TIBA_OK && split->joins && !tb_route_own_part(to, node, split->attends, m->data))
+        status = leave_undivided(w, node, error);
+    for (size_t i = 0; i < count && status == TIBA_OK; i++)
+        to[i] = ((const float *)m->data)[i] / (1.0f + s[i]);
     tb_free(s);
     return status;
 }
 
-static tiba_status step_sum(walk *w, const tb_node *node, const tiba_tensor *m, tiba_error *error) {
-    const tb_add_shares *gets = &tb_add_gets[w->r->skip[node->id]];
-    int channel = w->channel;
-    if (w->load->normalized && channel == STREAM) TB_TRY(normalize(w, node, m, error));
-    for (int i = 0; i < 2; i++) {
-        w->channel = channel;
-        if (gets->stream[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->stream[i], error));
-        w->channel = node->id;
-        if (gets->asked[i] > 0.0f) TB_TRY(give(w, node->in[i], m, gets->asked[i], error));
-    }
+/* Hands an operand its part of m, which is of the result's shape. */
+static tiba_status hand(walk *w, const tb_node *node, int i, const tiba_tensor *m, float factor,
+                        tiba_error *error) {
+    const tb_value *value = node->in[i];
+    if (factor == 0.0f || !w->r->between[value->id]) return TIBA_OK;
+    if (node->op->class != TB_CLASS_MOVE) return give(w, value, m, factor, error);
+    tiba_tensor part = value->t;
+    const int axis = (int)tb_concat_axis(node);
+    const int64_t inner = tb_product(m->dims, axis + 1, m->rank), row = m->dims[axis] * inner,
+                  own = part.dims[axis] * inner, outer = tb_product(m->dims, 0, axis);
+    int64_t before = 0;
+    for (int k = 0; k < i; k++) before += node->in[k]->t.dims[axis] * inner;
+    float *to = part.data = tb_scratch(w->exec, (size_t)(outer * own), sizeof *to);
+    if (!to) return tb_out_of_memory(error);
+    for (int64_t k = 0; k < outer; k++)
+        memcpy(to + k * own, (const float *)m->data + k * row + before, (size_t)own * sizeof *to);
+    return give(w, value, &part, factor, error);
+}
+
+/* The part of m that the operands in `set` are to get. */
+static tiba_status part_of(walk *w, const tb_node *node, const unsigned char *set,
+                           const tiba_tensor *m, tiba_tensor *part, tiba_error *error) {
+    *part = *m;
+    if (!w->r->splits[node->id]->joins) return TIBA_OK;
+    part->data = tb_scratch(w->exec, (size_t)tb_tensor_count(m), sizeof(float));
+    if (!part->data) return tb_out_of_memory(error);
+    tb_route_own_part(part->data, node, set, m->data);
     return TIBA_OK;
 }
 
-/* Operands of the result's own size carry the tokens, all others none (unless none has it); what a
- * branch was asked for goes to its attentions. An attention that opens the gates of tokens on the
- * stream is asked for what it adds. */
-static tiba_status step_binary(walk *w, const tb_node *node, const tiba_tensor *m,
-                               tiba_error *error) {
-    const int channel = w->channel;
-    const bool asked = channel != STREAM;
-    for (int i = 0, among; i < node->n_in; i++) {
-        w->channel = channel;
-        if (tb_route_carries(w->r, node, i, asked, &among)) {
-            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
-        } else if (tb_route_carries(w->r, node, i, true, &among)) {
-            w->channel = node->id;
-            if (w->load->normalized) TB_TRY(leave_undivided(w, node, error));
-            TB_TRY(give(w, node->in[i], m, 1.0f / (float)among, error));
-        }
+/* What is asked of the members of a question that the channel at hand asks. */
+static tiba_status ask(walk *w, const tb_node *node, const tb_asked *asked, const tiba_tensor *m,
+                       tiba_error *error) {
+    const size_t words = ((size_t)w->r->n_attentions + 63) / 64;
+    const channel *from = w->channel;
+    uint64_t *members = tb_scratch(w->exec, words, sizeof *members), any = 0;
+    if (!members) return tb_out_of_memory(error);
+    for (size_t k = 0; k < words; k++)
+        any |= members[k] = asked->members[k] & (from ? from->members[k] : ~UINT64_C(0));
+    if (!any) return TIBA_OK;
+    w->channel = channel_of(w, node, members);
+    if (!w->channel) return tb_out_of_memory(error);
+    tiba_status status = TIBA_OK;
+    for (int i = 0; i < node->n_in && status == TIBA_OK; i++)
+        if (asked->share[i] > 0.0f)
+            status = hand(w, node, i, m, asked->share[i] * asked->rest, error);
+    w->channel = from;
+    return status;
+}
+
+static tiba_status step_split(walk *w, const tb_node *node, const tiba_tensor *m,
+                              tiba_error *error) {
+    const tb_split *split = w->r->splits[node->id];
+    tiba_tensor divided, part;
+    TB_TRY(normalize(w, node, m, &divided, error));
+    unsigned char *passes = tb_scratch(w->exec, (size_t)node->n_in, 1);
+    if (!passes) return tb_out_of_memory(error);
+    for (int i = 0; i < node->n_in; i++) passes[i] = split->stream[i] > 0.0f;
+    for (int whole = 0; whole < 2; whole++) {
+        TB_TRY(part_of(w, node, passes, whole ? m : &divided, &part, error));
+        for (int i = 0; i < node->n_in; i++)
+            if (passes[i] && split->divides[i] == !whole)
+                TB_TRY(hand(w, node, i, &part, split->stream[i], error));
     }
+    if (split->n_asked == 0) return TIBA_OK;
+    TB_TRY(part_of(w, node, split->attends, &divided, &part, error));
+    for (int k = 0; k < split->n_asked; k++) TB_TRY(ask(w, node, &split->asked[k], &part, error));
     return TIBA_OK;
 }
 
@@ -275,6 +338,7 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     tiba_tensor m = node->out[0] ? node->out[0]->t : (tiba_tensor){0};
     m.data = held(w, node->out[0]);
     if (attention >= 0) return step_attention(w, node, attention, m.data, error);
+    if (r->splits[node->id]) return m.data ? step_split(w, node, &m, error) : TIBA_OK;
     if (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_OTHER)
         return step_move(w, node, error);
     if (!m.data) return TIBA_OK;
@@ -283,9 +347,9 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     case TB_CLASS_REDUCE:
     case TB_CLASS_POOL:
         return step_merge(w, node, &m, error);
-    default:
-        return tb_route_is_sum(node) ? step_sum(w, node, &m, error)
-                                     : step_binary(w, node, &m, error);
+    default: /* one operand */
+        for (int i = 0; i < node->n_in; i++) TB_TRY(give(w, node->in[i], &m, 1.0f, error));
+        return TIBA_OK;
     }
 }
 
@@ -294,7 +358,7 @@ static tiba_status take_steps(walk *w, const tb_node *node, tiba_error *error) {
     for (int i = 0; i < node->n_out; i++)
         for (share *s = node->out[i] ? w->shares[node->out[i]->id] : NULL; s; s = s->next) {
             bool done = false; /* with an earlier output */
-            w->channel = s->channel;
+            w->channel = s->of;
             for (int k = 0; k < i && !done; k++) done = held(w, node->out[k]) != NULL;
             if (done) continue;
             tiba_status status = take_step(w, node, error);
@@ -318,7 +382,7 @@ static tiba_status walk_back(walk *w, tiba_error *error) {
 static tiba_status run(walk *at, double *tokens, tiba_error *error) {
     const tb_route *r = at->r;
     const tb_token_axes *from = &r->readout, *to = &r->source;
-    at->channel = STREAM;
+    at->channel = NULL;
     float *start = mass_of(at, from->value);
     if (!start) return tb_out_of_memory(error);
     int64_t count = tb_tensor_count(&from->value->t);
@@ -329,7 +393,7 @@ static tiba_status run(walk *at, double *tokens, tiba_error *error) {
     TB_TRY(walk_back(at, error));
     if (!tokens) return TIBA_OK;
     for (int64_t t = 0; t < to->tokens; t++) tokens[t] = 0.0;
-    at->channel = STREAM;
+    at->channel = NULL;
     const float *end = held(at, to->value);
     count = tb_tensor_count(&to->value->t);
     for (int64_t i = 0; end && i < count; i++) tokens[tb_token_of(to, i)] += (double)end[i];
@@ -343,6 +407,7 @@ static tiba_status run_walk(walk *at, double *tokens, tiba_error *error) {
     for (int i = 0; i < n && at->shares; i++)
         if (at->r->on.graph->values[i]) drop(at, at->r->on.graph->values[i]);
     tb_free(at->shares);
+    drop_channels(at);
     return status;
 }
 

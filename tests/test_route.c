@@ -535,7 +535,8 @@ static void check_side_reader(void) {
     end(&s);
 }
 
-/* A decoder reads the tokens as they came in, in front of the moves that the attentions read. */
+/* A decoder reads the tokens as they came in, in front of the moves that the attentions read: half
+ * of the weight goes to either, and the attentions are asked for all that they add. */
 static void check_read_in_front(void) {
     subject s;
     making *m = &s.m;
@@ -546,14 +547,16 @@ static void check_read_in_front(void) {
     y = make2(m, TB_OP_MatMul, make_concat(m, 2, parts, 2), make_random(m, "8,4"));
     finish(&s, read_out(&s, y, ONE_TOKEN));
     seen *at = watch(&s, 3 * CLASSES + 1, y);
-    double r[MOST] = {0}, move[MOST * MOST] = {0}, e[MOST * MOST];
-    r[3] = 0.5;
+    double r[MOST] = {0}, passed[MOST] = {0}, move[MOST * MOST] = {0}, e[MOST * MOST];
+    r[3] = passed[3] = 1.0;
     naive_block(e, &s, at, 1, false);
     naive_step(r, e, 6, false);
     roll_matrix(move);
     mix(r, move, 6, 6);
+    mix(passed, move, 6, 6);
     naive_block(e, &s, at, 0, false);
     naive_step(r, e, 6, false);
+    for (int i = 0; i < 6; i++) r[i] -= 0.5 * passed[i];
     r[3] += 0.5;
     tb_explain_options raw = {.rollout = TB_ROLLOUT_RAW};
     check_tokens("read in front", explain(&s, 3 * CLASSES + 1, raw).tokens, r, 6);
