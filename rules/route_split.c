@@ -298,6 +298,16 @@ static tiba_status plan(splitting *s, const tb_node *node, tiba_error *error) {
     return TIBA_OK;
 }
 
+/* Do both multiply the same probabilities, or heads of one softmax? Parts of it for some of the
+ * keys or queries are not the same. */
+static bool are_same(const tb_axes *axes, const tb_attention *a, const tb_attention *b) {
+    const int keys = tb_axes_root(axes, a->key_label), queries = tb_axes_root(axes, a->query_label);
+    return a->p == b->p ||
+           (a->softmax == b->softmax && keys >= 0 && queries >= 0 &&
+            keys == tb_axes_root(axes, b->key_label) && a->keys == b->keys &&
+            queries == tb_axes_root(axes, b->query_label) && a->queries == b->queries);
+}
+
 tiba_status tb_route_plan_splits(tb_route *r, tiba_error *error) {
     splitting s = {.r = r, .words = (size_t)(r->n_attentions + 63) / 64};
     s.seen = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
@@ -309,7 +319,7 @@ tiba_status tb_route_plan_splits(tb_route *r, tiba_error *error) {
     for (int i = 0; i < r->n_attentions; i++) {
         r->same[i] = i;
         for (int k = 0; k < i && r->same[i] == i; k++)
-            if (tb_route_member(r, k)->p == tb_route_member(r, i)->p) r->same[i] = k;
+            if (are_same(r->on.axes, tb_route_member(r, k), tb_route_member(r, i))) r->same[i] = k;
     }
     for (int i = r->n_steps - 1; i >= 0; i--) { /* what is passed on the way down comes first */
         const tb_node *node = r->steps[i];

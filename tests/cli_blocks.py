@@ -18,15 +18,16 @@ from onnx_wire import FLOAT, Graph, block
 tool = os.path.abspath(sys.argv[1])
 TOKENS, FEATURES = 6, 8
 MOVED = [3, 0, 5, 1, 4, 2]
+KINDS = "plain", "heads", "own", "one, joined", "one, added", "pooled"  # how the attention is written
 
 
 class Block:
     """One block of a graph: what it is made of, and the words for it."""
 
     def __init__(self, graph, x, key, random):
-        self.graph, self.x, self.key, self.random, self.made, self.result = graph, x, key, random, 0, None
+        self.graph, self.x, self.key, self.random, self.made, self.result, self.ps = graph, x, key, random, 0, None, []
         # one query for all tokens; on top of a tower it would be a part of the readout
-        self.queries = 1 if key == "1" and random.randint(4) == 0 else TOKENS
+        self.kind = KINDS[random.randint(len(KINDS) - (key == "2"))]
 
     def name(self):
         self.made += 1
@@ -46,24 +47,52 @@ class Block:
     def linear(self, x, n_in=FEATURES, n_out=FEATURES):
         return self.node("MatMul", [x, self.put(self.random.randn(n_in, n_out) * 0.6)])
 
+    def ints(self, *values):
+        name = self.name()
+        self.graph.ints(name, values)
+        return name
+
+    def softmax(self, q, k):
+        """P of queries and keys [..., tokens, features], an output of the graph"""
+        turned = [0, 1, 3, 2] if self.kind in ("heads", "one, joined", "one, added") else [0, 2, 1]
+        p = f"p{self.key}.{self.made}"
+        self.graph.node("Softmax", [self.node("MatMul", [q, self.node("Transpose", [k], perm=turned)])], p, axis=-1)
+        self.graph.output(p)
+        self.ps.append(p)
+        return p
+
     def attention(self):
-        """its result, always the same one; its P is an output"""
+        """its result, always the same one"""
         if self.result is None:
-            q, k, v = (self.linear(self.x) for _ in range(3))
-            if self.queries == 1:
-                q = self.node("ReduceMean", [q], axes=[1], keepdims=1)
-            s = self.node("MatMul", [q, self.node("Transpose", [k], perm=[0, 2, 1])])
-            self.graph.node("Softmax", [s], "p" + self.key, axis=-1)
-            self.graph.output("p" + self.key)
-            self.result = self.node("MatMul", ["p" + self.key, v])
+            self.result = self.of_kind()
         return self.result
 
+    def of_kind(self):
+        qkv = [self.linear(self.x) for _ in range(3)]
+        if self.kind in ("plain", "pooled"):
+            if self.kind == "pooled":
+                qkv[0] = self.node("ReduceMean", qkv[:1], axes=[1], keepdims=1)
+            return self.node("MatMul", [self.softmax(*qkv[:2]), qkv[2]])
+        half, all_ = FEATURES // 2, [1, TOKENS, FEATURES]
+        if self.kind == "own":  # a softmax for each head
+            more = [self.linear(self.x) for _ in range(3)]
+            return self.joined([self.node("MatMul", [self.softmax(*h[:2]), h[2]]) for h in (qkv, more)])
+        q, k, v = (self.node("Transpose", [self.node("Reshape", [y, self.ints(1, TOKENS, 2, half)])], perm=[0, 2, 1, 3]) for y in qkv)
+        p = self.softmax(q, k)
+        if self.kind == "heads":
+            return self.node("Reshape", [self.node("Transpose", [self.node("MatMul", [p, v])], perm=[0, 2, 1, 3]), self.ints(*all_)])
+        # one softmax whose heads are taken apart
+        o = [self.node("MatMul", [self.node("Gather", [y, self.ints(h)], axis=1) for y in (p, v)]) for h in range(2)]
+        o = [self.node("Reshape", [y, self.ints(1, TOKENS, half)]) for y in o]
+        return self.joined(o, half) if self.kind == "one, joined" else self.node("Add", [self.linear(y, half) for y in o])
+
+    def joined(self, parts, each=FEATURES):
+        return self.linear(self.node("Concat", parts, axis=2), each * len(parts))
+
     def beside(self, a, b):
-        if self.queries == 1: # features of all tokens
-            every = self.name()
-            self.graph.ints(every, [1, TOKENS, FEATURES])
-            a, b = (self.node("Expand", [x, every]) for x in (a, b))
-        return self.linear(self.node("Concat", [a, b], axis=2), 2 * FEATURES)
+        if self.kind == "pooled":
+            a, b = (self.node("Expand", [x, self.ints(1, TOKENS, FEATURES)]) for x in (a, b))
+        return self.joined([a, b])
 
     def minus(self, x):
         return self.node("Sub", [self.put(np.ones(1)), x])
@@ -153,11 +182,11 @@ def whole(b):
     return (residual, gate, highway, modulated, beside, recurrent, plain_sum)[b.random.randint(7)]()
 
 
-def rolled_out(load, rows_divided):
-    """wᵀ (I + P2) moved (I + P1)"""
+def rolled_out(load, blocks, rows_divided):
+    """wᵀ (I + P2) moved (I + P1), P: the mean over heads"""
     r = load("readout.x").ravel().astype("f8")
-    for p, place in (("p2", MOVED), ("p1", range(TOKENS))):
-        e = load("output." + p)[0].astype("f8")
+    for b, place in zip(blocks, (MOVED, range(TOKENS))):
+        e = np.mean([load("output." + p).astype("f8").reshape(-1, *load("output." + p).shape[-2:]).mean(0) for p in b.ps], 0)
         asked = r if len(e) == TOKENS else [r.sum()]
         r, back = (r + e.T @ asked) / (2 if rows_divided else 1), np.zeros(TOKENS)
         back[list(place)] = r
@@ -168,10 +197,12 @@ def rolled_out(load, rows_divided):
 def run(seed, folder):
     random, graph = np.random.RandomState(seed), Graph()
     graph.input("x", [1, TOKENS, FEATURES])
-    lower, first = whole(Block(graph, "x", "1", random))
+    blocks = [Block(graph, "x", "1", random)]
+    lower, first = whole(blocks[0])
     graph.ints("moved", MOVED)
     graph.node("Gather", [lower, "moved"], "there", axis=1)
-    upper, second = whole(Block(graph, "there", "2", random))
+    blocks.insert(0, Block(graph, "there", "2", random))
+    upper, second = whole(blocks[0])
     graph.node("ReduceMean", [upper], "mean", axes=[1], keepdims=0)
     graph.tensor("w", [FEATURES, 3], FLOAT, block(9, random.randn(FEATURES, 3).astype("f4").tobytes()))
     graph.node("MatMul", ["mean", "w"], "y")
@@ -188,13 +219,13 @@ def run(seed, folder):
             found.append((None, r.stderr))
             continue
         load = lambda n: np.load(os.path.join(out, n + ".npy"))
-        got, want = load("tokens.x").ravel(), rolled_out(load, rows == "normalized")
+        got, want = load("tokens.x").ravel(), rolled_out(load, blocks, rows == "normalized")
         found.append((np.abs(got - want).max() / np.abs(want).max(), ""))
-    return first, second, found
+    return f"{blocks[1].kind}: {first}", f"{blocks[0].kind}: {second}", found
 
 
 if __name__ == "__main__":
-    seeds = range(*map(int, sys.argv[2:4])) if len(sys.argv) > 3 else range(60)
+    seeds = range(*map(int, sys.argv[2:4])) if len(sys.argv) > 3 else range(100)
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
             first, second, ((raw, why), (divided, why_not)) = run(seed, folder)
