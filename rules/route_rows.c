@@ -108,21 +108,9 @@ static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
 
 /* The mean of the elements that were merged. */
 static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
-    tb_even even;
-    TB_TRY(tb_route_even(&even, node, c->program, c->exec, error));
-    tiba_tensor size = node->out[0]->t, to = size, *ones[1] = {&size}, *sums[1] = {&to};
-    int64_t n = tb_tensor_count(&even.ones), count = tb_tensor_count(&to);
-    size.data = tb_scratch(c->exec, (size_t)count, sizeof(float));
-    to.data = room(c, node->out[0]);
-    if (!size.data || !to.data) return tb_out_of_memory(error);
-    TB_TRY(even.def->forward(c->exec, node, even.in, ones, error));
-    memcpy(even.ones.data, c->at[node->in[even.x]->id], (size_t)n * sizeof(float));
-    TB_TRY(even.def->forward(c->exec, node, even.in, sums, error));
-    for (int64_t i = 0; i < count; i++) {
-        float all = ((float *)size.data)[i];
-        ((float *)to.data)[i] = all != 0.0f ? ((float *)to.data)[i] / all : 0.0f;
-    }
-    return TIBA_OK;
+    float *to = room(c, node->out[0]);
+    if (!to) return tb_out_of_memory(error);
+    return tb_route_merge_up(to, node, (const float *const *)c->at, c->program, c->exec, error);
 }
 
 /* to += factor × features side by side: each token's mean over the operands that have a share, for

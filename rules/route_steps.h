@@ -43,16 +43,14 @@ bool tb_route_ends_at(const tb_route *r, const tb_node *node);
 int tb_route_member_of(const tb_route *r, const tb_node *node);
 /** Does the label tell tokens apart? Others are features that an input has. */
 bool tb_route_is_token(const tb_route *r, int label);
-/** What merges as a node does with all elements alike: a maximum is a mean then, weights are 1. */
-typedef struct tb_even {
-    const tb_op_def *def;
-    int x;                    /**< the operand that is merged */
-    const tiba_tensor *in[8]; /**< in[x] is &ones */
-    tiba_tensor ones, weight; /**< of that operand's shape, all 1; likewise of the weight's */
-} tb_even;
-/** Fills `even`, which stays where it is; its memory is the kernel's scratch. */
-tiba_status tb_route_even(tb_even *even, const tb_node *node, const tb_program *program,
-                          tb_exec *exec, tiba_error *error);
+/** A merge with all weights alike: each of the k elements that a result is made of gets 1/k of its
+ *  weight m. *x: the operand that is merged; `part`: what it gets, in the kernel's scratch. */
+tiba_status tb_route_merge_down(tiba_tensor *part, int *x, const tb_node *node,
+                                const tiba_tensor *m, const tb_program *program, tb_exec *exec,
+                                tiba_error *error);
+/** to [elements of the result]: the mean of what these are made of, at [value id]. */
+tiba_status tb_route_merge_up(float *to, const tb_node *node, const float *const *at,
+                              const tb_program *program, tb_exec *exec, tiba_error *error);
 
 /** Marks in reached [value id] the operands that a step hands weight to. */
 void tb_route_mark_step(const tb_route *r, const tb_node *node, unsigned char *reached);

@@ -125,27 +125,6 @@ static tiba_status step_attention(walk *w, const tb_node *node, int index, const
     return give(w, a->v, &v, 1.0f, error);
 }
 
-/* A linear map with all weights alike: each of the k elements that an output is made of gets 1/k.
- */
-static tiba_status step_merge(walk *w, const tb_node *node, const tiba_tensor *m,
-                              tiba_error *error) {
-    tb_even even;
-    TB_TRY(tb_route_even(&even, node, w->program, w->exec, error));
-    tiba_tensor *din[8] = {NULL}, *outs[1], size = *m, part = even.ones;
-    int64_t n = tb_tensor_count(&part), count = tb_tensor_count(m);
-    part.data = tb_scratch(w->exec, (size_t)n, sizeof(float));
-    size.data = tb_scratch(w->exec, (size_t)count, sizeof(float));
-    if (!part.data || !size.data) return tb_out_of_memory(error);
-    outs[0] = &size;
-    TB_TRY(even.def->forward(w->exec, node, even.in, outs, error));
-    float *s = size.data;
-    for (int64_t i = 0; i < count; i++) s[i] = s[i] != 0.0f ? ((float *)m->data)[i] / s[i] : 0.0f;
-    const tiba_tensor *back[1] = {&size}, *of[1] = {&size};
-    din[even.x] = &part;
-    TB_TRY(even.def->vjp(w->exec, node, even.in, of, back, din, error));
-    return give(w, node->in[even.x], &part, 1.0f, error);
-}
-
 /* The adjoint of a copy. */
 static tiba_status step_move(walk *w, const tb_node *node, tiba_error *error) {
     const tb_op_def *def = node->op->def;
@@ -342,11 +321,14 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
     if (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_OTHER)
         return step_move(w, node, error);
     if (!m.data) return TIBA_OK;
+    tiba_tensor part;
+    int x;
     switch (node->op->class) {
     case TB_CLASS_CONTRACT:
     case TB_CLASS_REDUCE:
     case TB_CLASS_POOL:
-        return step_merge(w, node, &m, error);
+        TB_TRY(tb_route_merge_down(&part, &x, node, &m, w->program, w->exec, error));
+        return give(w, node->in[x], &part, 1.0f, error);
     default: /* one operand */
         for (int i = 0; i < node->n_in; i++) TB_TRY(give(w, node->in[i], &m, 1.0f, error));
         return TIBA_OK;
