@@ -89,6 +89,35 @@ static void fold_shapes(even *e, const tb_node *node) {
     }
 }
 
+/* Do constants select or average, so that those of 0 say what is no part of it: windows that a
+ * transposed convolution puts back, a pooling written as a product? */
+static bool selects(const tiba_tensor *w) {
+    const int64_t count = tb_tensor_count(w);
+    const float *x = w->data;
+    float value = 0.0f;
+    bool zeros = false;
+    if (!x || w->dtype != TIBA_FLOAT32) return false;
+    for (int64_t i = 0; i < count; i++) {
+        if (x[i] == 0.0f)
+            zeros = true;
+        else if (value == 0.0f)
+            value = x[i];
+        else if (x[i] != value)
+            return false;
+    }
+    return zeros && value != 0.0f;
+}
+
+/* 1 where the constants are not 0. */
+static tiba_status fill_selected(tiba_tensor *weight, const tiba_tensor *w, tb_exec *exec,
+                                 tiba_error *error) {
+    TB_TRY(fill_ones(weight, exec, error));
+    const int64_t count = tb_tensor_count(w);
+    for (int64_t i = 0; i < count; i++)
+        ((float *)weight->data)[i] = ((const float *)w->data)[i] != 0.0f;
+    return TIBA_OK;
+}
+
 static tiba_status plan(even *e, const tb_node *node, const tb_program *program, tb_exec *exec,
                         tiba_error *error) {
     *e = (even){.def = even_op(node), .x = node->in[0] && node->in[0]->active ? 0 : 1};
@@ -96,9 +125,12 @@ static tiba_status plan(even *e, const tb_node *node, const tb_program *program,
     e->result = node->out[0]->t;
     e->axis = e->to = -1;
     if (node->op->class == TB_CLASS_CONTRACT) {
-        e->weight = node->in[1 - e->x]->t;
-        fold_shapes(e, node);
-        TB_TRY(fill_ones(&e->weight, exec, error));
+        const tiba_tensor *w = &node->in[1 - e->x]->t;
+        e->weight = *w;
+        const bool selected = selects(w);
+        if (!selected) fold_shapes(e, node);
+        TB_TRY(selected ? fill_selected(&e->weight, w, exec, error)
+                        : fill_ones(&e->weight, exec, error));
         e->in[1 - e->x] = &e->weight;
     } else {
         for (int i = 0; i < node->n_in && i < 8; i++)
