@@ -99,6 +99,8 @@ static bool record(search *s, const tb_node *softmax, const tb_node *product, in
     int key = a->transposed ? rank - 2 : rank - 1;
     a->query_label = tb_axes_dim(s->axes, p, query);
     a->key_label = tb_axes_dim(s->axes, p, key);
+    if (a->query_label == -1 && a->key_label == -1)
+        a->query_label = a->key_label = tb_axes_spread(s->axes, p, query, key);
     if (a->query_label == -2 || a->key_label == -2) return false;
     return leading(s, a);
 }
@@ -454,6 +456,7 @@ static void trace(const tb_axes *axes, const tb_attentions *found, int label, in
             tower->length = l->count;
         }
         break;
+    case TB_LABEL_SPREAD:
     case TB_LABEL_OTHER:
         if (l->n_parents) trace(axes, found, l->parents[0], from, tower, depth + 1);
         tower->rows = tower->columns = 0;

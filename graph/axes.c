@@ -22,20 +22,28 @@ const tb_node *tb_axes_query(const tb_axes *axes, int label) {
 
 /* -------------------------------------------------------------------------------- labels */
 
-int tb_axes_intern(tb_axes *axes, tb_label wanted, const int *parents, const int64_t *offsets) {
+static int find_label(const tb_axes *axes, const tb_label *wanted, const int *parents,
+                      const int64_t *offsets) {
     for (int i = 0; i < axes->n_labels; i++) {
         const tb_label *l = &axes->labels[i];
-        if (l->kind != wanted.kind || l->count != wanted.count || l->node != wanted.node ||
-            l->input != wanted.input || l->dim != wanted.dim || l->step != wanted.step ||
-            l->n_parents != wanted.n_parents)
+        if (l->kind != wanted->kind || l->count != wanted->count || l->node != wanted->node ||
+            l->input != wanted->input || l->dim != wanted->dim || l->step != wanted->step ||
+            l->n_parents != wanted->n_parents)
             continue;
         bool same = true;
         for (int k = 0; k < l->n_parents && same; k++)
             same = tb_axes_root(axes, l->parents[k]) == tb_axes_root(axes, parents[k]) &&
                    l->offsets[k] == offsets[k];
-        if (!same) continue;
-        if (wanted.rows > l->rows) axes->labels[i].rows = wanted.rows;
-        return i;
+        if (same) return i;
+    }
+    return -1;
+}
+
+int tb_axes_intern(tb_axes *axes, tb_label wanted, const int *parents, const int64_t *offsets) {
+    int found = find_label(axes, &wanted, parents, offsets);
+    if (found >= 0) {
+        if (wanted.rows > axes->labels[found].rows) axes->labels[found].rows = wanted.rows;
+        return found;
     }
     if (axes->n_labels == axes->cap_labels) {
         int capacity = axes->cap_labels ? 2 * axes->cap_labels : 64;
@@ -300,6 +308,49 @@ void tb_axes_carry(tb_axes *axes, tb_value_axes *to, const tb_value *in, const t
     }
 }
 
+/* A dimension in which labelled factors leave gaps. false: there are none, or nothing else. */
+static bool spread_of(const tb_axes *axes, const tb_value_axes *va, const tb_value *value, int dim,
+                      tb_label *label, int *parents, int64_t *offsets) {
+    int64_t stride = tb_axes_stride(&value->t, dim), end = stride * value->t.dims[dim], known = 1;
+    *label = (tb_label){.kind = TB_LABEL_SPREAD, .count = value->t.dims[dim], .input = -1};
+    for (int i = 0; i < va->n; i++) {
+        const tb_factor *f = &va->factors[i];
+        if (f->inner < stride || f->inner * f->count > end) continue;
+        parents[label->n_parents] = tb_axes_root(axes, f->label);
+        offsets[label->n_parents++] = f->inner / stride;
+        known *= f->count;
+    }
+    return label->n_parents > 0 && known < label->count;
+}
+
+int tb_axes_spread(tb_axes *axes, const tb_value *value, int dim, int other) {
+    tb_value_axes va = *tb_axes_of(axes, value);
+    align(axes, &va, &value->t);
+    tb_label label, second;
+    int parents[TB_MAX_FACTORS], twins[TB_MAX_FACTORS];
+    int64_t offsets[TB_MAX_FACTORS], beside[TB_MAX_FACTORS];
+    if (!spread_of(axes, &va, value, dim, &label, parents, offsets) ||
+        !spread_of(axes, &va, value, other, &second, twins, beside) ||
+        label.count != second.count || label.n_parents != second.n_parents)
+        return -1;
+    for (int i = 0; i < label.n_parents; i++)
+        if (parents[i] != twins[i] || offsets[i] != beside[i]) return -1;
+    axes->spread = true;
+    int id = tb_axes_intern(axes, label, parents, offsets);
+    return id < 0 ? -2 : tb_axes_root(axes, id);
+}
+
+/* The label that tb_axes_spread() has given to such dimensions, -1: none. */
+static int known_spread(const tb_axes *axes, const tb_value_axes *va, const tb_value *value,
+                        int dim) {
+    tb_label label;
+    int parents[TB_MAX_FACTORS];
+    int64_t offsets[TB_MAX_FACTORS];
+    if (!axes->spread || !spread_of(axes, va, value, dim, &label, parents, offsets)) return -1;
+    int found = find_label(axes, &label, parents, offsets);
+    return found < 0 ? -1 : tb_axes_root(axes, found);
+}
+
 int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim) {
     if (dim < 0 || dim >= value->t.rank || value->t.dims[dim] <= 1) return -1;
     tb_value_axes va = *tb_axes_of(axes, value);
@@ -313,7 +364,8 @@ int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim) {
         inside[n++] = *f;
         covered = f->inner;
     }
-    return n > 0 && covered == stride ? tb_axes_merge(axes, n, inside) : -1;
+    if (n > 0 && covered == stride) return tb_axes_merge(axes, n, inside);
+    return known_spread(axes, &va, value, dim);
 }
 
 int tb_axes_merge(tb_axes *axes, int n, const tb_factor *factors) {

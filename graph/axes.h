@@ -35,6 +35,8 @@ typedef enum tb_label_kind {
     TB_LABEL_CUT,    /**< Slice, Split or Gather of parents[0]: starts at offsets[0], see `step` */
     TB_LABEL_MERGE,  /**< parents in order, outermost first, seen as one axis */
     TB_LABEL_PART,   /**< parents[0] split by Reshape; `step` is the part's stride in it */
+    TB_LABEL_SPREAD, /**< parents at strides `offsets`, with features between them: of one token
+                        several were made. No factor has it: see tb_axes_spread() */
     TB_LABEL_OTHER,  /**< padded, resampled, gathered in any order: an axis of its own */
     TB_LABEL_QUERY   /**< learned queries, from where their softmax reads tokens, at `node`, upwards
                       */
@@ -75,6 +77,7 @@ typedef struct tb_axes {
     int n_labels, cap_labels;
     tb_value_axes **values; /**< by value id, NULL for values without labels */
     int n_values;
+    bool spread; /**< is there a label of that kind? */
 } tb_axes;
 
 /** Analyses a bound graph. The result belongs to `arena`. */
@@ -87,6 +90,12 @@ const tb_node *tb_axes_query(const tb_axes *axes, int label);
 /** The label that covers dimension `dim` of the value exactly (a MERGE label where it takes
  *  several factors), -1 if there is none; -2 out of memory. */
 int tb_axes_dim(tb_axes *axes, const tb_value *value, int dim);
+
+/** The label of two dimensions of the value without one, where the same factors are labelled and
+ *  features lie between them (a Linear's features that were moved to places, as PixelShuffle does):
+ *  from then on tb_axes_dim() gives it too. -1: none; -2: out of memory. Heads packed into an axis
+ *  look the same, so it is asked for only where queries and keys are both such. */
+int tb_axes_spread(tb_axes *axes, const tb_value *value, int dim, int other);
 /** Is dimension `dim` lined up with tokens that it holds in other places: permuted, rolled or
  * shifted ones were added to them? */
 bool tb_axes_moved(tb_axes *axes, const tb_value *value, int dim);

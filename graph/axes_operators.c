@@ -285,8 +285,8 @@ static void op_linear(tb_axes_pass *p, const tb_value *out) {
     tb_axes_carry(p->axes, p->to, x, out, map);
 }
 
-/* Convolutions and poolings: batch as it is, features gone, spatial axes new where they change. */
-static void op_window(tb_axes_pass *p, const tb_value *out) {
+/* Batch as it is, features gone, spatial axes new where they change. */
+static void windows(tb_axes_pass *p, const tb_value *out, tb_label_kind kind) {
     const tb_value *in = p->node->in[0];
     int map[TIBA_MAX_RANK] = {0, -1};
     int64_t n;
@@ -300,10 +300,19 @@ static void op_window(tb_axes_pass *p, const tb_value *out) {
         if (map[d] >= 0) continue;
         int parent = tb_axes_dim(p->axes, in, d);
         int64_t offset = 0;
-        tb_label grid = {
-            .kind = TB_LABEL_GRID, .node = p->node, .input = -1, .dim = d - 2, .n_parents = 1};
-        tb_axes_new(p, out, d, grid, &parent, &offset);
+        tb_label axis = {.kind = kind, .node = p->node, .input = -1, .dim = d - 2, .n_parents = 1};
+        tb_axes_new(p, out, d, axis, &parent, &offset);
     }
+}
+
+static void op_window(tb_axes_pass *p, const tb_value *out) {
+    windows(p, out, TB_LABEL_GRID);
+}
+
+/* A transposed convolution makes more places of what it reads, as resampling does: no grid of
+ * patches. */
+static void op_transposed_window(tb_axes_pass *p, const tb_value *out) {
+    windows(p, out, TB_LABEL_OTHER);
 }
 
 static void op_reduce(tb_axes_pass *p, const tb_value *out) {
@@ -483,6 +492,26 @@ static void op_alias(tb_axes_pass *p, const tb_value *out) {
     tb_axes_rejoin(p->axes, p->to);
 }
 
+/* SpaceToDepth, DepthToSpace: rows and columns are split or joined, as by Reshape, Transpose and
+ * Reshape on six axes. */
+static void op_blocks(tb_axes_pass *p, const tb_value *out) {
+    const tb_value *in = p->node->in[0];
+    const int64_t *d = in->t.dims, b = tb_attr_int(p->node, "blocksize", 1);
+    bool columns_first = strcmp(tb_attr_string(p->node, "mode", "DCR"), "CRD") == 0;
+    int way = tb_is(p->node, TB_OP_SpaceToDepth) ? 0 : columns_first ? 2 : 1;
+    static const int maps[3][TIBA_MAX_RANK] = {
+        {0, 3, 4, 1, 5, 2}, {0, 3, 5, 1, 2, 4}, {0, 1, 3, 5, 2, 4}};
+    const int *map = maps[way];
+    const int64_t split[3][6] = {{d[0], d[1], d[2] / b, b, d[3] / b, b},
+                                 {d[0], b, b, d[1] / (b * b), d[2], d[3]},
+                                 {d[0], d[1] / (b * b), b, b, d[2], d[3]}};
+    tb_value from = *in, to = *out;
+    from.t.rank = to.t.rank = 6;
+    for (int i = 0; i < 6; i++) from.t.dims[i] = to.t.dims[map[i]] = split[way][i];
+    tb_axes_carry(p->axes, p->to, &from, &to, map);
+    tb_axes_rejoin(p->axes, p->to);
+}
+
 /* How an operator moves axes, by op first and by class second. Without a row labels end there. */
 /* clang-format off */
 static const struct {
@@ -498,7 +527,10 @@ static const struct {
     {TB_OP_Gemm, op_gemm},
     {TB_OP_Linear, op_linear},
     {TB_OP_Conv, op_window},
+    {TB_OP_ConvTranspose, op_transposed_window},
     {TB_OP_DFT, op_dft},
+    {TB_OP_DepthToSpace, op_blocks},
+    {TB_OP_SpaceToDepth, op_blocks},
     {TB_OP_Transpose, op_transpose},
     {TB_OP_Expand, op_first},
     {TB_OP_Where, op_elementwise},

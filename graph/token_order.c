@@ -26,7 +26,7 @@ static bool is_end(const tb_label *l) {
 
 /* Every operator whose coordinates are known; padding is the only other axis that is. */
 static bool is_known(const tb_label *l) {
-    return l->kind != TB_LABEL_OTHER || tb_is(l->node, TB_OP_Pad);
+    return l->kind != TB_LABEL_SPREAD && (l->kind != TB_LABEL_OTHER || tb_is(l->node, TB_OP_Pad));
 }
 
 static bool collect(tracker *t, int label) {

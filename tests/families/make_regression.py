@@ -76,6 +76,8 @@ CASES = {
     "parallel": (models.TEXT["order_parallel"], lambda: {"tokens": ids()}, ["ts14", "dyn18"], True),
     "unfold": (models.VISION["patch_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], False),
     "unfold_slices": (models.VISION["patch_tensor_unfold"], lambda: {"image": image()}, ["ts17", "dyn18"], True),
+    "upsampled": (models.VISION["upsampled"], lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="upsampled", options=["--method", "rollout", "--rollout", "raw"], also={"shuffled": models.VISION["upsampled_shuffled"]})),  # a transposed convolution
+    "to_depth": (models.VISION["patch_reshape"], lambda: {"image": image()}, ["ts17", "ts17-todepth"], False),  # patches by SpaceToDepth
     "chosen_queries": (models.VISION["chosen_queries"], lambda: {"image": image()}, ["ts17", "dyn18", "ts17-wholerows"], False),
     "chosen_in_windows": (models.VISION["chosen_in_windows"], lambda: {"image": image()}, ["ts17", "dyn18"], False, dict(route="chosen_in_windows", options=["--method", "rollout", "--rollout", "raw"])),
     "overlapping_chunks": (models.TEXT["chunks"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="chunks", options=["--method", "rollout", "--rollout", "raw"], also={"places_first": models.TEXT["chunks_places_first"]})),
@@ -239,7 +241,24 @@ def whole_rows(a, b, fam, feeds):
     onnx.save(m, b)
 
 
-REWRITES = {**make_tools.TOOLS, **make.REWRITES, "resorted": resorted, "wholerows": whole_rows}
+def to_depth(a, b, fam, feeds):
+    """Patches that Reshape, Transpose and Reshape cut, by SpaceToDepth: as TensorFlow's extraction of patches is exported."""
+    m = onnx.load(a)
+    make = onnx.helper.make_node
+    m.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, 0, -1]), "patches"))
+    cut = next(n for n in m.graph.node if n.op_type == "Transpose" and list(n.attribute[0].ints) == [0, 2, 4, 3, 5, 1])
+    first, last = next(n for n in m.graph.node if cut.input[0] in n.output), next(n for n in m.graph.node if cut.output[0] in n.input)
+    nodes = [make("SpaceToDepth", [first.input[0]], ["deep"], blocksize=models.PATCH), make("Reshape", ["deep", "patches"], ["flat"]), make("Transpose", ["flat"], [last.output[0]], perm=[0, 2, 1])]
+    at = list(m.graph.node).index(last)
+    m.graph.node.remove(last)
+    for n in reversed(nodes):
+        m.graph.node.insert(at, n)
+    m.graph.node.remove(cut)
+    m.graph.node.remove(first)
+    onnx.save(m, b)
+
+
+REWRITES = {**make_tools.TOOLS, **make.REWRITES, "resorted": resorted, "wholerows": whole_rows, "todepth": to_depth}
 
 
 def shrink(path):

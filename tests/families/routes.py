@@ -212,12 +212,19 @@ def class_over_features(p, w):
     return r
 
 
+def upsampled(p, w):
+    """2 x 2 tokens are made one and one 2 x 2 again between two layers"""
+    whole = np.arange(16)[None]
+    r = step(w, p[1], whole).reshape(2, 2, 2, 2).sum((1, 3)).ravel()
+    return step(spread(r, 2), p[0], whole)
+
+
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
             "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "together": (together, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
             "florence2_vision": (over_features(lambda r, side: overlapped(r, side, 3, 2, 1)), -3),
-            "timm_xcit": (class_over_features, -3)}
+            "upsampled": (upsampled, -3), "timm_xcit": (class_over_features, -3)}
 
 
 def rows(model, name, feeds, results, family, way, method="rollout", single=False, ties="exact"):

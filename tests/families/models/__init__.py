@@ -8,7 +8,7 @@ from .wrapped import (MeanPooled, Pooled, Named, Logits, QFormer, Captioner, Fla
 from .parts import Attention, RMS, HandNorm, GRN, Mlp, Block
 from .texts import (TextModel, Lagged, LayerMix, Chunks, SeriesPatches, LastAgain, FloatIds, LayerAttention, HashedIds, Fourier, Recurrent, Experts,
                     TorchEncoder, TorchSeq2Seq, PackedMHA, Parts, Row, Streams)
-from .pictures import VisionModel, NHWCInput, Hybrid, ChosenQueries, Frames, Grouped, OverFeatures, CrossPooled
+from .pictures import VisionModel, NHWCInput, Hybrid, ChosenQueries, Frames, Grouped, OverFeatures, CrossPooled, Upsampled
 from .several import Joined, Matched, PairCosine, Prompted, Trajectory, Columns, TwoWay, Captioned, Guided, Together, Turned
 
 
@@ -30,6 +30,6 @@ TEXT |= {"norm_rms": text(norm=RMS), "norm_hand": text(norm=HandNorm), "pos_sin"
          "chunks": lambda a: Chunks(), "chunks_places_first": lambda a: Chunks(True), "layer_mix": lambda a: LayerMix(), "layer_attention": lambda a: LayerAttention(), "experts": lambda a: Experts(False), "experts_picked": lambda a: Experts(True), "fourier": lambda a: Fourier(), "recurrent": lambda a: Recurrent(), "recurrent_plain": lambda a: Recurrent(nn.RNN, "max"), "torch_pre": lambda a: TorchEncoder(True, "gelu"), "torch_post": lambda a: TorchEncoder(False, "relu", "cls"),
          "torch_seq_first": lambda a: TorchEncoder(False, "gelu", batch_first=False), "torch_seq2seq": lambda a: TorchSeq2Seq(), "torch_mha": lambda a: PackedMHA()}
 VISION = {f"patch_{k}": vision(patches=k) for k in ("reshape", "reshape_chw", "unfold", "tensor_unfold", "space_to_depth", "nhwc", "stem", "normalised")}
-VISION |= {"vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
+VISION |= {"upsampled": lambda a: Upsampled(), "upsampled_shuffled": lambda a: Upsampled(True), "vision_cls_last": vision(pool="cls_last"), "vision_grid_pool": vision(pool="grid"), "vision_mean": vision(pool="mean"),
            "vision_nchw_attention": lambda a: Hybrid(), "cross_pool": lambda a: CrossPooled(False), "cross_pool_self": lambda a: CrossPooled(True), "chosen_queries": lambda a: ChosenQueries(False), "chosen_in_windows": lambda a: ChosenQueries(True),
            "vision_rotate_patches": vision(attention="rotate_patches", pool="registers"), "vision_normalised_heads": vision(attention="normalised_heads", pool="registers"), "vision_talking": vision(attention="talking"), "vision_post": vision(order="post")}

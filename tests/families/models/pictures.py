@@ -188,3 +188,22 @@ class CrossPooled(nn.Module):
                 q = q + s(q, q, q)[0]
             q = q + c(q, x, x)[0]
         return self.head(q.mean(1) if self.pooled else q[:, 0])
+
+
+class Upsampled(VisionModel):
+    """four tokens are made one and one four again, by a transposed convolution or by features that are moved to places, between two layers of attention"""
+    def __init__(self, shuffled=False):
+        super().__init__(pool="mean")
+        self.shuffled = shuffled
+        self.down = nn.Conv2d(D, D, 2, 2)
+        self.up = nn.ConvTranspose2d(D, D, 2, 2, bias=False)
+
+    def forward(self, x):
+        x = self.blocks[0](self.embed(x) + self.pos[:, 1:]).transpose(1, 2).reshape(1, D, 4, 4)
+        x = self.down(x)
+        if self.shuffled:
+            x = F.pixel_shuffle(F.conv2d(x, self.up.weight.permute(1, 2, 3, 0).reshape(4 * D, D, 1, 1)), 2)
+        else:
+            x = self.up(x)
+        x = self.blocks[1](x.flatten(2).transpose(1, 2))
+        return self.head(self.norm(x).mean(1))
