@@ -11,7 +11,7 @@ os.environ.setdefault("EXPORTS", "ts14 ts17 dyn18")
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import make_families  # noqa: E402
 import packages  # noqa: E402
-import packages_more, packages_vit, packages_x  # noqa: E402,F401  (they add their rows to packages.FAMILIES)
+import packages_more, packages_pictures, packages_signals, packages_vit, packages_x  # noqa: E402,F401  (they add their rows to packages.FAMILIES)
 
 if __name__ == "__main__":
     make_families.make(packages.FAMILIES, sys.argv[1], sys.argv[2:])
