@@ -4,6 +4,7 @@
  * run in integers, runtime/gemm_whole.h), and everything between two quantisations is ordinary
  * float arithmetic.
  */
+#include <math.h>
 #include <string.h>
 
 #include "graph/lower_attention.h"
@@ -386,4 +387,63 @@ void tb_lower_QLinearWhere(tb_call *c) {
     tb_value *y =
         tb_emit3(c, TB_OP_Where, tb_call_in(c, 0), real(c, 1, 2, 3, -1), real(c, 4, 5, 6, -1));
     c->out[0] = quantized(c, y, 7, 8);
+}
+
+/* ---- formats of other tools ------------------------------------------------------------------ */
+
+/* QONNX (Brevitas, QKeras, FINN): rounded to `bits` bits and back, in float. Weights are computed
+ * at once by the formula; activations have the step of a FakeQuantize. */
+void tb_lower_Quant(tb_call *c) {
+    tb_value *x = tb_call_in(c, 0), *scale = tb_call_in(c, 1), *zero = tb_call_in(c, 2),
+             *width = tb_call_in(c, 3);
+    double bits, point = 0;
+    if (!x || !scale || !width || !tb_scalar_constant(width, &bits) || !(bits >= 1 && bits <= 32)) {
+        tb_call_fail(c, "its bit width (input 3) is no constant from 1 to 32");
+        return;
+    }
+    bool is_signed = tb_attr_int(c->node, "signed", 1) != 0;
+    bool narrow = tb_attr_int(c->node, "narrow", 0) != 0;
+    const char *mode = tb_attr_string(c->node, "rounding_mode", "ROUND");
+    if (strcmp(mode, "ROUND") != 0 && strcmp(mode, "HALF_EVEN") != 0) {
+        tb_call_fail(c, "rounding mode '%.20s' is not supported", mode);
+        return;
+    }
+    if (x->t.data) {
+        double most = is_signed ? exp2(bits - 1) - 1 : exp2(bits) - 1 - narrow;
+        double least = is_signed ? -most - !narrow : 0;
+        tb_value *y = tb_emit2(c, TB_OP_Div, x, scale);
+        if (zero) y = tb_emit2(c, TB_OP_Add, y, zero);
+        y = tb_emit1(c, TB_OP_Round, y);
+        y = tb_emit3(c, TB_OP_Clip, y, tb_emit_scalar(c, least), tb_emit_scalar(c, most));
+        if (zero) y = tb_emit2(c, TB_OP_Sub, y, zero);
+        c->out[0] = tb_emit2(c, TB_OP_Mul, y, scale);
+        return;
+    }
+    static const int types[2][4] = {{26, 22, TIBA_INT8, TIBA_INT16},
+                                    {25, 21, TIBA_UINT8, TIBA_UINT16}};
+    int which = bits == 2 ? 0 : bits == 4 ? 1 : bits == 8 ? 2 : bits == 16 ? 3 : -1;
+    bool one = tb_tensor_count(&scale->t) == 1 && (!zero || tb_scalar_constant(zero, &point));
+    if (which < 0 || narrow || !one) {
+        tb_call_fail(c, "activations with %g bits%s%s are not supported", bits,
+                     narrow ? " without the least number" : "",
+                     one ? "" : " and a scale for each channel");
+        return;
+    }
+    tb_value *in[] = {x, tb_emit_reshape(c, scale, 0, NULL),
+                      point != 0 ? tb_emit_scalar(c, point) : NULL};
+    tb_attr attrs[] = {TB_INT_ATTR("output_dtype", types[!is_signed][which]),
+                       TB_INT_ATTR("zero_first", TIBA_INT8)}; /* the sum is rounded */
+    c->out[0] = tb_emit(c, TB_OP_FakeQuantize, 3, in, 2, attrs);
+}
+
+/* TensorRT's float8, as ModelOpt exports it from PyTorch. */
+void tb_lower_TRT_FP8QuantizeLinear(tb_call *c) {
+    tb_value *in[] = {tb_call_in(c, 0), tb_call_in(c, 1)};
+    if (!in[0] || !in[1]) {
+        tb_call_fail(c, "its scale (input 1) is missing");
+        return;
+    }
+    const int float8e4m3fn = 17;
+    c->out[0] =
+        tb_emit(c, TB_OP_QuantizeLinear, 2, in, 1, &TB_INT_ATTR("output_dtype", float8e4m3fn));
 }

@@ -228,3 +228,26 @@ def whole_products():
             more = [u8(n, (blocks * bits + 7) // 8)] if zeros else []
             case(f"matmul_nbits_whole_{bits}_{k}_{size}_{int(zeros)}", "MatMulNBits", [f(*shape, k), u8(n, blocks, size * bits // 8), np.abs(f(n, blocks, scale=0.1)), *more],
                  domain=MS, fixed=(1, 2, 3), K=k, N=n, bits=bits, block_size=size, accuracy_level=4)
+
+
+def fixed_point(x, scale, zero, bits, signed, narrow):
+    """QONNX's Quant"""
+    most = 2.0 ** (bits - 1) - 1 if signed else 2.0 ** bits - 1 - narrow
+    least = -most - (not narrow) if signed else 0
+    return ((np.clip(np.rint(x.astype(np.float64) / scale + zero), least, most) - zero) * scale).astype(np.float32)
+
+
+@part
+def other_tools():
+    """Formats that onnxruntime does not run: QONNX (Brevitas, QKeras, FINN), TensorRT's float8 (ModelOpt)."""
+    x, w = f(2, 3, 8), f(8, 6)
+    for name, bits, signed, zero in (("", 8, 1, 0), ("_unsigned", 8, 0, 7), ("_4bits", 4, 1, 0)):
+        scale, wide = f32(0.05 if bits == 8 else 0.4), np.abs(f(1, 6)) * f32(0.02) + f32(0.01)
+        chain("qonnx_quant" + name, [("Quant", ["x", "s", "z", "b"], ["q"], "qonnx.custom_op.general", {"signed": signed, "narrow": 0, "rounding_mode": "ROUND"}),
+                                     ("Quant", ["w", "ws", "wz", "wb"], ["v"], "qonnx.custom_op.general", {"signed": 1, "narrow": 1, "rounding_mode": "ROUND"}), ("MatMul", ["q", "v"], ["y"], "", {})],
+              {"x": x}, ["y"], {"s": scale, "z": f32(zero), "b": f32(bits), "w": w, "ws": wide, "wz": f32(0), "wb": f32(3)}, imports=["qonnx.custom_op.general"],
+              wanted=[(fixed_point(x, scale, zero, bits, signed, 0).astype(np.float64) @ fixed_point(w, wide, 0, 3, 1, 1)).astype(np.float32)])
+    steps = x.astype(np.float64) / f32(0.01)
+    unit = 2.0 ** (np.maximum(np.floor(np.log2(np.abs(steps))), -6) - 3)  # a fraction of three bits, no exponent below -6
+    chain("trt_float8", [("TRT_FP8QuantizeLinear", ["x", "s"], ["q"], "trt", {}), ("TRT_FP8DequantizeLinear", ["q", "s"], ["y"], "trt", {})], {"x": x}, ["y"], {"s": f32(0.01)}, imports=["trt"],
+          wanted=[(np.clip(np.rint(steps / unit) * unit, -448, 448) * f32(0.01)).astype(np.float32)])
