@@ -27,6 +27,7 @@ typedef struct side_by_side {
     bool stacked; /* Unsqueeze made it of the products */
     bool leading; /* it is one in front of the products' matrices */
     int rank;     /* of a product */
+    int readers;  /* of an operand of the Concat */
     head *heads;  /* [concat->n_in] */
     tb_exec *exec;
 } side_by_side;
@@ -244,8 +245,9 @@ static bool of_same_tokens(const side_by_side *s) {
 static bool find_product(const side_by_side *s, int i) {
     head *h = &s->heads[i];
     const tb_value *value = s->concat->in[i];
-    for (h->n = 0; value && value->n_uses == 1 && !value->is_output;
-         value = value->producer->in[0]) {
+    int readers = s->readers;
+    for (h->n = 0; value && value->n_uses == readers && !value->is_output;
+         value = value->producer->in[0], readers = 1) {
         if (is_product(value->producer)) {
             h->product = value->producer;
             return true;
@@ -406,17 +408,30 @@ static tiba_status join(const side_by_side *s, tb_graph *graph, tiba_error *erro
     return tb_replace_uses(graph, old, made) ? TIBA_OK : tb_out_of_memory(error);
 }
 
+/* Finds the heads of a node and joins them, unless `only` asks whether that could be done. */
+static tiba_status visit(tb_graph *graph, tb_node *node, bool *only, tb_exec *exec,
+                         tiba_error *error) {
+    if (!tb_is(node, TB_OP_Concat) || node->n_in < 2 || !node->out[0]->active) return TIBA_OK;
+    tb_arena *arena = tb_arena_create(exec->budget);
+    head *heads = arena ? TB_NEW(arena, head, node->n_in) : NULL;
+    side_by_side s = {.concat = node, .readers = only ? 2 : 1, .heads = heads, .exec = exec};
+    tiba_status status = heads ? TIBA_OK : tb_out_of_memory(error);
+    bool found = heads && find(&s);
+    if (only)
+        *only = found;
+    else if (found)
+        status = join(&s, graph, error);
+    tb_arena_destroy(arena);
+    return status;
+}
+
+tiba_status tb_are_heads(bool *are, tb_node *concat, tb_exec *exec, tiba_error *error) {
+    *are = false;
+    return visit(NULL, concat, are, exec, error);
+}
+
 tiba_status tb_join_heads(tb_graph *graph, tb_exec *exec, tiba_error *error) {
-    for (tb_node *node = graph->first; node; node = node->next) {
-        if (!tb_is(node, TB_OP_Concat) || node->n_in < 2 || !node->out[0]->active) continue;
-        tb_arena *arena = tb_arena_create(exec->budget);
-        head *heads = arena ? TB_NEW(arena, head, node->n_in) : NULL;
-        side_by_side s = {.concat = node, .heads = heads, .exec = exec};
-        tiba_status status = !heads     ? tb_out_of_memory(error)
-                             : find(&s) ? join(&s, graph, error)
-                                        : TIBA_OK;
-        tb_arena_destroy(arena);
-        TB_TRY(status);
-    }
+    for (tb_node *node = graph->first; node; node = node->next)
+        TB_TRY(visit(graph, node, NULL, exec, error));
     return TIBA_OK;
 }

@@ -16,5 +16,11 @@
  *  from one value by a linear layer each and are of the same tokens, so that samples, views put
  *  into a batch or windows are not taken for heads. Dead nodes are left to tb_graph_sweep. */
 tiba_status tb_join_heads(tb_graph *graph, tb_exec *exec, tiba_error *error);
+/** *are: would the Concat be rewritten if no node but itself read its operands? Now each is read by
+ *  one more. */
+tiba_status tb_are_heads(bool *are, tb_node *concat, tb_exec *exec, tiba_error *error);
+/** Brings sums of Linear layers of one Softmax's heads to that form first: W₁h₁ + W₂h₂ + … is
+ *  [W₁ W₂ …] times the heads side by side. Dead nodes are swept. */
+tiba_status tb_join_head_sums(tb_graph *graph, tb_exec *exec, tiba_error *error);
 
 #endif

@@ -225,6 +225,7 @@ tiba_status tb_raise(tb_graph *graph, tb_exec *exec, tb_rewrite_log *log, int li
         tb_graph_sweep(graph); /* what nothing reads any more would look like a reader */
     }
     if (status == TIBA_OK && r.left != 0) status = tb_raise_weighted_sums(graph, exec, error);
+    if (status == TIBA_OK && r.left != 0) status = tb_join_head_sums(graph, exec, error);
     if (status == TIBA_OK && r.left != 0) status = tb_join_heads(graph, exec, error);
     tb_graph_sweep(graph);
     tb_free(r.index);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""However a block is written, the row vector behind it is r + Eᵀ r, in towers whose tokens move too: what an attention's result is
+"""However a block is written, the row vector behind it is r + Eᵀ r, whether tokens move between blocks or not: what an attention's result is
 multiplied by, stands beside or is added to takes nothing of what the attention adds, and an attention that reaches the block's
 end by several ways is asked once. Blocks drawn at random from a grammar, against the products of I + P.
 
@@ -182,10 +182,10 @@ def whole(b):
     return (residual, gate, highway, modulated, beside, recurrent, plain_sum)[b.random.randint(7)]()
 
 
-def rolled_out(load, blocks, rows_divided):
+def rolled_out(load, blocks, moved, rows_divided):
     """wᵀ (I + P2) moved (I + P1), P: the mean over heads"""
     r = load("readout.x").ravel().astype("f8")
-    for b, place in zip(blocks, (MOVED, range(TOKENS))):
+    for b, place in zip(blocks, (MOVED if moved else range(TOKENS), range(TOKENS))):
         e = np.mean([load("output." + p).astype("f8").reshape(-1, *load("output." + p).shape[-2:]).mean(0) for p in b.ps], 0)
         asked = r if len(e) == TOKENS else [r.sum()]
         r, back = (r + e.T @ asked) / (2 if rows_divided else 1), np.zeros(TOKENS)
@@ -199,8 +199,12 @@ def run(seed, folder):
     graph.input("x", [1, TOKENS, FEATURES])
     blocks = [Block(graph, "x", "1", random)]
     lower, first = whole(blocks[0])
-    graph.ints("moved", MOVED)
-    graph.node("Gather", [lower, "moved"], "there", axis=1)
+    moved = seed % 3 > 0
+    if moved:
+        graph.ints("moved", MOVED)
+        graph.node("Gather", [lower, "moved"], "there", axis=1)
+    else:
+        graph.node("Identity", [lower], "there")
     blocks.insert(0, Block(graph, "there", "2", random))
     upper, second = whole(blocks[0])
     graph.node("ReduceMean", [upper], "mean", axes=[1], keepdims=0)
@@ -219,7 +223,7 @@ def run(seed, folder):
             found.append((None, r.stderr))
             continue
         load = lambda n: np.load(os.path.join(out, n + ".npy"))
-        got, want = load("tokens.x").ravel(), rolled_out(load, blocks, rows == "normalized")
+        got, want = load("tokens.x").ravel(), rolled_out(load, blocks, moved, rows == "normalized")
         found.append((np.abs(got - want).max() / np.abs(want).max(), ""))
     return f"{blocks[1].kind}: {first}", f"{blocks[0].kind}: {second}", found
 
