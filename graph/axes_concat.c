@@ -160,6 +160,31 @@ static bool stack_inputs(tb_axes_pass *p, int axis, int *parents) {
     return streams > 1 && !p->failed;
 }
 
+/* The tokens of an operand by what they are joined as. Those of one frame of a video (one window,
+ * one column) that was cut out of all are not those of the next, though each has its patches in the
+ * same places: what each is joined with attends to its own. Samples are told apart anyway. */
+static int joined_label(tb_axes_pass *p, const tb_value *in, int axis) {
+    if (in->t.dims[axis] == 1) return tb_axes_root(p->axes, tb_axes_unit(p->axes, in, axis));
+    int label = tb_axes_root(p->axes, tb_axes_dim(p->axes, in, axis));
+    const tb_value_axes *va = p->axes->values[in->id];
+    for (int i = 0; label >= 0 && va && i < va->n_units; i++) {
+        int unit = tb_axes_root(p->axes, va->units[i].label);
+        if (unit < 0 || p->axes->labels[unit].kind != TB_LABEL_CUT) continue;
+        const tb_label *all =
+            &p->axes->labels[tb_axes_root(p->axes, p->axes->labels[unit].parents[0])];
+        bool samples =
+            (all->kind == TB_LABEL_INPUT || all->kind == TB_LABEL_LOOKUP) && all->dim == 0;
+        if (samples || all->count < 2) continue;
+        tb_label own = {
+            .kind = TB_LABEL_PART, .input = -1, .step = 1, .dim = unit + 1, .n_parents = 1};
+        int64_t offset = 0;
+        own.count = p->axes->labels[label].count;
+        label = tb_axes_intern(p->axes, own, &label, &offset);
+        if (label < 0) p->failed = true;
+    }
+    return label;
+}
+
 void tb_axes_concat(tb_axes_pass *p, const tb_value *out) {
     const tb_node *node = p->node;
     int axis = (int)tb_axes_wrapped(tb_attr_int(node, "axis", 0), out->t.rank);
@@ -186,9 +211,7 @@ void tb_axes_concat(tb_axes_pass *p, const tb_value *out) {
         }
         tb_axes_carry(p->axes, p->to, in, out, map);
         if (in->t.dims[axis] > 0) {
-            int label = in->t.dims[axis] == 1 ? tb_axes_unit(p->axes, in, axis)
-                                              : tb_axes_dim(p->axes, in, axis);
-            parents[n] = tb_axes_root(p->axes, label);
+            parents[n] = joined_label(p, in, axis);
             any |= parents[n] >= 0;
             all &= parents[n] >= 0;
             offsets[n++] = at;
