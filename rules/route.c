@@ -74,6 +74,31 @@ static int reads_others_too(const tb_route *r) {
     return queries < 0 ? -1 : tb_label_input(axes, queries);
 }
 
+/* Are all tokens of the axis the input's, or of none? */
+static bool is_of(const tb_axes *axes, int label, int input) {
+    label = tb_axes_root(axes, label);
+    if (label < 0) return true;
+    const tb_label *l = &axes->labels[label];
+    if (l->kind == TB_LABEL_INPUT || l->kind == TB_LABEL_LOOKUP) return l->input == input;
+    for (int i = 0; i < l->n_parents; i++) { /* parents are older: this ends */
+        int parent = tb_axes_root(axes, l->parents[i]);
+        if (parent < label && !is_of(axes, parent, input)) return false;
+    }
+    return true;
+}
+
+/* The input whose tokens alone all members' queries and keys are; others may flow in between (a
+ * decoder whose tokens stand in windows, or in parts, reads an encoder). -1: there is none. */
+static int own_input(const tb_route *r) {
+    int input = input_of_keys(r, 0);
+    for (int i = 0; i < r->n_attentions; i++)
+        if (input_of_keys(r, i) != input ||
+            tb_query_input(r->on.axes, r->on.attentions, r->members[i]) != input ||
+            !is_of(r->on.axes, tb_route_member(r, i)->key_label, input))
+            return -1;
+    return input;
+}
+
 bool tb_is_samples(const tb_graph *graph, const tb_axes *axes, int label, const tb_value *target) {
     const tb_label *l = &axes->labels[tb_axes_root(axes, label)];
     if (l->dim != 0 || (l->kind != TB_LABEL_INPUT && l->kind != TB_LABEL_LOOKUP)) return false;
@@ -363,6 +388,58 @@ static bool is_read_back(const tb_route *r, int label) {
     return false;
 }
 
+/* Ways from the tokens' input alone. */
+static tiba_status own_dominators(tb_dominators **out, const tb_route *r, int input,
+                                  tiba_error *error) {
+    unsigned char *entries = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
+    if (!entries) return tb_out_of_memory(error);
+    tb_explainer_mark_entries(r->on.graph, input, entries);
+    return tb_dominators_find(out, r->on.graph, entries, r->arena, error);
+}
+
+/* The nearest value with as many tokens as the source that all ways to it and to the readout pass
+ * through; NULL: there is none. */
+static const tb_value *common_source(tb_token_axes *axes, const tb_route *r,
+                                     const tb_dominators *on) {
+    int at = tb_common_dominator(on, r->source.value->id, r->readout.value->id);
+    for (; at >= 0; at = on->parent[at])
+        if (token_axes(axes, r, r->on.graph->values[at]) && axes->tokens == r->source.tokens)
+            return r->on.graph->values[at];
+    return NULL;
+}
+
+/* Where the members have but one value that they take tokens from (they are one, or stand side by
+ * side), their skip connection begins behind the source, which would leave it out: the source
+ * becomes the value that the readout comes from too. */
+static tiba_status begin_at_skip(tb_route *r, tiba_error *error) {
+    const tb_token_axes source = r->source;
+    const tb_tower tower = r->tower;
+    tb_token_axes axes;
+    const tb_node *stopped;
+    tiba_error why = {0};
+    const tb_value *to = common_source(&axes, r, r->on.dominators);
+    if (!to) {
+        tb_dominators *own;
+        TB_TRY(own_dominators(&own, r, tower.input, error));
+        to = common_source(&axes, r, own);
+    }
+    if (!to || to == source.value) return TIBA_OK;
+    r->source = axes;
+    TB_TRY(describe(r, &axes, &r->tower, error));
+    tiba_status status = TIBA_ERROR_INPUT;
+    if (r->tower.input == tower.input && r->tower.reordered == tower.reordered) {
+        TB_TRY(plan_steps(r, error));
+        status = check_steps(r, &stopped, &why);
+    }
+    if (status != TIBA_ERROR_INPUT) {
+        if (error) *error = why;
+        return status;
+    }
+    r->source = source;
+    r->tower = tower;
+    return plan_steps(r, error);
+}
+
 tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *target,
                             const unsigned char *beyond, int n_attentions, const int *members,
                             const tb_node **stopped, tb_arena *arena, tiba_error *error) {
@@ -397,12 +474,10 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
     }
     TB_TRY(find_source(r, error));
     int queries = reads_others_too(r);
+    if (queries < 0) queries = own_input(r);
     if (!r->source.value && queries >= 0) {
-        unsigned char *entries = TB_NEW(arena, unsigned char, on.graph->n_values);
         tb_dominators *own;
-        if (!entries) return tb_out_of_memory(error);
-        tb_explainer_mark_entries(on.graph, queries, entries);
-        TB_TRY(tb_dominators_find(&own, on.graph, entries, arena, error));
+        TB_TRY(own_dominators(&own, r, queries, error));
         r->on.dominators = own;
         TB_TRY(find_source(r, error));
     }
@@ -411,6 +486,7 @@ tiba_status tb_route_create(tb_route **out, tb_route_graph on, const tb_value *t
                             "the tokens of this attention and of those above it do not come from "
                             "one value with tokens");
     TB_TRY(plan_from_readout(r, target, beyond, stopped, error));
+    TB_TRY(begin_at_skip(r, error));
     *out = r;
     return TIBA_OK;
 }

@@ -6,15 +6,29 @@
 #include <string.h>
 
 #include "graph/reach.h"
+#include "graph/send.h"
 #include "rules/explain_plan.h"
 #include "rules/in_token.h"
 #include "rules/mixing.h"
 #include "rules/over_features.h"
 
-/* The graph input whose tokens an attention reads; -1: none. */
+/* The attention by which these learned queries first read tokens; NULL: they are none. */
+static const tb_attention *read_by(const tb_explainer *x, int label) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_node *node = label < 0 ? NULL : tb_axes_query(x->analysis->axes, label);
+    for (int i = 0; node && i < found->n_attentions; i++)
+        if (found->attentions[i].product == node) return &found->attentions[i];
+    return NULL;
+}
+
+/* The graph input whose tokens an attention reads, also by way of learned queries that have read
+ * them (a resampler's, which a text reads); -1: none. */
 static int input_of(const tb_explainer *x, const tb_attention *a) {
     const tb_analysis *on = x->analysis;
     if (a->tower >= 0) return on->attentions->towers[a->tower].input;
+    const tb_attention *reader = read_by(x, a->key_label);
+    if (reader && reader != a && tb_label_input(on->axes, a->query_label) >= 0)
+        return input_of(x, reader);
     int key = tb_axes_root(on->axes, a->key_label);
     for (int t = 0; key >= 0 && t < on->attentions->n_towers; t++) /* it reads a tower */
         if (on->attentions->towers[t].label == key) return on->attentions->towers[t].input;
@@ -27,6 +41,13 @@ static bool holds_moved_ids(const tb_explainer *x, int tower) {
     const tb_axes *axes = x->analysis->axes;
     int label = tb_axes_root(axes, x->analysis->attentions->towers[tower].label);
     return axes->labels[label].kind == TB_LABEL_LOOKUP && axes->labels[label].node;
+}
+
+/* Do another input's tokens read learned queries that have read the group's? */
+static bool reads_readers(const tb_explainer *x, const tb_plan_tower *group,
+                          const tb_attention *a) {
+    int queries = tb_label_input(x->analysis->axes, a->query_label);
+    return a->plain && queries >= 0 && queries != group->tower.input && read_by(x, a->key_label);
 }
 
 /* Attentions of one input form a plain tower if they have one token axis; others that only read it
@@ -48,7 +69,7 @@ static bool is_plain(const tb_explainer *x, const tb_plan_tower *group, int *tow
         const tb_attention *a = &found->attentions[group->tower.attentions[i]];
         bool reads = tb_label_includes(x->analysis->axes, a->key_label, label) &&
                      a->query_label != label && a->plain;
-        if (a->tower < 0 && !reads) return false;
+        if (a->tower < 0 && !reads && !reads_readers(x, group, a)) return false;
     }
     return true;
 }
@@ -190,7 +211,7 @@ static bool reads_tower(const tb_explainer *x, const tb_plan_tower *group, const
         if (of >= 0 && tb_label_includes(x->analysis->axes, a->key_label, found->towers[of].label))
             return true;
     }
-    return false;
+    return reads_readers(x, group, a);
 }
 
 /* A group of its own for some of another's attentions, the last of all. */
@@ -396,6 +417,63 @@ static tiba_status add_moved(tb_explainer *x, int t, const tb_tower *group, tiba
     return TIBA_OK;
 }
 
+/* Marks in part[] which of the group's attentions belong together: those of which one reads what
+ * the other gives, directly or by way of others. *n_parts of them; false: out of memory. */
+static bool find_parts(const tb_explainer *x, const tb_tower *group, int *part, int *n_parts) {
+    const tb_attentions *found = x->analysis->attentions;
+    int n = group->n_attentions;
+    unsigned char *above = TB_NEW(x->arena, unsigned char, x->graph->n_values);
+    if (!above) return false;
+    for (int i = 0; i < n; i++) part[i] = i;
+    for (int i = 0; i < n; i++) {
+        memset(above, 0, (size_t)x->graph->n_values);
+        tb_mark_descendants(x->graph, found->attentions[group->attentions[i]].product->out[0],
+                            above);
+        for (int k = 0; k < n; k++) {
+            bool reads = above[found->attentions[group->attentions[k]].product->out[0]->id];
+            int from = part[i] > part[k] ? part[i] : part[k];
+            int to = part[i] > part[k] ? part[k] : part[i];
+            for (int j = 0; j < n && reads && from != to; j++)
+                if (part[j] == from) part[j] = to;
+        }
+    }
+    *n_parts = 0;
+    for (int i = 0; i < n; i++) *n_parts += part[i] == i;
+    return true;
+}
+
+/* Encoders of one input that read nothing of each other and have other tokens (a picture as a
+ * whole, and its pieces one by one) have a result each, as towers that split() parts. Where two
+ * have the same tokens each token has one value, and nothing says which of them is read. */
+static bool split_encoders(tb_explainer *x, int t, const tiba_error *apart, tiba_error *error) {
+    const tb_attentions *found = x->analysis->attentions;
+    const tb_tower group = x->towers[t].tower;
+    int n = group.n_attentions, n_parts, before = x->n_towers;
+    int *part = TB_NEW(x->arena, int, n);
+    if (!part || !find_parts(x, &group, part, &n_parts)) return tb_out_of_memory(error), false;
+    for (int i = 0; i < n; i++) {
+        const tb_attention *a = &found->attentions[group.attentions[i]];
+        if (a->query_label < 0 || a->query_label != a->key_label) return false;
+        for (int k = 0; k < i; k++)
+            if (part[i] != part[k] &&
+                a->key_label == found->attentions[group.attentions[k]].key_label)
+                return false;
+    }
+    if (n_parts < 2) return false;
+    for (int i = 0; i < n; i++) {
+        if (part[i] != i) continue;
+        int *own = TB_NEW(x->arena, int, n), n_own = 0;
+        if (!own) return tb_out_of_memory(error), false;
+        for (int k = i; k < n; k++)
+            if (part[k] == i) own[n_own++] = group.attentions[k];
+        add_group(x, group.input, own, n_own, apart);
+    }
+    x->towers[t] = x->towers[before];
+    x->n_towers--;
+    for (int i = before; i < x->n_towers; i++) x->towers[i] = x->towers[i + 1];
+    return true;
+}
+
 static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
     const tb_tower group = x->towers[t].tower;
     tiba_error why = {0}, *apart = TB_NEW(x->arena, tiba_error, 1);
@@ -404,7 +482,8 @@ static tiba_status plan_tower(tb_explainer *x, int t, tiba_error *error) {
     tiba_status status = plan_whole(x, t, NULL, &why);
     if (status == TIBA_ERROR_INPUT && comes_apart) {
         *apart = why;
-        if (split(x, t, apart, &why)) return plan_tower(x, t, error);
+        if (split(x, t, apart, &why) || split_encoders(x, t, apart, &why))
+            return plan_tower(x, t, error);
         bool fits = false;
         /* a product of two activations may be an attention in a form that is not known */
         const tb_node *at = x->towers[t].stopped;
@@ -433,14 +512,28 @@ static bool of_tower(const tb_explainer *x, int label) {
     return false;
 }
 
+/* Are these probabilities, moved, masked or scaled at most? */
+static bool of_softmax(const tb_value *value) {
+    for (const tb_node *node; (node = value->producer) && !tb_is(node, TB_OP_Softmax);) {
+        int one = tb_only_active(node);
+        const tb_value *from = one >= 0 ? node->in[one] : NULL;
+        bool passes = node->op->class == TB_CLASS_UNARY || node->op->class == TB_CLASS_BINARY ||
+                      node->op->class == TB_CLASS_MOVE;
+        if (!from || !passes) return false;
+        value = from;
+    }
+    return value->producer != NULL;
+}
+
 /* Does the node sum over an input's tokens and leave none? Learned queries that read them do,
- * groups that they were assigned to, and a Linear that mixes a tower's tokens to others. */
+ * also where they weigh constants (a place for each of the tokens) by them, groups that they were
+ * assigned to, and a Linear that mixes a tower's tokens to others. */
 static bool pools(const tb_explainer *x, const tb_node *node) {
     tb_axes *axes = x->analysis->axes;
     const tb_value *a = node->in[0], *b = node->in[1];
     if (tb_is(node, TB_OP_Linear)) return of_tower(x, tb_axes_dim(axes, a, a->t.rank - 1));
-    if (!tb_is(node, TB_OP_MatMul) || !a->active || !b->active || a->t.rank < 2 || b->t.rank < 2)
-        return false;
+    if (!tb_is(node, TB_OP_MatMul) || a->t.rank < 2 || b->t.rank < 2) return false;
+    if ((!a->active || !b->active) && !of_softmax(a->active ? a : b)) return false;
     int key = tb_axes_dim(axes, a, a->t.rank - 1), token = tb_axes_dim(axes, b, b->t.rank - 2);
     return (tb_label_input(axes, key) >= 0 || tb_label_input(axes, token) >= 0) &&
            tb_label_input(axes, tb_axes_dim(axes, a, a->t.rank - 2)) < 0 &&

@@ -186,6 +186,14 @@ def frames(p, w):
     return step(step(w, p[1], places[:, :1].T), p[0], places)
 
 
+def each_alone(p, w):
+    """pieces of a picture beside each other, whose patches are read, and the class token in front of each is not"""
+    places = np.arange(p[0].shape[0] * p[0].shape[1]).reshape(p[0].shape[:2])
+    r = np.zeros(places.size)
+    r[places[:, 1:]] = w.reshape(len(places), -1)
+    return step(r, p[0], places)
+
+
 def parts(p, w):
     """parts of a text beside each other, of each the first token is read"""
     places = np.arange(p[0].shape[0] * p[0].shape[1]).reshape(p[0].shape[:2])
@@ -194,6 +202,11 @@ def parts(p, w):
     for e in reversed(p):
         r = step(r, e, places)
     return r
+
+
+def parts_of_picture(p, w):
+    """likewise, where each part also reads another input, between: only its tokens' own attentions are told"""
+    return parts([e for e in p if e.shape[1] == e.shape[2]], w)
 
 
 def over_features(merge):
@@ -222,7 +235,7 @@ def upsampled(p, w):
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "together": (together, -3), "parts": (parts, -3), "frames": (frames, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "together": (together, -3), "parts": (parts, -3), "parts_of_picture": (parts_of_picture, -3), "frames": (frames, -3), "two_sizes": (each_alone, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
             "florence2_vision": (over_features(lambda r, side: overlapped(r, side, 3, 2, 1)), -3),
             "upsampled": (upsampled, -3), "timm_xcit": (class_over_features, -3)}
 

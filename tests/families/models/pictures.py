@@ -3,7 +3,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .sizes import D, H, PATCH
+from .sizes import TINY, D, H, PATCH
 from .parts import Block
 
 
@@ -134,6 +134,45 @@ class Frames(nn.Module):
         return e.head(c.mean(1) * x[:, 1:].mean((0, 1))[None])
 
 
+class FramesInTurn(nn.Module):
+    """a video's frames, each encoded alone, then read one after the other by queries that the frame before hands on (VidEoMT)"""
+    def __init__(self):
+        super().__init__()
+        self.enc = VisionModel(pool="mean", depth=1 if TINY else 2)
+        self.queries, self.hand_on, self.head = nn.Parameter(torch.randn(1, 2, D)), nn.Linear(D, D), nn.Linear(D, 5)
+
+    def forward(self, image):
+        e, x, q, scores = self.enc, image.flatten(0, 1), self.queries, []
+        x = e.embed(x) + e.pos[:, 1:]
+        for b in e.blocks[:-1]:
+            x = b(x)
+        for k in range(image.shape[1]):
+            y = e.blocks[-1](torch.cat([q, x[k:k + 1]], 1))
+            q = self.hand_on(y[:, :2]) + self.queries
+            scores.append(self.head(e.norm(y[:, :2]).mean(1)))
+        return torch.cat(scores)
+
+
+class TwoSizes(nn.Module):
+    """a picture in pieces, each encoded alone, and as a whole at a smaller size, by another encoder (Depth Pro)"""
+    def __init__(self):
+        super().__init__()
+        self.pieces, self.whole = VisionModel(pool="mean", depth=1), VisionModel(pool="mean", depth=1)
+        self.head = nn.Linear(2 * D, 5)
+
+    def encode(self, e, x):
+        x = torch.cat([e.cls.expand(x.shape[0], -1, -1), e.embed(x)], 1) + e.pos
+        for b in e.blocks:
+            x = b(x)
+        return e.norm(x)
+
+    def forward(self, image):
+        parts = image.unflatten(3, (2, -1)).unflatten(2, (2, -1)).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        parts = self.encode(self.pieces, parts)[:, 1:].mean((0, 1))[None]
+        whole = self.encode(self.whole, F.avg_pool2d(image, 2))[:, 1:].mean(1)
+        return self.head(torch.cat([parts, torch.tanh(whole)], -1))
+
+
 class Grouped(nn.Module):
     """patches are assigned to learned groups, which then attend to each other (GroupViT)"""
     def __init__(self):
@@ -165,6 +204,24 @@ class OverFeatures(VisionModel):
     def forward(self, image):
         x = self.mix(self.embed(image) + self.pos[:, 1:], 0)
         return self.head(self.norm(self.mix(self.blocks[0](x), 1)).mean(1))
+
+
+class WeighedPlaces(nn.Module):
+    """learned queries that know where in the picture they look (they weigh the patches' places), then read it and each other (OneFormer)"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.enc, self.queries, self.places = VisionModel(pool="mean"), nn.Parameter(torch.randn(1, 3, D)), nn.Parameter(torch.randn(1, H, 16, D // H))
+        self.own, self.cross, self.head = nn.MultiheadAttention(D, H, batch_first=True), nn.MultiheadAttention(D, H, batch_first=True), nn.Linear(D, 5)
+
+    def forward(self, image):
+        x = self.enc.embed(image) + self.enc.pos[:, 1:]
+        for b in self.enc.blocks:
+            x = b(x)
+        heads = [t.unflatten(-1, (H, -1)).transpose(1, 2) for t in (self.queries, x)]
+        q = self.queries + ((heads[0] @ heads[1].transpose(2, 3)).softmax(-1) @ self.places).transpose(1, 2).flatten(2)
+        q = q + self.cross(q, x, x)[0]
+        return self.head((q + self.own(q, q, q)[0])[:, 0])
 
 
 class CrossPooled(nn.Module):

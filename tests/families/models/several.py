@@ -140,6 +140,39 @@ class Captioned(nn.Module):
         return t.head(t.norm(y)[:, -1])
 
 
+class Resampled(nn.Module):
+    """a text reads between its layers what learned queries have read of another, encoded before (Evolla, Flamingo)"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.text, self.other, self.queries = TextModel(depth=2), TextModel(depth=1), nn.Parameter(torch.randn(1, 3, D))
+        self.resample, self.cross = [nn.MultiheadAttention(D, H, batch_first=True) for _ in range(2)]
+
+    def forward(self, tokens, a):
+        t, o = self.text, self.other
+        x = o.norm(o.blocks[0](o.embed(a) + o.pos[:, :a.shape[1]]))
+        q = self.queries.expand(x.shape[0], -1, -1)
+        q = q + self.resample(q, x, x)[0]
+        y = t.blocks[0](t.embed(tokens) + t.pos[:, :tokens.shape[1]])
+        y = t.blocks[1](y + self.cross(y, q, q)[0])
+        return t.head(t.norm(y)[:, -1])
+
+
+class PartsOfPicture(nn.Module):
+    """a text in parts, each encoded by itself, which read a picture between its layers"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.text, self.enc, self.cross = TextModel(depth=2), VisionModel(pool="mean", depth=0), nn.MultiheadAttention(D, H, batch_first=True)
+
+    def forward(self, tokens, image):
+        t, p = self.text, (self.enc.embed(image) + self.enc.pos[:, 1:]).expand(tokens.shape[1], -1, -1)
+        x = t.embed(tokens.reshape(-1, tokens.shape[-1])) + t.pos[:, :tokens.shape[-1]]
+        x = t.blocks[0](x)
+        x = t.blocks[1](x + self.cross(x, p, p)[0])
+        return t.head(t.norm(x)[:, 0].mean(0, keepdim=True))
+
+
 class Together(nn.Module):
     """in each layer a text reads itself and another's words, joined behind it, at once (T5Gemma 2)"""
     def __init__(self):
