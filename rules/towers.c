@@ -22,13 +22,16 @@ static const tb_attention *read_by(const tb_explainer *x, int label) {
 }
 
 /* The graph input whose tokens an attention reads, also by way of learned queries that have read
- * them (a resampler's, which a text reads); -1: none. */
+ * them (a resampler's, which a text reads); of those that read others joined to them, their own;
+ * -1: none. */
 static int input_of(const tb_explainer *x, const tb_attention *a) {
     const tb_analysis *on = x->analysis;
     if (a->tower >= 0) return on->attentions->towers[a->tower].input;
     const tb_attention *reader = read_by(x, a->key_label);
-    if (reader && reader != a && tb_label_input(on->axes, a->query_label) >= 0)
-        return input_of(x, reader);
+    int queries = tb_label_input(on->axes, a->query_label);
+    if (reader && reader != a && queries >= 0) return input_of(x, reader);
+    /* tokens that read themselves and an encoder's, however many, at once */
+    if (queries >= 0 && tb_label_includes(on->axes, a->key_label, a->query_label)) return queries;
     int key = tb_axes_root(on->axes, a->key_label);
     for (int t = 0; key >= 0 && t < on->attentions->n_towers; t++) /* it reads a tower */
         if (on->attentions->towers[t].label == key) return on->attentions->towers[t].input;

@@ -163,7 +163,7 @@ def read(p, w):
 def together(p, w):
     """tokens of another input stand behind those that read them, which leave r + Eᵀ r"""
     for e in reversed(p):
-        w = w + (e[0].T @ w)[:len(w)]
+        w = w + (e[0].T @ w)[:len(w)] if e.shape[1] == len(w) else w  # others are the other input's own
     return w
 
 

@@ -174,14 +174,17 @@ class PartsOfPicture(nn.Module):
 
 
 class Together(nn.Module):
-    """in each layer a text reads itself and another's words, joined behind it, at once (T5Gemma 2)"""
-    def __init__(self):
+    """in each layer a text reads itself and another's words, encoded or not, joined behind it, at once (T5Gemma 2)"""
+    def __init__(self, encoded=False):
         super().__init__()
         self.own, self.words, self.norm, self.head = nn.Embedding(VOCAB, D), nn.Embedding(VOCAB, D), nn.LayerNorm(D), nn.Linear(D, 5)
-        self.layers = nn.ModuleList([nn.Linear(D, 2 * D) for _ in range(2)])
+        self.layers, self.encoder = nn.ModuleList([nn.Linear(D, 2 * D) for _ in range(2)]), nn.Linear(D, 2 * D) if encoded else None
 
     def forward(self, tokens, a):
         x, y = self.own(tokens), self.words(a)
+        if self.encoder:
+            q, v = self.encoder(y).chunk(2, -1)
+            y = self.norm(y + (y @ q.transpose(1, 2) * 0.2).softmax(-1) @ v)
         for layer in self.layers:
             q, v = layer(torch.cat([x, y], 1)).chunk(2, -1)
             x = self.norm(x + (x @ q.transpose(1, 2) * 0.2).softmax(-1) @ v)
