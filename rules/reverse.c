@@ -190,7 +190,7 @@ static tiba_status plan(tb_reverse *r, bool dry, tiba_error *error) {
     for (int i = 0; i < n; i++) {
         tb_interval it = {.birth = r->n_steps + 1, .death = -1};
         if (r->wanted[i] && r->graph->values[i]) it.size = tb_tensor_bytes(&r->graph->values[i]->t);
-        if (i == r->target->id) extend(&it, -1);
+        if (i == r->target->id) extend(&it, r->watched[i] ? 0 : -1);
         r->complete[i] = -1;
         intervals[i] = intervals[n + i] = it;
     }

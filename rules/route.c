@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "graph/axes_labels.h"
 #include "graph/reach.h"
 #include "rules/explain_plan.h"
 #include "rules/route_steps.h"
@@ -239,7 +240,7 @@ static bool fits(const tb_route *r, const tb_node *node) {
     for (int i = 0; i < node->n_in; i++) actives += node->in[i] && node->in[i]->active;
     switch (node->op->class) {
     case TB_CLASS_CONTRACT:
-        return actives == 1;
+        return r->carrier[node->id] >= 0;
     case TB_CLASS_SHAPE:
         return false;
     case TB_CLASS_OTHER: /* choices and resampling; sums and transforms along tokens are neither */
@@ -250,6 +251,63 @@ static bool fits(const tb_route *r, const tb_node *node) {
     }
 }
 
+/* Is it what another input's tokens have read? */
+static bool is_read_by_others(const tb_route *r, const tb_node *node) {
+    const tb_attentions *found = r->on.attentions;
+    for (int i = 0; i < found->n_attentions; i++) {
+        int queries =
+            found->attentions[i].product == node ? tb_query_input(r->on.axes, found, i) : -1;
+        if (queries >= 0 && queries != r->tower.input) return true;
+    }
+    return false;
+}
+
+/* Does the value follow from the source by a way on which none of the tokens are left to what
+ * another input's have read of them? */
+static bool holds_tokens(const tb_route *r, const tb_value *value) {
+    unsigned char *on = TB_NEW(r->arena, unsigned char, r->on.graph->n_values);
+    tb_token_axes axes;
+    if (!on) return true;
+    on[r->source.value->id] = 1;
+    for (const tb_node *node = r->on.graph->first; node; node = node->next) {
+        bool any = false;
+        for (int i = 0; i < node->n_in; i++) any |= node->in[i] && on[node->in[i]->id];
+        bool read = is_read_by_others(r, node) && !token_axes(&axes, r, node->out[0]);
+        for (int k = 0; k < node->n_out && any && !read; k++)
+            if (node->out[k]) on[node->out[k]->id] = 1;
+    }
+    return on[value->id];
+}
+
+/* Does a dimension of the value hold some of its tokens? */
+static bool has_tokens_in(const tb_token_axes *axes, const tb_value *value, int dim) {
+    int64_t stride = tb_axes_stride(&value->t, dim), end = stride * value->t.dims[dim];
+    for (int i = 0; i < axes->n; i++)
+        if (axes->factors[i].inner < end &&
+            axes->factors[i].inner * axes->factors[i].count > stride)
+            return true;
+    return false;
+}
+
+/* The operand of a step that its tokens are: the only activation, or the one that has them beside
+ * what others have read (queries' scores for each word of a text); -1: there is none. */
+static int carrier_of(const tb_route *r, const tb_node *node) {
+    int actives = 0, one = 0;
+    for (int i = 0; i < node->n_in; i++)
+        if (node->in[i] && node->in[i]->active) actives++, one = i;
+    if (actives == 1) return one;
+    if (!tb_is(node, TB_OP_MatMul)) return -1;
+    for (int i = 0; i < 2; i++) {
+        tb_token_axes own, others;
+        const tb_value *in = node->in[i], *other = node->in[1 - i];
+        int summed = in->t.rank - (i == 0 || in->t.rank == 1 ? 1 : 2);
+        if (token_axes(&own, r, in) && !token_axes(&others, r, other) &&
+            !has_tokens_in(&own, in, summed) && !holds_tokens(r, other))
+            return i;
+    }
+    return -1;
+}
+
 static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     const tb_graph *graph = r->on.graph;
     unsigned char *below = TB_NEW(r->arena, unsigned char, graph->n_values);
@@ -258,7 +316,9 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
     r->between = TB_NEW(r->arena, unsigned char, graph->n_values);
     r->steps = TB_NEW(r->arena, const tb_node *, graph->n_nodes);
     r->splits = TB_NEW(r->arena, tb_split *, graph->next_node_id);
-    if (!below || !above || !r->between || !r->steps || !r->splits) return tb_out_of_memory(error);
+    r->carrier = TB_NEW(r->arena, signed char, graph->next_node_id);
+    if (!below || !above || !r->between || !r->steps || !r->splits || !r->carrier)
+        return tb_out_of_memory(error);
     tb_mark_descendants(graph, r->source.value, below);
     tb_mark_ancestors(graph, r->readout.value, above);
     for (int i = 0; i < graph->n_values; i++) r->between[i] = below[i] && above[i];
@@ -268,6 +328,7 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
         for (int i = 0; i < node->n_in; i++) in |= node->in[i] && r->between[node->in[i]->id];
         if (!out || !in) continue;
         r->steps[r->n_steps++] = node;
+        r->carrier[node->id] = (signed char)carrier_of(r, node);
     }
     return tb_route_plan_splits(r, error);
 }
@@ -275,6 +336,7 @@ static tiba_status plan_steps(tb_route *r, tiba_error *error) {
 /* Every operand with attentions could be asked, whether or not another one is asked for them. */
 static bool hands_to(const tb_route *r, const tb_node *node, int i) {
     const tb_split *split = r->splits[node->id];
+    if (node->op->class == TB_CLASS_CONTRACT && r->carrier[node->id] != i) return false;
     return node->in[i] && (!split || split->stream[i] > 0.0f || split->attends[i]);
 }
 

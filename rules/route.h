@@ -57,8 +57,9 @@ typedef struct tb_route {
     unsigned char *attended;   /**< by label: axes of keys, and what they are made of */
     unsigned char *told_apart; /**< by label: axes of the attentions, and what they are made of */
     unsigned char *between;    /**< by value id: on a way from source to readout */
-    int *same;                /**< by member: the first one with the same probabilities, or heads of
-                                   the same softmax */
+    int *same;            /**< by member: the first one with the same probabilities, or heads of
+                               the same softmax */
+    signed char *carrier; /**< by node id: the operand of a step that its tokens are, -1: none */
     struct tb_split **splits; /**< by node id: what a step of several operands does with weight
                                    (route_steps.h); NULL: it has one operand */
 } tb_route;

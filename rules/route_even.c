@@ -118,9 +118,9 @@ static tiba_status fill_selected(tiba_tensor *weight, const tiba_tensor *w, tb_e
     return TIBA_OK;
 }
 
-static tiba_status plan(even *e, const tb_node *node, const tb_program *program, tb_exec *exec,
-                        tiba_error *error) {
-    *e = (even){.def = even_op(node), .x = node->in[0] && node->in[0]->active ? 0 : 1};
+static tiba_status plan(even *e, int x, const tb_node *node, const tb_program *program,
+                        tb_exec *exec, tiba_error *error) {
+    *e = (even){.def = even_op(node), .x = x};
     e->ones = node->in[e->x]->t;
     e->result = node->out[0]->t;
     e->axis = e->to = -1;
@@ -179,13 +179,11 @@ static float folded(const tiba_tensor *all, const tiba_tensor *one, int axis) {
     return one->dims[axis] ? (float)all->dims[axis] / (float)one->dims[axis] : 1.0f;
 }
 
-tiba_status tb_route_merge_down(tiba_tensor *part, int *x, const tb_node *node,
-                                const tiba_tensor *m, const tb_program *program, tb_exec *exec,
-                                tiba_error *error) {
+tiba_status tb_route_merge_down(tiba_tensor *part, int x, const tb_node *node, const tiba_tensor *m,
+                                const tb_program *program, tb_exec *exec, tiba_error *error) {
     even e;
-    TB_TRY(plan(&e, node, program, exec, error));
+    TB_TRY(plan(&e, x, node, program, exec, error));
     tiba_tensor size = e.result, own = e.ones, *outs[1] = {&size}, *din[8] = {NULL};
-    *x = e.x;
     *part = node->in[e.x]->t;
     const int64_t count = tb_tensor_count(&size);
     const float *mass = m->data;
@@ -205,10 +203,10 @@ tiba_status tb_route_merge_down(tiba_tensor *part, int *x, const tb_node *node,
     return TIBA_OK;
 }
 
-tiba_status tb_route_merge_up(float *to, const tb_node *node, const float *const *at,
+tiba_status tb_route_merge_up(float *to, int x, const tb_node *node, const float *const *at,
                               const tb_program *program, tb_exec *exec, tiba_error *error) {
     even e;
-    TB_TRY(plan(&e, node, program, exec, error));
+    TB_TRY(plan(&e, x, node, program, exec, error));
     const tiba_tensor *all = &node->in[e.x]->t;
     const float *from = at[node->in[e.x]->id];
     tiba_tensor size = e.result, sums = e.result, *ones[1] = {&size}, *outs[1] = {&sums};

@@ -108,9 +108,11 @@ static tiba_status up_move(climb *c, const tb_node *node, tiba_error *error) {
 
 /* The mean of the elements that were merged. */
 static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
+    const int x = c->r->carrier[node->id];
+    if (x < 0 || !c->at[node->in[x]->id]) return TIBA_OK; /* the other operand has none */
     float *to = room(c, node->out[0]);
     if (!to) return tb_out_of_memory(error);
-    return tb_route_merge_up(to, node, (const float *const *)c->at, c->program, c->exec, error);
+    return tb_route_merge_up(to, x, node, (const float *const *)c->at, c->program, c->exec, error);
 }
 
 /* to += factor × features side by side: each token's mean over the operands that have a share, for

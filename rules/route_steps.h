@@ -44,12 +44,11 @@ int tb_route_member_of(const tb_route *r, const tb_node *node);
 /** Does the label tell tokens apart? Others are features that an input has. */
 bool tb_route_is_token(const tb_route *r, int label);
 /** A merge with all weights alike: each of the k elements that a result is made of gets 1/k of its
- *  weight m. *x: the operand that is merged; `part`: what it gets, in the kernel's scratch. */
-tiba_status tb_route_merge_down(tiba_tensor *part, int *x, const tb_node *node,
-                                const tiba_tensor *m, const tb_program *program, tb_exec *exec,
-                                tiba_error *error);
-/** to [elements of the result]: the mean of what these are made of, at [value id]. */
-tiba_status tb_route_merge_up(float *to, const tb_node *node, const float *const *at,
+ *  weight m. x: the operand that is merged; `part`: what it gets, in the kernel's scratch. */
+tiba_status tb_route_merge_down(tiba_tensor *part, int x, const tb_node *node, const tiba_tensor *m,
+                                const tb_program *program, tb_exec *exec, tiba_error *error);
+/** to [elements of the result]: the mean of what these are made of, at [value id], of operand x. */
+tiba_status tb_route_merge_up(float *to, int x, const tb_node *node, const float *const *at,
                               const tb_program *program, tb_exec *exec, tiba_error *error);
 
 /** Marks in reached [value id] the operands that a step hands weight to. */

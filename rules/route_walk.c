@@ -322,12 +322,12 @@ static tiba_status take_step(walk *w, const tb_node *node, tiba_error *error) {
         return step_move(w, node, error);
     if (!m.data) return TIBA_OK;
     tiba_tensor part;
-    int x;
+    const int x = r->carrier[node->id];
     switch (node->op->class) {
     case TB_CLASS_CONTRACT:
     case TB_CLASS_REDUCE:
     case TB_CLASS_POOL:
-        TB_TRY(tb_route_merge_down(&part, &x, node, &m, w->program, w->exec, error));
+        TB_TRY(tb_route_merge_down(&part, x, node, &m, w->program, w->exec, error));
         return give(w, node->in[x], &part, 1.0f, error);
     default: /* one operand */
         for (int i = 0; i < node->n_in; i++) TB_TRY(give(w, node->in[i], &m, 1.0f, error));

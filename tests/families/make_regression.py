@@ -103,6 +103,7 @@ CASES = {
     "shared_layers": (families.hf("AlbertForSequenceClassification", "AlbertConfig", embedding_size=4, **TEXT), bert_inputs, ["ts17", "dyn18"], True),
     "answer": (families.hf("BertForQuestionAnswering", "BertConfig", **TEXT), bert_inputs, ["ts17", "dyn18"], True, dict(outputs=("start_logits", "end_logits"), output="end_logits", target="0,3")),
     "any_position": (families.hf("BertForMaskedLM", "BertConfig", **SMALL), bert_inputs, ["ts17", "dyn18"], True, dict(target="0,4,9")),
+    "read_at_scores": (families.hf("BertForMaskedLM", "BertConfig", **SMALL), bert_inputs, ["ts17", "dyn18"], False, dict(target="0,4,9", options=["--method", "rollout"])),  # the readout is the target itself
     "head_mixing": (models.TEXT["att_talking"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], False),
     "head_mixing_gemm": (models.TEXT["att_talking_turned"], lambda: {"tokens": ids()}, ["ts17", "ts17-ortext"], True),
     "two_softmaxes": (models.TEXT["att_differential"], lambda: {"tokens": ids()}, ["ts17", "dyn18"], True),
@@ -133,6 +134,7 @@ CASES = {
     "read_longer": (lambda a: models.Together(True), lambda: {"tokens": ids(), "a": torch.tensor([[5, 1, 8, 3, 10, 7, 2, 11]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="together", options=["--method", "rollout", "--rollout", "raw"])),
     "parts": (lambda a: models.Parts(), lambda: {"tokens": torch.tensor([[[3, 9, 4, 11], [6, 2, 8, 5], [1, 7, 4, 10]]])}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="parts", options=["--method", "rollout", "--rollout", "raw"])),
     "parts_of_picture": (lambda a: models.PartsOfPicture(), lambda: {"tokens": torch.tensor([[[3, 9, 4, 11], [6, 2, 8, 5], [1, 7, 4, 10]]]), "image": image()}, ["ts17", "dyn18"], False, dict(outputs=("output",), route="parts_of_picture", options=["--method", "rollout", "--rollout", "raw"])),  # which read another input
+    "phrases": (lambda a: models.Phrases(), lambda: {"image": image(), "tokens": ids()}, ["ts17", "dyn18"], False, dict(outputs=("output",), target="0,3,1", route="phrases", options=["--method", "rollout", "--rollout", "raw"])),  # a product that keeps tokens apart
     "resampled": (lambda a: models.Resampled(), lambda: {"tokens": ids(), "a": torch.tensor([[5, 1, 8, 3, 7]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),  # by way of learned queries
     "turns": (lambda a: models.Trajectory(), lambda: {"a": torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(7)), "b": torch.randn(1, 5, 2, generator=torch.Generator().manual_seed(8))}, ["ts17", "dyn18"], True, dict(outputs=("output",))),
     "row": (lambda a: models.Row(), lambda: {"tokens": torch.tensor([[3, 9, 3, 4]])}, ["ts17", "dyn18"], True, dict(outputs=("output",))),

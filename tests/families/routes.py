@@ -194,6 +194,13 @@ def each_alone(p, w):
     return step(r, p[0], places)
 
 
+def phrases(p, w):
+    """windows of 2 x 2 patches; what a text reads of them is not gone through"""
+    for e in reversed([e for e in p if e.shape[1] == e.shape[2]]):
+        w = step(w, e, windows(4, 2))
+    return w
+
+
 def parts(p, w):
     """parts of a text beside each other, of each the first token is read"""
     places = np.arange(p[0].shape[0] * p[0].shape[1]).reshape(p[0].shape[:2])
@@ -235,7 +242,7 @@ def upsampled(p, w):
 # family: (its way, the axis of heads where the attention has five)
 FAMILIES = {"swin": (swin(0), -3), "swinv2": (swin(0), -3), "donut_swin": (swin(0), -3), "maskformer_swin": (swin(2), -3), "timm_swin": (swin(0), -3), "timm_swinv2": (swin(0), -3),
             "pvt": (pvt, 1), "timm_pvt_v2": (overlapping, 1), "segformer": (overlapping, 1), "timm_twins": (twins, -3), "timm_maxvit": (maxvit, -3), "timm_coatnet": (coatnet, -3),
-            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "together": (together, -3), "parts": (parts, -3), "parts_of_picture": (parts_of_picture, -3), "frames": (frames, -3), "two_sizes": (each_alone, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
+            "perceiver": (read, -3), "maskformer": (read, -3), "read_by_learned": (read, -3), "together": (together, -3), "phrases": (phrases, -3), "parts": (parts, -3), "parts_of_picture": (parts_of_picture, -3), "frames": (frames, -3), "two_sizes": (each_alone, -3), "chosen_in_windows": (chosen, -3), "chunks": (chunks, -3), "hiera": (hiera, 1), "timm_hiera": (hiera, 1), "timm_davit": (over_features(lambda r, side: spread(r, 2)), -3),
             "florence2_vision": (over_features(lambda r, side: overlapped(r, side, 3, 2, 1)), -3),
             "upsampled": (upsampled, -3), "timm_xcit": (class_over_features, -3)}
 

@@ -140,6 +140,23 @@ class Captioned(nn.Module):
         return t.head(t.norm(y)[:, -1])
 
 
+class Phrases(nn.Module):
+    """scores of each patch of a picture, which attend in windows, for each word of a text that has read them (Grounding DINO)"""
+    def __init__(self):
+        super().__init__()
+        torch.backends.mha.set_fastpath_enabled(False)
+        self.enc, self.words, self.cross = VisionModel(pool="mean"), nn.Embedding(VOCAB, D), nn.MultiheadAttention(D, H, batch_first=True)
+
+    def forward(self, image, tokens):
+        x = self.enc.embed(image) + self.enc.pos[:, 1:]
+        x = x.unflatten(1, (2, 2, 2, 2)).transpose(2, 3).reshape(-1, 4, D)
+        for blk in self.enc.blocks:
+            x = blk(x)
+        x = self.enc.norm(x).reshape(-1, 2, 2, 2, 2, D).transpose(2, 3).reshape(-1, 16, D)
+        y = self.words(tokens)
+        return x @ (y + self.cross(y, x, x)[0]).transpose(1, 2)
+
+
 class Resampled(nn.Module):
     """a text reads between its layers what learned queries have read of another, encoded before (Evolla, Flamingo)"""
     def __init__(self):
