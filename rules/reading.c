@@ -171,9 +171,11 @@ tiba_status tb_reading_find(tb_reading *out, const tb_explainer *explainer, int 
             for (int i = 0; i < node->n_in && !from; i++)
                 if (node->in[i] && r.tokens[node->in[i]->id]) from = node->in[i];
             if (!from) continue;
+            /* a normalisation's own sum over tokens, or a softmax's largest score, reads none */
+            bool inside = explainer->regions->of_node[node->id] >= 0;
             if (tokens_of(&r, value) > 1 || tokens_of(&r, from) == 1)
                 r.tokens[value->id] = 1;
-            else
+            else if (!inside)
                 read_by(&r, node, k, from);
         }
     out->pooling = r.n ? r.pooling : TB_POOLING_EACH;

@@ -64,6 +64,21 @@ def test_reading():
     """What moves tokens and keeps them all, beside other numbers, takes none of them."""
     columns = about(os.path.join(source, "tests", "data", "families", "columns", "ts17.onnx"))
     check(columns["towers"][0]["target_reads"] == "all tokens through further layers", columns["towers"])
+    with tempfile.TemporaryDirectory() as folder:  # a maximum that is taken from scores in front of their softmax is none that is read
+        path = os.path.join(folder, "scores.onnx")
+        graph = Graph()
+        graph.input("x", [1, 4, 8])
+        graph.attention("x", "tokens", 8, 4)
+        graph.weight("query", [1, 2, 8])
+        graph.node("Transpose", ["tokens"], "turned", perm=[0, 2, 1])
+        graph.node("MatMul", ["query", "turned"], "scores")
+        graph.node("ReduceMax", ["scores"], "most", axes=[-1], keepdims=1)
+        graph.node("Sub", ["scores", "most"], "less")
+        graph.node("Softmax", ["less"], "weights", axis=-1)
+        graph.node("MatMul", ["weights", "tokens"], "y")
+        graph.output("y")
+        graph.save(path)
+        check(about(path)["towers"][0]["target_reads"] == "an attention of 2 other queries over all tokens", about(path)["towers"])
 
 
 def test_rewrites():
