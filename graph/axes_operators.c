@@ -619,10 +619,12 @@ static bool is_projected(const tb_value *value, unsigned char *seen, int depth) 
     return false;
 }
 
-/* [batch, tokens, features], but not a mask of tokens by tokens, or a series of numbers. */
+/* [batch, tokens, features], but not a mask of tokens by tokens, or a series of numbers; one number
+ * for each token, unless features are made of it, is a mask too. */
 static bool is_sequence(const tb_value *input, unsigned char *seen) {
     const tiba_tensor *t = &input->t;
-    return t->rank == 3 ? t->dims[1] != t->dims[2] : t->rank == 2 && is_projected(input, seen, 0);
+    if (t->rank == 3 && t->dims[2] > 1) return t->dims[1] != t->dims[2];
+    return (t->rank == 2 || t->rank == 3) && is_projected(input, seen, 0);
 }
 
 tiba_status tb_axes_find(tb_axes **out, const tb_graph *graph, tb_arena *arena, tiba_error *error) {

@@ -8,6 +8,16 @@ static int actives(const tb_node *node) {
     return count;
 }
 
+/* Is all else that the product takes smaller than the value, so that it is what is multiplied by it
+ * (a mask with one number for each token)? */
+static bool is_multiplied(const tb_node *node, const tb_value *value) {
+    for (int k = 0; k < node->n_in; k++)
+        if (node->in[k] != value && node->in[k]->active &&
+            tb_tensor_count(&node->in[k]->t) < tb_tensor_count(&value->t))
+            return true;
+    return false;
+}
+
 /* Does everything that reads the value only move it, apply functions of it, or multiply another
  * activation by it? With `mark` set, makes the values on the way inactive. */
 static bool only_multiplies(tb_value *value, bool mark, int depth) {
@@ -17,7 +27,7 @@ static bool only_multiplies(tb_value *value, bool mark, int depth) {
         const tb_node *node = value->uses[i].node;
         int others = actives(node);
         for (int k = 0; k < node->n_in; k++) others -= node->in[k] == value && value->active;
-        if (tb_is(node, TB_OP_Mul) && others > 0) continue;
+        if (tb_is(node, TB_OP_Mul) && others > 0 && !is_multiplied(node, value)) continue;
         bool alone =
             others == 0 && (node->op->class == TB_CLASS_MOVE || node->op->class == TB_CLASS_UNARY ||
                             node->op->class == TB_CLASS_BINARY);

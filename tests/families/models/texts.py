@@ -268,6 +268,19 @@ class PackedMHA(nn.Module):
         return self.head(x.mean(1))
 
 
+class Masked(nn.Module):
+    """tokens that a mask of floats, one for each, is multiplied by before and between the layers (VITS)"""
+    def __init__(self):
+        super().__init__()
+        self.text = TextModel(depth=2, order="post")
+
+    def forward(self, tokens, mask):
+        t, x = self.text, self.text.embed(tokens) * mask
+        for blk in t.blocks:
+            x = blk(x) * mask
+        return t.head(t.norm(x).mean(1))
+
+
 class Parts(nn.Module):
     """a long text in parts, encoded one by one, and the mean of their first tokens"""
     def __init__(self):
