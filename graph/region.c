@@ -109,23 +109,23 @@ static bool is_like_entry(const finder *f, const tiba_tensor *t) {
 
 /* Is a condition found from the entry, element by element or from statistics of it: which piece of
  * a function holds, whether there is something to divide by? */
-static bool is_of_entry(const finder *f, const tb_value *value, int depth) {
+static bool is_of_entry(const finder *f, const tb_value *value, int *steps) {
     if (value == f->entry || (value->t.data && tb_tensor_count(&value->t) == 1)) return true;
     const tb_node *node = value->producer;
-    if (!node || depth > 8 || !is_like_entry(f, &value->t)) return false;
-    if (tb_is(node, TB_OP_ReduceSum) || tb_is(node, TB_OP_ReduceMean) ||
-        tb_is(node, TB_OP_ReduceMax))
-        return is_of_entry(f, node->in[0], depth + 1);
-    if (value->active && node->op->class != TB_CLASS_UNARY) return false;
-    if (node->op->class != TB_CLASS_SHAPE && node->op->class != TB_CLASS_UNARY) return false;
-    for (int i = 0; i < node->n_in; i++)
-        if (node->in[i] && !is_of_entry(f, node->in[i], depth + 1)) return false;
-    return true;
+    if (!node || --*steps < 0 || !is_like_entry(f, &value->t)) return false;
+    if (node->op->class == TB_CLASS_REDUCE) return is_of_entry(f, node->in[0], steps);
+    bool passes = node->op->class == TB_CLASS_SHAPE || node->op->class == TB_CLASS_UNARY ||
+                  node->op->class == TB_CLASS_BINARY || tb_is(node, TB_OP_Where);
+    for (int i = 0; i < node->n_in && passes; i++)
+        passes = !node->in[i] || is_of_entry(f, node->in[i], steps);
+    return passes;
 }
 
 /* A function in pieces; a choice by anything else, a mask, is where relevance goes or not. */
 static bool is_piecewise(const finder *f, const tb_node *node) {
-    return !tb_is(node, TB_OP_Where) || (!node->in[0]->t.data && is_of_entry(f, node->in[0], 0));
+    int steps = MAX_NODES;
+    return !tb_is(node, TB_OP_Where) ||
+           (!node->in[0]->t.data && is_of_entry(f, node->in[0], &steps));
 }
 
 /* Collects the nodes on all ways from the entry to `join`; false if one may not be there. */

@@ -7,7 +7,7 @@ from .wrapped import (MeanPooled, Pooled, Named, Logits, QFormer, Captioner, Fla
                       torchvision_builder, QwenVision, Suppressed, dense_band)
 from .parts import Attention, RMS, HandNorm, GRN, Mlp, Block
 from .texts import (TextModel, Lagged, LayerMix, Chunks, SeriesPatches, LastAgain, FloatIds, LayerAttention, HashedIds, Fourier, Recurrent, Experts,
-                    TorchEncoder, TorchSeq2Seq, PackedMHA, Parts, Row, Streams, Masked)
+                    TorchEncoder, TorchSeq2Seq, PackedMHA, Parts, Row, Streams, Masked, Shares)
 from .pictures import VisionModel, NHWCInput, Hybrid, ChosenQueries, Frames, Grouped, OverFeatures, CrossPooled, Upsampled, FramesInTurn, TwoSizes, WeighedPlaces
 from .several import Joined, Matched, PairCosine, Prompted, Trajectory, Columns, TwoWay, Captioned, Guided, Together, Turned, Phrases, Resampled, PartsOfPicture
 

@@ -281,6 +281,21 @@ class Masked(nn.Module):
         return t.head(t.norm(x).mean(1))
 
 
+class Shares(nn.Module):
+    """features raised above 0 and divided by their sum, which is cleaned of what is no number (CHMv2)"""
+    def __init__(self):
+        super().__init__()
+        self.text, self.up, self.head = TextModel(depth=1, pool="mean"), nn.Linear(D, WIDE), nn.Linear(WIDE, 5)
+
+    def forward(self, tokens):
+        t, x = self.text, self.text.embed(tokens)
+        for blk in t.blocks:
+            x = blk(x)
+        x = torch.relu(self.up(t.norm(x).mean(1)))
+        x = x + (-x.min(1, keepdim=True)[0]).clamp(min=0) + 0.1
+        return self.head(x / torch.nan_to_num(x.sum(1, keepdim=True), nan=1.0).clamp(min=1e-4))
+
+
 class Parts(nn.Module):
     """a long text in parts, encoded one by one, and the mean of their first tokens"""
     def __init__(self):
