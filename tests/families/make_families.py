@@ -21,6 +21,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import families  # noqa: E402
+import families_more  # noqa: E402, F401: their rows
 
 ort.set_default_logger_severity(4)
 FULL = bool(os.environ.get("FULL"))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lists the model types of transformers and the files of timm with attention that no row of families.py mentions. Needs both.
+"""Lists the model types of transformers and the files of timm with attention that no row of families.py and families_more.py mentions. Needs both.
 
     uncovered.py
 """
@@ -7,7 +7,8 @@ import importlib, inspect, os, re
 from timm.models import _registry
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-ROWS = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "families.py")).read()
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROWS = "".join(open(os.path.join(HERE, name)).read() for name in ("families.py", "families_more.py"))
 
 
 def mentioned(name, config=None):
