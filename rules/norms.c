@@ -47,7 +47,12 @@ static const tb_value *squared(const tb_value *value) {
     return two ? node->in[0] : NULL;
 }
 
-/* Is the value a product of norms (below a Sqrt: of sums of squares), and of which values? */
+static bool adds_up(const tb_node *node) {
+    return tb_is(node, TB_OP_ReduceSum) || tb_is(node, TB_OP_ReduceMean);
+}
+
+/* Is the value a product of norms (below a Sqrt: of sums or means of squares), and of which values?
+ */
 static bool is_norm(norms *found, const tb_value *value, bool below_sqrt, int depth) {
     const tb_node *node = value->producer;
     if (!node || depth > MAX_DEPTH) return false;
@@ -63,7 +68,7 @@ static bool is_norm(norms *found, const tb_value *value, bool below_sqrt, int de
                is_norm(found, node->in[1], below_sqrt, depth + 1);
     if (tb_is(node, TB_OP_ReduceL2) && !below_sqrt) of = node->in[0];
     if (tb_is(node, TB_OP_ReduceSumSquare) && below_sqrt) of = node->in[0];
-    if (tb_is(node, TB_OP_ReduceSum) && below_sqrt) of = squared(node->in[0]);
+    if (adds_up(node) && below_sqrt) of = squared(node->in[0]);
     if (!of || !of->active || found->n == MAX_NORMS) return false;
     found->of[found->n++] = of;
     return true;
@@ -80,27 +85,25 @@ static const tb_value *origin(const tb_value *value) {
 }
 
 /* Takes the factors of a product, moved, scaled and summed up as they may be, off the list. */
-static bool is_product(norms *left, const tb_value *value, int depth) {
-    if (depth > MAX_DEPTH) return false;
+static void take_factors(norms *left, const tb_value *value, int depth) {
+    if (depth > MAX_DEPTH) return;
     value = origin(value);
     for (int i = 0; i < left->n; i++)
         if (left->of[i] && origin(left->of[i]) == value) {
             left->of[i] = NULL;
-            return true;
+            return;
         }
     const tb_node *node = value->producer;
-    if (tb_is(node, TB_OP_ReduceSum)) return is_product(left, node->in[0], depth + 1);
-    if (!tb_is(node, TB_OP_Mul) && !tb_is(node, TB_OP_MatMul)) return false;
-    for (int i = 0; i < 2; i++)
-        if (active(node, i) && !is_product(left, node->in[i], depth + 1)) return false;
-    return true;
+    bool product = tb_is(node, TB_OP_Mul) || tb_is(node, TB_OP_MatMul);
+    for (int i = 0; i < (product ? 2 : adds_up(node) ? 1 : 0); i++)
+        if (active(node, i)) take_factors(left, node->in[i], depth + 1);
 }
 
 bool tb_divides_by_norms(const tb_node *node) {
     norms found = {.n = 0};
-    if (!active(node, 0) || !active(node, 1)) return false;
-    if (!is_norm(&found, node->in[1], false, 0) || !is_product(&found, node->in[0], 0))
+    if (!active(node, 0) || !active(node, 1) || !is_norm(&found, node->in[1], false, 0))
         return false;
+    take_factors(&found, node->in[0], 0);
     for (int i = 0; i < found.n; i++)
         if (found.of[i]) return false;
     return true;

@@ -168,7 +168,8 @@ static tb_value *rounded(making *m, tb_value *x) {
     return make2(m, TB_OP_FakeQuantize, x, make_constant(m, "", (float[]){0.1f}));
 }
 
-/* The norms that a cosine is divided by get no relevance; other divisions have the general rule. */
+/* The norms of its own factors that a product is divided by get no relevance; other divisions have
+ * the general rule. */
 static void check_norms(void) {
     making m;
     making_start(&m);
@@ -178,6 +179,7 @@ static void check_norms(void) {
     tb_value *xx = summed(&m, TB_OP_ReduceSum, make2(&m, TB_OP_Mul, x, x));
     tb_value *yy = summed(&m, TB_OP_ReduceSumSquare, y);
     tb_value *eps = make_constant(&m, "", (float[]){1e-8f});
+    tb_value *mean = summed(&m, TB_OP_ReduceMean, make2(&m, TB_OP_Mul, x, x));
     tb_value *root = make1(&m, TB_OP_Sqrt, make2(&m, TB_OP_Mul, xx, yy));
     tb_value *apart =
         make2(&m, TB_OP_Mul, make1(&m, TB_OP_Sqrt, xx), summed(&m, TB_OP_ReduceL2, y));
@@ -193,7 +195,8 @@ static void check_norms(void) {
         {"cosine", dot, make2(&m, TB_OP_Max, root, eps), "numerator"},
         {"cosine, scaled", make2(&m, TB_OP_Mul, dot, eps), apart, "numerator"},
         {"x / |x|", x, make1(&m, TB_OP_Sqrt, xx), "numerator"},
-        {"projection on y", dot, summed(&m, TB_OP_ReduceL2, y), "general"},
+        {"projection on y", dot, summed(&m, TB_OP_ReduceL2, y), "numerator"},
+        {"x y / rms(x)", make2(&m, TB_OP_Mul, x, y), make1(&m, TB_OP_Sqrt, mean), "numerator"},
         {"by one norm twice", dot, make1(&m, TB_OP_Sqrt, make2(&m, TB_OP_Mul, xx, xx)), "general"},
         {"without a root", dot, make2(&m, TB_OP_Mul, xx, yy), "general"},
         {"x / |x|, rounded on the way", rx, make1(&m, TB_OP_Sqrt, rounded(&m, rounded_xx)),

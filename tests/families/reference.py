@@ -336,7 +336,13 @@ class Reference:
             d, how = attr(n, "axis", 0) % x.ndim, attr(n, "reduction", b"none")
             i = torch.from_numpy(np.array(self.values[n.input[1]])).to(torch.int64) % x.shape[d]
             x = x.to(F64)
-            return [x.scatter_add(d, i, a[2].to(F64)) if how == b"add" else x.scatter(d, i, a[2].to(F64))]
+            if how == b"add":
+                return [x.scatter_add(d, i, a[2].to(F64))]
+            # of several that are put in one place the last one stays there
+            last = torch.full(x.shape, -1, dtype=torch.int64).scatter_reduce(d, i, torch.arange(i.shape[d]).reshape([-1 if k == d else 1 for k in range(x.ndim)]).expand(i.shape), "amax")
+            if any(i.shape[k] < x.shape[k] for k in range(x.ndim) if k != d):
+                raise NotImplementedError("ScatterElements of a part of the other axes")
+            return [torch.where(last >= 0, a[2].to(F64).gather(d, last.clip(min=0)), x)]
         if t == "Resize":
             assert x.ndim == 4
             size, how = np.shape(self.values[n.output[0]])[2:], attr(n, "coordinate_transformation_mode", b"half_pixel")
