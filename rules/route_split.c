@@ -255,15 +255,16 @@ static tiba_status plan(splitting *s, const tb_node *node, tiba_error *error) {
     tb_split *split = r->splits[node->id] = TB_NEW(r->arena, tb_split, 1);
     step at = {node, split, TB_NEW(r->arena, uint64_t, n_in * s->words)};
     unsigned char *from = TB_NEW(r->arena, unsigned char, n_in);
-    unsigned char *chosen = TB_NEW(r->arena, unsigned char, n_in);
-    if (!split || !at.met || !from || !chosen) return tb_out_of_memory(error);
+    if (!split || !at.met || !from) return tb_out_of_memory(error);
     *split = (tb_split){.base = find_base(s, node), .joins = node->op->class == TB_CLASS_MOVE};
     split->stream = TB_NEW(r->arena, float, n_in);
+    split->goes_on = TB_NEW(r->arena, unsigned char, n_in);
     split->passes = TB_NEW(r->arena, unsigned char, n_in);
     split->attends = TB_NEW(r->arena, unsigned char, n_in);
     split->divides = TB_NEW(r->arena, unsigned char, n_in);
-    if (!split->stream || !split->passes || !split->attends || !split->divides)
+    if (!split->stream || !split->goes_on || !split->passes || !split->attends || !split->divides)
         return tb_out_of_memory(error);
+    unsigned char *chosen = split->goes_on;
     const bool product = !split->joins && !is_sum(node);
     bool whole = false, mixed = false;
     for (size_t i = 0; i < n_in; i++) {

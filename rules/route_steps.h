@@ -17,10 +17,11 @@ typedef struct tb_asked {
 
 /** What a step of several operands does with the weight that reaches it. */
 typedef struct tb_split {
-    const tb_value *base; /**< what all operands come from: there what is asked of them ends */
-    bool joins;           /**< Concat of features; of each token's weight an operand gets its own
-                               features' part, as much more as other operands get none */
-    float *stream;        /**< [n_in]: the share of the weight that goes on down */
+    const tb_value *base;   /**< what all operands come from: there what is asked of them ends */
+    bool joins;             /**< Concat of features; of each token's weight an operand gets its own
+                                 features' part, as much more as other operands get none */
+    float *stream;          /**< [n_in]: the share of the weight that goes on down */
+    unsigned char *goes_on; /**< [n_in]: is there one? */
     int n_asked;
     tb_asked *asked;
     unsigned char *attends; /**< [n_in]: attentions lie between it and base */

@@ -203,7 +203,7 @@ static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
     const tb_split *split = w->r->splits[node->id];
     *divided = *m;
     bool passes = false;
-    for (int i = 0; i < node->n_in; i++) passes |= split->stream[i] > 0.0f;
+    for (int i = 0; i < node->n_in; i++) passes |= split->goes_on[i];
     if (!w->load->normalized || w->channel || split->n_asked == 0 || (split->alone && !passes))
         return TIBA_OK;
     if (!split->alone) return leave_undivided(w, node, error);
@@ -214,7 +214,10 @@ static tiba_status normalize(walk *w, const tb_node *node, const tiba_tensor *m,
         tb_route_row_sums(s, w->r, w->program, w->load->blocks, node, w->budget, w->exec, error);
     float *to = divided->data = tb_scratch(w->exec, count, sizeof *to);
     if (!to && status == TIBA_OK) status = tb_out_of_memory(error);
-    if (status == TIBA_OK && split->joins && !tb_route_own_part(to, node, split->attends, m->data))
+    /* where a token's weight is on the attentions' features alone, or on others alone */
+    if (status == TIBA_OK && split->joins &&
+        !(tb_route_own_part(to, node, split->attends, m->data) &&
+          tb_route_own_part(to, node, split->goes_on, m->data)))
         status = leave_undivided(w, node, error);
     for (size_t i = 0; i < count && status == TIBA_OK; i++)
         to[i] = ((const float *)m->data)[i] / (1.0f + s[i]);
@@ -277,13 +280,10 @@ static tiba_status step_split(walk *w, const tb_node *node, const tiba_tensor *m
     const tb_split *split = w->r->splits[node->id];
     tiba_tensor divided, part;
     TB_TRY(normalize(w, node, m, &divided, error));
-    unsigned char *passes = tb_scratch(w->exec, (size_t)node->n_in, 1);
-    if (!passes) return tb_out_of_memory(error);
-    for (int i = 0; i < node->n_in; i++) passes[i] = split->stream[i] > 0.0f;
     for (int whole = 0; whole < 2; whole++) {
-        TB_TRY(part_of(w, node, passes, whole ? m : &divided, &part, error));
+        TB_TRY(part_of(w, node, split->goes_on, whole ? m : &divided, &part, error));
         for (int i = 0; i < node->n_in; i++)
-            if (passes[i] && split->divides[i] == !whole)
+            if (split->goes_on[i] && split->divides[i] == !whole)
                 TB_TRY(hand(w, node, i, &part, split->stream[i], error));
     }
     if (split->n_asked == 0) return TIBA_OK;

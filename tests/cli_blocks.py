@@ -153,6 +153,10 @@ def whole(b):
         a, words = asked(b, depth)
         return b.node("Add", [b.x, a]), f"x + {words}"
 
+    def three():
+        (f, left), (a, right) = free(b, depth), asked(b, depth)
+        return b.node("Sum", [b.x, f, a]), f"Sum(x, {left}, {right})"
+
     def gate():
         a, words = asked(b, depth)
         return b.node("Mul", [b.x, b.node("Sigmoid", [a])]), f"x * s({words})"
@@ -179,7 +183,7 @@ def whole(b):
     def plain_sum():
         (f, left), (a, right) = free(b, depth), asked(b, depth)
         return b.node("Add", [f, a]), f"{left} + {right}"
-    return (residual, gate, highway, modulated, beside, recurrent, plain_sum)[b.random.randint(7)]()
+    return (residual, three, gate, highway, modulated, beside, recurrent, plain_sum)[b.random.randint(8)]()
 
 
 def rolled_out(load, blocks, moved, rows_divided):
