@@ -88,15 +88,17 @@ static bool is_of(const tb_axes *axes, int label, int input) {
     return true;
 }
 
-/* The input whose tokens alone all members' queries and keys are; others may flow in between (a
- * decoder whose tokens stand in windows, or in parts, reads an encoder). -1: there is none. */
+/* The input whose tokens alone all members' keys are, and their queries, but those of no input (one
+ * that pools for all tokens). Others may flow in between (a decoder whose tokens stand in windows,
+ * or in parts, reads an encoder). -1: there is none. */
 static int own_input(const tb_route *r) {
     int input = input_of_keys(r, 0);
-    for (int i = 0; i < r->n_attentions; i++)
-        if (input_of_keys(r, i) != input ||
-            tb_query_input(r->on.axes, r->on.attentions, r->members[i]) != input ||
+    for (int i = 0; i < r->n_attentions; i++) {
+        int queries = tb_query_input(r->on.axes, r->on.attentions, r->members[i]);
+        if (input_of_keys(r, i) != input || (queries >= 0 && queries != input) ||
             !is_of(r->on.axes, tb_route_member(r, i)->key_label, input))
             return -1;
+    }
     return input;
 }
 

@@ -151,7 +151,7 @@ static const tb_value *find_base(const splitting *s, const tb_node *node) {
         if (!operands++)
             base = node->in[i]->id;
         else if (base >= 0)
-            base = tb_common_dominator(r->on.dominators, base, node->in[i]->id);
+            base = tb_common_dominator(s->ways, base, node->in[i]->id);
     }
     return base >= 0 && r->between[base] ? r->on.graph->values[base] : r->source.value;
 }
