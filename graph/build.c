@@ -173,6 +173,9 @@ static void set_step(const tb_node *node) {
 
 static tiba_status check_inputs(const tb_node *node, tiba_error *error) {
     const tb_op *op = node->op;
+    if (node->n_in < op->min_in && op->max_in < 0)
+        return tb_node_fail(error, TIBA_ERROR_INPUT, node, "has %d inputs, expected %d or more",
+                            node->n_in, op->min_in);
     if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
         return tb_node_fail(error, TIBA_ERROR_INPUT, node, "has %d inputs, expected %d to %d",
                             node->n_in, op->min_in, op->max_in);

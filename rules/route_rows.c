@@ -120,7 +120,7 @@ static tiba_status up_merge(climb *c, const tb_node *node, tiba_error *error) {
 static void add_joined(const climb *c, float *to, const tb_node *node, const float *share,
                        float factor) {
     const tiba_tensor *out = &node->out[0]->t;
-    const int axis = (int)tb_concat_axis(node);
+    const int axis = tb_concat_axis(node);
     const int64_t outer = tb_product(out->dims, 0, axis), n = out->dims[axis],
                   inner = tb_product(out->dims, axis + 1, out->rank);
     int64_t shared = 0;

@@ -232,7 +232,7 @@ static tiba_status hand(walk *w, const tb_node *node, int i, const tiba_tensor *
     if (factor == 0.0f || !w->r->between[value->id]) return TIBA_OK;
     if (node->op->class != TB_CLASS_MOVE) return give(w, value, m, factor, error);
     tiba_tensor part = value->t;
-    const int axis = (int)tb_concat_axis(node);
+    const int axis = tb_concat_axis(node);
     const int64_t inner = tb_product(m->dims, axis + 1, m->rank), row = m->dims[axis] * inner,
                   own = part.dims[axis] * inner, outer = tb_product(m->dims, 0, axis);
     int64_t before = 0;

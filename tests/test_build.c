@@ -249,6 +249,7 @@ static void test_refusals(void) {
         {"If", 1, "its condition depends on the values of a float input"},
         {"NoSuchOperator", 1, "this operator is not supported"},
         {"Erf", 2, "has 2 inputs, expected 1 to 1"},
+        {"Sum", 0, "has 0 inputs, expected 1 or more"},
         {"Gather", 1, "has 1 inputs, expected 2 to 2"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
